@@ -1,0 +1,19 @@
+// What a collection tells about itself, before api/ gives it the wire's shape.
+import type { CollectionConfig } from '../command/collection-config.ts';
+import type { ReplicaInfo } from './replica.ts';
+
+export interface CollectionInfo {
+  readonly name: string;
+  readonly uuid: string;
+  readonly config: CollectionConfig;
+  readonly status: ReplicaInfo['status'];
+  readonly optimizerError?: string;
+  readonly points: number;
+  readonly indexedVectors: number;
+  readonly segments: number;
+  readonly payloadSchema: ReplicaInfo['payloadSchema'];
+  readonly unappliedEntries: number;
+  readonly diskBytes: number;
+  readonly aliases: readonly string[];
+  readonly shards: readonly { readonly id: number; readonly points: number }[];
+}

@@ -1,0 +1,23 @@
+// The port to metadata: small JSON records, each changed only by compare-and-set. On one node one file (file-metastore.ts),
+// in a cluster JetStream KV. A change over several things is ONE record, so one set is one commit point:
+// `dir` holds all names and aliases, `c.<uuid>` a collection with its shard map.
+//
+// Contract (metastore.contract.ts): a resolved create, set or delete is durable; a losing compare-and-set changes nothing.
+
+export interface MetaRecord {
+  readonly value: unknown;
+  readonly revision: number;
+}
+
+export interface Metastore extends AsyncDisposable {
+  get(key: string): Promise<MetaRecord | undefined>;
+  /** undefined where the key exists. */
+  create(key: string, value: unknown): Promise<number | undefined>;
+  /** The new revision, or undefined where `revision` is not the current one. */
+  set(key: string, value: unknown, revision: number): Promise<number | undefined>;
+  delete(key: string, revision: number): Promise<boolean>;
+  keys(prefix: string): Promise<readonly string[]>;
+  /** Called after each change of a key with this prefix, this process's own included. Answers the unsubscribe. */
+  watch(prefix: string, onChange: (key: string, record: MetaRecord | undefined) => void): () => void;
+  close(): Promise<void>;
+}

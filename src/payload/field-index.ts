@@ -1,0 +1,30 @@
+// The port to one payload index over the rows of one segment. evaluate.ts is the truth: an index answers exactly as it does,
+// or says that it cannot answer.
+import type { Condition } from './filter.ts';
+import type { FieldSchema } from './field-schema.ts';
+
+export interface OrderedRow {
+  readonly row: number;
+  readonly value: number | bigint;
+}
+
+export interface FieldIndex {
+  readonly schema: FieldSchema;
+  /** Rows with at least one indexed value, dead rows included. */
+  readonly rowsWithValue: number;
+  readonly memoryBytes: number;
+  /** How many rows the condition selects, at most; undefined where this index cannot answer it. Cheap. */
+  estimate(condition: Condition): number | undefined;
+  /** Sets the bit of every row that satisfies the condition. false, and nothing set, where this index cannot answer it. */
+  select(condition: Condition, into: Uint32Array): boolean;
+  /** Rows by value, then by row; a row once per value. undefined where the type has no order (keyword, bool, uuid). */
+  ordered(direction: 'asc' | 'desc', startFrom?: number | bigint): Iterable<OrderedRow> | undefined;
+  /** Bytes of the sealed form; decoded by decodeFieldIndex. */
+  encode(): Uint8Array;
+}
+
+/** The head's index: rows are added in ascending order. */
+export interface MutableFieldIndex extends FieldIndex {
+  /** `payload` is the parsed payload of the row. */
+  add(row: number, payload: Readonly<Record<string, unknown>>): void;
+}
