@@ -30,6 +30,8 @@ export interface ReplicaSearch extends Omit<SearchRequest, 'target'> {
 
 /** Contract: replica.contract.ts. All methods throw RequestError with the wire's text for what the caller did wrong. */
 export interface Replica {
+  /** Throws what `write` would throw before its first entry; so an operation over several shards is refused as a whole. */
+  check(operation: WriteOperation): void;
   /** Checks everything about the operation before the log sees it: nothing half done. */
   write(operation: WriteOperation, options: WriteOptions): Promise<ReplicaWriteResult>;
   search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]>;

@@ -1,0 +1,181 @@
+// One collection: a name, a configuration and a set of shards. Routes writes to shards, spreads reads over them and merges
+// the answers. Owns no files: the shards do; which shards there are is the catalog's to decide.
+import { must } from '../base/assert.ts';
+import { RequestError } from '../base/errors.ts';
+import type { PointId } from '../base/ids.ts';
+import { vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
+import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
+import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
+import type { VectorSpec } from '../vector/distance.ts';
+import type { CollectionInfo } from './collection-info.ts';
+import { mergeScored, mergeScrolled } from './merge-points.ts';
+import type { ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from './replica.ts';
+import { routePoint } from './route.ts';
+import { BrokenReplica, type ShardSet, type ShardSlot } from './shard-set.ts';
+import { splitOperation } from './split-operation.ts';
+
+const statusOrder: readonly ReplicaInfo['status'][] = ['green', 'grey', 'yellow', 'red'];
+
+export class Collection {
+  readonly name: string;
+  readonly uuid: string;
+  #config: CollectionConfig;
+  #set: ShardSet;
+
+  constructor(name: string, uuid: string, contents: { readonly config: CollectionConfig; readonly set: ShardSet }) {
+    this.name = name;
+    this.uuid = uuid;
+    this.#config = contents.config;
+    this.#set = contents.set;
+  }
+
+  get config(): CollectionConfig {
+    return this.#config;
+  }
+
+  get set(): ShardSet {
+    return this.#set;
+  }
+
+  /** After the metastore has the change: from here on requests see it. */
+  setConfig(config: CollectionConfig): void {
+    this.#config = config;
+  }
+
+  /** New requests go to `set`; answers the old one, for the caller to retire. */
+  replaceSet(set: ShardSet): ShardSet {
+    const old = this.#set;
+    this.#set = set;
+    return old;
+  }
+
+  /** Refused as a whole or logged on every shard concerned. @throws RequestError */
+  write(operation: WriteOperation, options: WriteOptions): Promise<WriteResult> {
+    return this.#set.use(async (slots) => {
+      const parts = splitOperation(operation, slots.length);
+      for (const [index, part] of parts) slotAt(slots, index).replica.check(part);
+      const results = await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
+      return joinResults(results, options);
+    });
+  }
+
+  retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
+    return this.#set.use((slots) => retrieveFrom(slots, request));
+  }
+
+  scroll(request: ScrollRequest, signal?: AbortSignal): Promise<ScrollPage> {
+    return this.#set.use(async (slots) => {
+      const wanted = { ...request, limit: request.limit + 1 };
+      const lists = await Promise.all(slots.map((slot) => slot.replica.scroll(wanted, signal)));
+      const points = mergeScrolled(lists, request.orderBy, request.limit + 1);
+      const next = request.orderBy === undefined ? points[request.limit] : undefined;
+      return { points: points.slice(0, request.limit), nextPageOffset: next?.id ?? null };
+    });
+  }
+
+  count(request: CountRequest, signal?: AbortSignal): Promise<number> {
+    return this.#set.use(async (slots) => {
+      const counts = await Promise.all(slots.map((slot) => slot.replica.count(request, signal)));
+      return counts.reduce((sum, count) => sum + count, 0);
+    });
+  }
+
+  /** One list per request, best first. @throws RequestError for an unknown vector name, dimension or id. */
+  search(requests: readonly SearchRequest[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
+    return this.#set.use(async (slots) => {
+      const specs = vectorSpecs(this.#config.params.vectors);
+      for (const request of requests) specOf(specs, request.using);
+      const searches = await Promise.all(requests.map((request) => resolveTarget(slots, request)));
+      const perShard = await Promise.all(slots.map((slot) => slot.replica.search(searches, signal)));
+      return requests.map((request, at) => {
+        const lists = perShard.map((results) => must(results[at], 'a replica answers every request'));
+        const { distance } = specOf(specs, request.using);
+        return mergeScored(lists, distance, request.limit + request.offset).slice(request.offset);
+      });
+    });
+  }
+
+  info(aliases: readonly string[]): CollectionInfo {
+    const infos = this.#set.slots.map((slot) => ({ id: slot.id, info: shardInfo(slot) }));
+    const total = (pick: (info: ReplicaInfo) => number): number => infos.reduce((sum, { info }) => sum + pick(info), 0);
+    const error = infos.find(({ info }) => info.optimizerError !== undefined)?.info.optimizerError;
+    return {
+      name: this.name,
+      uuid: this.uuid,
+      config: this.#config,
+      status: infos.map(({ info }) => info.status).reduce((a, b) => (statusOrder.indexOf(a) >= statusOrder.indexOf(b) ? a : b), 'green'),
+      ...(error === undefined ? {} : { optimizerError: error }),
+      points: total((info) => info.points),
+      indexedVectors: total((info) => info.indexedVectors),
+      segments: total((info) => info.segments),
+      payloadSchema: joinSchemas(infos.map(({ info }) => info)),
+      unappliedEntries: total((info) => info.unappliedEntries),
+      diskBytes: total((info) => info.diskBytes),
+      aliases,
+      shards: infos.map(({ id, info }) => ({ id, points: info.points })),
+    };
+  }
+}
+
+function slotAt(slots: readonly ShardSlot[], index: number): ShardSlot {
+  return must(slots[index], 'routing answers an index into the shards');
+}
+
+function specOf(specs: ReadonlyMap<string, VectorSpec>, using: string): VectorSpec {
+  const spec = specs.get(using);
+  if (spec === undefined) throw new RequestError('bad-input', `Not existing vector name error: ${using}`);
+  return spec;
+}
+
+async function retrieveFrom(slots: readonly ShardSlot[], request: RetrieveRequest): Promise<readonly PointRecord[]> {
+  if (slots.length === 1) return await slotAt(slots, 0).replica.retrieve(request);
+  const lists = await Promise.all(slots.map((slot, index) => {
+    const ids = request.ids.filter((id) => routePoint(id, slots.length) === index);
+    return ids.length === 0 ? [] : slot.replica.retrieve({ ...request, ids });
+  }));
+  const found = new Map(lists.flat().map((record) => [record.id, record]));
+  return request.ids.flatMap((id) => found.get(id) ?? []);
+}
+
+/** A search by id becomes a search by that point's vector, without the point itself. */
+async function resolveTarget(slots: readonly ShardSlot[], request: SearchRequest): Promise<ReplicaSearch> {
+  const { target, ...rest } = request;
+  const search = { ...rest, limit: request.limit + request.offset, offset: 0 };
+  if (target.kind === 'vector') return { ...search, vector: target.vector };
+  const vector = await vectorOfPoint(slots, target.id, request.using);
+  return { ...search, vector, excludeId: target.id };
+}
+
+async function vectorOfPoint(slots: readonly ShardSlot[], id: PointId, using: string): Promise<Float32Array> {
+  const selectors = { payload: { kind: 'none' }, vectors: { kind: 'names', names: [using] } } as const;
+  const [record] = await retrieveFrom(slots, { ids: [id], selectors });
+  if (record === undefined) throw new RequestError('not-found', `No point with id ${id} found`);
+  const vector = record.vectors?.get(using);
+  if (vector === undefined) throw new RequestError('bad-input', `Point ${id} does not have vector '${using}'`);
+  return vector;
+}
+
+function joinResults(results: readonly ReplicaWriteResult[], options: WriteOptions): WriteResult {
+  const operationId = results.length === 0 ? null : Math.max(...results.map((result) => result.seq));
+  const late = results.some((result) => result.status === 'wait_timeout');
+  return { operationId, status: late ? 'wait_timeout' : options.wait ? 'completed' : 'acknowledged' };
+}
+
+function shardInfo(slot: ShardSlot): ReplicaInfo {
+  if (!(slot.replica instanceof BrokenReplica)) return slot.replica.info();
+  return {
+    points: 0, indexedVectors: 0, segments: 0, status: 'red', optimizerError: slot.replica.reason,
+    payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
+  };
+}
+
+function joinSchemas(infos: readonly ReplicaInfo[]): ReplicaInfo['payloadSchema'] {
+  const joined = new Map<string, { readonly schema: FieldSchema; readonly points: number }>();
+  for (const info of infos) {
+    for (const [field, { schema, points }] of info.payloadSchema) {
+      joined.set(field, { schema, points: points + (joined.get(field)?.points ?? 0) });
+    }
+  }
+  return joined;
+}

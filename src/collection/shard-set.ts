@@ -1,0 +1,80 @@
+// The local shards of a collection as one set that is replaced as a whole. Every request works on the set it started with;
+// a retired set is closed when the last of its users has left, so a restore never cuts a running query short.
+import { must } from '../base/assert.ts';
+import { RequestError } from '../base/errors.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { Replica, ReplicaInfo } from './replica.ts';
+
+export interface ShardSlot {
+  readonly id: number;
+  readonly generation: number;
+  readonly replica: Replica;
+  /** undefined where the shard refused to open. */
+  readonly shard: Shard | undefined;
+}
+
+export class ShardSet {
+  readonly slots: readonly ShardSlot[];
+  #users = 0;
+  #whenIdle: (() => void) | undefined;
+
+  constructor(slots: readonly ShardSlot[]) {
+    this.slots = [...slots].sort((a, b) => a.id - b.id);
+  }
+
+  async use<T>(work: (slots: readonly ShardSlot[]) => Promise<T>): Promise<T> {
+    this.#users += 1;
+    try {
+      return await work(this.slots);
+    } finally {
+      this.#users -= 1;
+      if (this.#users === 0) this.#whenIdle?.();
+    }
+  }
+
+  /** Waits for the users, then closes every shard. No `use` may start after the call. */
+  async retire(): Promise<void> {
+    if (this.#users > 0) {
+      await new Promise<void>((resolve) => {
+        this.#whenIdle = resolve;
+      });
+    }
+    await Promise.all(this.slots.map((slot) => slot.shard?.close()));
+  }
+
+  /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */
+  shards(): readonly Shard[] {
+    return this.slots.map((slot) => {
+      if (slot.shard === undefined) slot.replica.info();
+      return must(slot.shard, 'a slot without a shard has a replica that throws');
+    });
+  }
+}
+
+/** Stands for a shard whose files are damaged: everything fails with the reason, other shards go on. */
+export class BrokenReplica implements Replica {
+  readonly #error: RequestError;
+
+  constructor(shardId: number, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    this.#error = new RequestError('internal', `shard ${shardId} refused to open: ${reason}`, { cause });
+  }
+
+  get reason(): string {
+    return this.#error.message;
+  }
+
+  check(): void {
+    throw this.#error;
+  }
+
+  write(): Promise<never> { return Promise.reject(this.#error); }
+  search(): Promise<never> { return Promise.reject(this.#error); }
+  retrieve(): Promise<never> { return Promise.reject(this.#error); }
+  scroll(): Promise<never> { return Promise.reject(this.#error); }
+  count(): Promise<never> { return Promise.reject(this.#error); }
+
+  info(): ReplicaInfo {
+    throw this.#error;
+  }
+}

@@ -1,0 +1,38 @@
+// The data directory of one process: its lock, its format version, its identity, and the sweep of what a crash left behind.
+//
+// <data>/LOCK            held by the process that has the directory open
+// <data>/metastore.json  everything that counts, see collection/file-metastore.ts; record `self` is this node
+// <data>/collections/    one folder a collection, see collection/shard-files.ts
+// <data>/.staging-*      unfinished restores, removed at start
+import { randomBytes } from 'node:crypto';
+import path from 'node:path';
+import { makeDirectoryDurably } from '../fs/atomic-file.ts';
+import { lockDirectory, socketLock, type DirectoryLock } from '../fs/directory-lock.ts';
+import type { Disk } from '../fs/disk.ts';
+import { loadAddon } from '../vector/addon.ts';
+import type { Metastore } from '../collection/metastore.ts';
+
+const stagingPrefix = '.staging-';
+
+/** Creates the directory where it is absent and locks it. @throws RequestError 'locked' naming the holder. */
+export async function lockDataDirectory(disk: Disk, directory: string): Promise<DirectoryLock> {
+  await makeDirectoryDurably(disk, directory);
+  const addon = loadAddon();
+  return await lockDirectory(directory, addon === undefined ? socketLock : (file) => Promise.resolve(addon.lockFile(file)));
+}
+
+/** Removes unfinished restores. Only for the holder of the lock. */
+export async function sweepStaging(disk: Disk, directory: string): Promise<void> {
+  for (const name of await disk.list(directory)) {
+    if (name.startsWith(stagingPrefix)) await disk.removeTree(path.join(directory, name));
+  }
+}
+
+/** The node's peer id: a random integer below 2^53, drawn once and kept. */
+export async function loadPeerId(metastore: Metastore): Promise<number> {
+  const known = await metastore.get('self');
+  if (known !== undefined) return (known.value as { peer_id: number }).peer_id;
+  const peerId = Number(randomBytes(8).readBigUInt64LE() >> 11n);
+  await metastore.create('self', { peer_id: peerId });
+  return peerId;
+}
