@@ -1,0 +1,37 @@
+// Exit codes of the command line; docs/operations.md repeats the table.
+import { CorruptionError, isNoSpace, RequestError, systemCode } from '../base/errors.ts';
+
+export const EXIT = {
+  ok: 0, failed: 1, usage: 2, partial: 3, verifyFailed: 4, notFound: 5, access: 6, unreachable: 7, incompatible: 8, noSpace: 9, locked: 10,
+  interrupted: 130,
+} as const;
+
+const jsonCodes: Readonly<Record<number, string>> = {
+  1: 'FAILED', 2: 'USAGE', 3: 'PARTIAL', 4: 'VERIFY_FAILED', 5: 'NOT_FOUND', 6: 'AUTH', 7: 'UNREACHABLE', 8: 'INCOMPATIBLE', 9: 'NO_SPACE', 10: 'LOCKED',
+  130: 'INTERRUPTED',
+};
+
+export function jsonCode(exit: number): string {
+  return jsonCodes[exit] ?? 'FAILED';
+}
+
+/** A command used wrongly; ends with exit 2 and the verb's usage. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof CorruptionError) return EXIT.verifyFailed;
+  if (isNoSpace(error)) return EXIT.noSpace;
+  if (['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ETIMEDOUT'].includes(systemCode(error) ?? '')) return EXIT.unreachable;
+  if (!(error instanceof RequestError)) return EXIT.failed;
+  switch (error.code) {
+    case 'locked': return EXIT.locked;
+    case 'not-found': return EXIT.notFound;
+    case 'forbidden': return EXIT.access;
+    case 'no-space': return EXIT.noSpace;
+    case 'bad-request': return EXIT.usage;
+    default: return EXIT.failed;
+  }
+}

@@ -1,0 +1,68 @@
+// The verb table. Verbs load lazily, so that `nearkeep --version` starts nothing.
+import { productVersion } from '../engine/version.ts';
+import { EXIT, exitCodeOf, UsageError } from './exit-codes.ts';
+import { createOutput, type Output } from './output.ts';
+
+export interface Verb {
+  readonly usage: string;
+  readonly summary: string;
+  readonly load: () => Promise<{ run(args: readonly string[], output: Output): Promise<number> }>;
+}
+
+const verbs: Readonly<Record<string, Verb>> = {
+  serve: {
+    usage: 'nearkeep [serve] [--data DIR] [--host H] [--port N] [--config-path FILE] [--api-key-file FILE] [--cors ORIGIN] [--log-format json|text]',
+    summary: 'start the server',
+    load: () => import('./serve.ts'),
+  },
+  verify: {
+    usage: 'nearkeep verify PATH [--deep] [--json]',
+    summary: 'prove a data directory or a snapshot (folder or file) sound',
+    load: () => import('./verify.ts'),
+  },
+  health: {
+    usage: 'nearkeep health [--url URL] [--wait SECONDS] [--json]',
+    summary: 'ask a server whether it is ready',
+    load: () => import('./health.ts'),
+  },
+  version: {
+    usage: 'nearkeep version [--json]',
+    summary: 'print version, kernel and Node version',
+    load: () => import('./version.ts'),
+  },
+};
+
+/** Answers the exit code. A printed error always means a code other than 0. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const first = argv[0];
+  const output = createOutput(argv.includes('--json'));
+  if (first === '--help' || first === '-h' || first === 'help') {
+    output.line(helpText());
+    return EXIT.ok;
+  }
+  const name = first === '--version' || first === '-V' ? 'version' : first === undefined || first.startsWith('-') ? 'serve' : first;
+  const verb = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
+  if (verb === undefined) {
+    output.error(`unknown command ${name}`, EXIT.usage, 'nearkeep --help lists the commands');
+    return EXIT.usage;
+  }
+  const args = first === name || name === 'version' ? argv.slice(1) : argv;
+  if (args.includes('--help')) {
+    output.line(`usage: ${verb.usage}`);
+    return EXIT.ok;
+  }
+  try {
+    const { run: runVerb } = await verb.load();
+    return await runVerb(args, output);
+  } catch (error) {
+    const exit = exitCodeOf(error);
+    const message = error instanceof Error ? error.message : String(error);
+    output.error(message, exit, error instanceof UsageError ? `usage: ${verb.usage}` : undefined);
+    return exit;
+  }
+}
+
+function helpText(): string {
+  const rows = Object.values(verbs).map((verb) => `  ${verb.usage}\n      ${verb.summary}`);
+  return [`nearkeep ${productVersion}`, '', ...rows, '', 'Exit codes: 0 ok, 1 failed, 2 usage, 4 verification failed, 5 not found, 6 access, 7 unreachable, 9 no space, 10 locked.'].join('\n');
+}

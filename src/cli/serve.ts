@@ -1,0 +1,77 @@
+// nearkeep serve: flags → configuration → a running server until a signal.
+import { NodeDisk } from '../fs/node-disk.ts';
+import { readOptionalFile } from '../fs/read-optional.ts';
+import type { Disk } from '../fs/disk.ts';
+import { loadConfig } from '../server/load-config.ts';
+import { serveUntilSignal } from '../server/signals.ts';
+import { EXIT, UsageError } from './exit-codes.ts';
+import type { Output } from './output.ts';
+import { parseFlags } from './parse.ts';
+
+const text = { type: 'string' } as const;
+const flag = { type: 'boolean' } as const;
+
+/** Qdrant's flags whose meaning this version does not have: refused, never ignored. */
+const refused: Readonly<Record<string, string>> = {
+  uri: 'cluster mode is not part of this version',
+  bootstrap: 'cluster mode is not part of this version',
+  reinit: 'cluster mode is not part of this version',
+  snapshot: 'restoring at start is not part of this version; start the server and upload the snapshot',
+  'storage-snapshot': 'full-storage snapshots are not part of this version',
+  'force-snapshot': 'restoring at start is not part of this version',
+  stacktrace: 'stack traces are not served by this version',
+};
+
+export async function run(args: readonly string[], output: Output): Promise<number> {
+  const { values } = parseFlags(args, {
+    data: text, host: text, port: text, cors: { type: 'string', multiple: true }, 'log-format': text, 'log-level': text,
+    'config-path': text, config: text, 'api-key': text, 'api-key-file': text,
+    uri: text, bootstrap: text, reinit: flag, snapshot: { type: 'string', multiple: true }, 'storage-snapshot': text, 'force-snapshot': flag,
+    stacktrace: flag, 'disable-telemetry': flag,
+  });
+  for (const [name, reason] of Object.entries(refused)) {
+    if (values[name as keyof typeof values] !== undefined) throw new UsageError(`--${name}: ${reason}`);
+  }
+  const disk = new NodeDisk();
+  if (values['api-key'] !== undefined) output.note('warning: a key on the command line is visible in the process list; use --api-key-file or QDRANT__SERVICE__API_KEY');
+  const flags = await flagValues(disk, values);
+  const { config, warnings } = await loadConfig({
+    disk, flags, workingDirectory: process.cwd(), environment: process.env, configPath: values['config-path'] ?? values.config,
+  });
+  for (const warning of warnings) output.note(`warning: ${warning}`);
+  await serveUntilSignal(config);
+  return EXIT.ok;
+}
+
+interface ServeFlags {
+  readonly data?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: string | undefined;
+  readonly cors?: string[] | undefined;
+  readonly 'log-format'?: string | undefined;
+  readonly 'log-level'?: string | undefined;
+  readonly 'api-key'?: string | undefined;
+  readonly 'api-key-file'?: string | undefined;
+}
+
+async function flagValues(disk: Disk, values: ServeFlags): Promise<ReadonlyMap<string, unknown>> {
+  const flags = new Map<string, unknown>();
+  const put = (key: string, value: unknown): void => {
+    if (value !== undefined) flags.set(key, value);
+  };
+  put('storage.storage_path', values.data);
+  put('storage.snapshots_path', values.data === undefined ? undefined : `${values.data}/snapshots`);
+  put('service.host', values.host);
+  put('service.http_port', values.port);
+  put('service.cors_origins', values.cors);
+  put('log_format', values['log-format']);
+  put('log_level', values['log-level']);
+  put('service.api_key', values['api-key']);
+  const keyFile = values['api-key-file'];
+  if (keyFile !== undefined) {
+    const bytes = await readOptionalFile(disk, keyFile);
+    if (bytes === undefined) throw new UsageError(`--api-key-file ${keyFile} does not exist`);
+    put('service.api_key', bytes.toString('utf8').trim());
+  }
+  return flags;
+}

@@ -1,0 +1,4 @@
+// argv → cli, nothing else.
+import { run } from './cli/run.ts';
+
+process.exitCode = await run(process.argv.slice(2));

@@ -1,0 +1,114 @@
+// The composition root: builds engine and transports from a configuration, wires them, and closes them in reverse.
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { createRestServer } from '../api/rest/rest-server.ts';
+import { RequestError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { Access } from '../engine/access.ts';
+import { Engine } from '../engine/engine.ts';
+import { NodeDisk } from '../fs/node-disk.ts';
+import type { BannerFacts } from './banner.ts';
+import { isLoopback, type Config } from './config.ts';
+import { randomBytes } from 'node:crypto';
+
+/** Requests in flight get this long to end at shutdown. */
+const drainMsMax = 10_000;
+
+export class Server implements AsyncDisposable {
+  readonly engine: Engine;
+  readonly address: string;
+  readonly #rest: FastifyInstance;
+  readonly #state: { ready: boolean };
+  #closed: Promise<void> | undefined;
+
+  private constructor(engine: Engine, rest: FastifyInstance, options: { readonly address: string; readonly state: { ready: boolean } }) {
+    this.engine = engine;
+    this.#rest = rest;
+    this.address = options.address;
+    this.#state = options.state;
+  }
+
+  /** Opens the data directory and listens. @throws RequestError where the configuration is unsafe or the directory is taken. */
+  static async start(config: Config, logger: Logger): Promise<Server> {
+    refuseOpenServer(config);
+    const loopback = isLoopback(config.service.host);
+    const engine = await Engine.open({
+      dataDirectory: path.resolve(config.storage.storage_path),
+      snapshotsDirectory: path.resolve(config.storage.snapshots_path),
+      logger,
+      recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback },
+    });
+    const state = { ready: true };
+    try {
+      const rest = createRestServer({ engine, logger, access: new Access(keysOf(config)), settings: restSettings(config, loopback), isReady: () => state.ready });
+      await rest.listen({ host: config.service.host, port: config.service.http_port });
+      const { port } = rest.server.address() as AddressInfo;
+      const host = config.service.host.includes(':') ? `[${config.service.host}]` : config.service.host;
+      return new Server(engine, rest, { address: `http://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state });
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+  }
+
+  async facts(): Promise<BannerFacts> {
+    const { freeBytes } = await new NodeDisk().space(this.engine.dataDirectory);
+    return {
+      version: this.engine.version,
+      dataDirectory: this.engine.dataDirectory,
+      snapshotsDirectory: this.engine.snapshotsDirectory,
+      freeBytes,
+      address: this.address,
+      kernel: this.engine.kernel,
+      collections: this.engine.listCollections().length,
+    };
+  }
+
+  /** Not ready, no new connections, requests in flight end, then the engine. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#state.ready = false;
+    const cut = setTimeout(() => {
+      this.#rest.server.closeAllConnections();
+    }, drainMsMax);
+    await this.#rest.close();
+    clearTimeout(cut);
+    await this.engine.close();
+  }
+}
+
+function keysOf({ service }: Config): { apiKey: string | undefined; altApiKey: string | undefined; readOnlyApiKey: string | undefined } {
+  return { apiKey: service.api_key, altApiKey: service.alt_api_key, readOnlyApiKey: service.read_only_api_key };
+}
+
+function restSettings({ service }: Config, boundToLoopback: boolean) {
+  return {
+    bodyLimitBytes: service.max_request_size_mb * 1024 * 1024,
+    keepAliveTimeoutMs: service.http_keep_alive_timeout_sec * 1000,
+    headersTimeoutMs: service.http_client_request_timeout_sec * 1000,
+    enableCors: service.enable_cors,
+    corsOrigins: service.cors_origins,
+    metricsPrefix: service.metrics_prefix,
+    boundToLoopback,
+  };
+}
+
+/** A server that anybody in the network can wipe must be asked for by name. */
+function refuseOpenServer({ service }: Config): void {
+  const hasKey = [service.api_key, service.alt_api_key, service.read_only_api_key].some((key) => key !== undefined);
+  if (hasKey || service.allow_no_key || isLoopback(service.host)) return;
+  throw new RequestError('bad-request', [
+    `refusing to listen on ${service.host} without an API key: anybody who reaches it could read and delete everything.`,
+    `  Set a key, for example:   QDRANT__SERVICE__API_KEY=${randomBytes(18).toString('base64url')}`,
+    '  or, if that is wanted:    NEARKEEP__SERVICE__ALLOW_NO_KEY=true',
+  ].join('\n'));
+}

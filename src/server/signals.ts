@@ -1,0 +1,31 @@
+// Runs a server until SIGINT or SIGTERM: the first one closes it in order, a second one ends the process at once.
+import { bannerLines } from './banner.ts';
+import type { Config } from './config.ts';
+import { createLogger } from './log.ts';
+import { Server } from './server.ts';
+
+export async function serveUntilSignal(config: Config): Promise<void> {
+  const logger = createLogger(config, process.stdout);
+  const stop = firstSignal();
+  const server = await Server.start(config, logger);
+  const facts = await server.facts();
+  process.stderr.write(`${bannerLines(facts, config).join('\n')}\n`);
+  logger.info({ address: facts.address, kernel: facts.kernel, data: facts.dataDirectory }, 'listening');
+  const signal = await stop;
+  logger.info({ signal }, 'stopping: requests in flight end first');
+  await server.close();
+  logger.info({}, 'stopped');
+}
+
+function firstSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let stopping = false;
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143);
+      stopping = true;
+      resolve(signal);
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+  });
+}
