@@ -1,0 +1,42 @@
+// Installs what the tests need beyond `npm ci`, into folders that git ignores: a Python environment with the official client,
+// and the current LTS of Node. Each answers the path of its program, or undefined with one line on why it is not there.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '..');
+
+/** Path of a Python that has the official client. */
+export function pythonEnvironment() {
+  const folder = path.join(root, '.venv');
+  const requirements = path.join(root, 'test/clients/requirements.txt');
+  const python = path.join(folder, 'bin/python');
+  const stamp = path.join(folder, 'nearkeep-stamp');
+  const wanted = readFileSync(requirements, 'utf8');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return python;
+  rmSync(folder, { recursive: true, force: true });
+  if (!ran('python3', ['-m', 'venv', folder])) return missing('python3 with venv', 'Python client tests');
+  if (!ran(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', requirements])) {
+    return missing('the Python packages of test/clients/requirements.txt', 'Python client tests');
+  }
+  writeFileSync(stamp, wanted);
+  return python;
+}
+
+/** Path of the `node` of the current LTS. */
+export function nodeLts() {
+  const folder = path.join(root, 'test/node24');
+  const program = path.join(folder, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin/node');
+  if (existsSync(program)) return program;
+  ran('npm', ['ci', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error']);
+  return existsSync(program) ? program : missing('the npm package of Node 24', 'tests on Node 24');
+}
+
+function ran(program, args) {
+  return spawnSync(program, args, { stdio: ['ignore', 'ignore', 'inherit'] }).status === 0;
+}
+
+function missing(what, tests) {
+  console.error(`test: ${tests} do not run: could not install ${what}`);
+  return undefined;
+}

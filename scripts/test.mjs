@@ -1,0 +1,67 @@
+// npm test: builds, then runs every test from dist/ with the running Node, and the unit and client tests once more on the
+// current LTS. Installs what the tests need. Closes with `N passed, N failed, N skipped`; in CI what cannot run is a failure.
+// Usage: node scripts/test.mjs [substring …]   only test files whose path contains one of the substrings, on this Node only
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { nodeLts, pythonEnvironment } from './test-env.mjs';
+
+const root = path.resolve(import.meta.dirname, '..');
+process.chdir(root);
+const wanted = process.argv.slice(2);
+const inCi = process.env.CI === 'true';
+
+if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
+
+const python = pythonEnvironment();
+const lts = wanted.length === 0 ? nodeLts() : undefined;
+const reports = mkdtempSync(path.join(tmpdir(), 'nearkeep-test-'));
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+const all = testFiles(['dist/src', 'dist/fuzz', 'dist/test']);
+runGroup('tests', process.execPath, all);
+if (wanted.length === 0) {
+  if (lts === undefined) count({ passed: 0, failed: inCi ? 1 : 0, skipped: inCi ? 0 : 1 });
+  else runGroup('tests on Node 24', lts, all.filter((file) => !file.startsWith('dist/test/crash/')));
+}
+rmSync(reports, { recursive: true, force: true });
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
+
+function runGroup(title, node, files) {
+  console.log(`── ${title}: ${files.length} files`);
+  const report = path.join(reports, `${title.replaceAll(' ', '-')}.json`);
+  const { status } = spawnSync(node, [
+    '--test', '--enable-source-maps', '--test-concurrency=2',
+    '--test-reporter=dot', '--test-reporter-destination=stdout',
+    '--test-reporter=./scripts/count-reporter.mjs', `--test-reporter-destination=${report}`,
+    ...files,
+  ], { stdio: 'inherit', env: { ...process.env, NEARKEEP_TEST_PYTHON: python ?? '' } });
+  let counts = { passed: 0, failed: 1, skipped: 0, failures: [`${title}: the test runner itself failed (exit ${status})`] };
+  try {
+    counts = JSON.parse(readFileSync(report, 'utf8'));
+  } catch {
+    // no report: the runner died, counted as the failure above
+  }
+  if (status !== 0 && counts.failed === 0) counts.failed = 1;
+  for (const failure of counts.failures) console.log(`failed: ${failure}`);
+  count(counts);
+}
+
+function count({ passed, failed, skipped }) {
+  total.passed += passed;
+  total.failed += failed;
+  total.skipped += skipped;
+}
+
+function testFiles(folders) {
+  const files = [];
+  for (const folder of folders) {
+    for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !entry.name.endsWith('.test.js')) continue;
+      files.push(path.join(entry.parentPath ?? entry.path, entry.name));
+    }
+  }
+  return files.filter((file) => wanted.length === 0 || wanted.some((text) => file.includes(text))).sort();
+}
