@@ -26,7 +26,8 @@ export const NEVER = [
 // A built-in or package that brings an effect belongs to named folders.
 export const OWNERS = {
   '^(node:)?fs(/promises)?$': ['fs'],
-  '^(node:)?(http|https|http2|net|tls|dgram|dns)(/promises)?$': ['server', 'api', 'objectstore', 'snapshot', 'cluster', 'cli'],
+  '^(node:)?(http|https|http2|tls|dgram|dns)(/promises)?$': ['server', 'api', 'objectstore', 'snapshot', 'cluster', 'cli'],
+  '^(node:)?net$': ['fs', 'server', 'api', 'objectstore', 'snapshot', 'cluster', 'cli'], // fs: the socket lock
   '^(node:)?child_process$': ['cluster'],
   '^(node:)?module$': ['vector'],
   '^(node:)?worker_threads$': ['engine'],

@@ -1,0 +1,42 @@
+// Small files that are replaced as a whole, and folders that stay. A rename is durable only after its folder is synced.
+import path from 'node:path';
+import { systemCode } from '../base/errors.ts';
+import type { Disk } from './disk.ts';
+
+const temporarySuffix = '.tmp';
+
+/** After it returns, a power cut leaves either the old content or the new, never a mix and never neither. */
+export async function writeFileAtomically(disk: Disk, file: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${file}${temporarySuffix}`;
+  if ((await disk.findStat(temporary)) !== undefined) await disk.remove(temporary);
+  try {
+    await using handle = await disk.create(temporary);
+    await handle.append([bytes]);
+    await handle.sync();
+  } catch (error) {
+    await disk.removeTree(temporary);
+    throw error;
+  }
+  await disk.rename(temporary, file);
+  await disk.syncDirectory(path.dirname(file));
+}
+
+/** A new small file with its content durable; its name is, after the folder's sync, the caller's to do. */
+export async function writeNewFile(disk: Disk, file: string, bytes: Uint8Array): Promise<void> {
+  await using handle = await disk.create(file);
+  await handle.append([bytes]);
+  await handle.sync();
+}
+
+/** Creates the folder and its missing parents, each durable in its parent. One that is there is fine. */
+export async function makeDirectoryDurably(disk: Disk, directory: string): Promise<void> {
+  try {
+    await disk.makeDirectory(directory);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return;
+    if (systemCode(error) !== 'ENOENT') throw error;
+    await makeDirectoryDurably(disk, path.dirname(directory));
+    return await makeDirectoryDurably(disk, directory);
+  }
+  await disk.syncDirectory(path.dirname(directory));
+}
