@@ -1,0 +1,309 @@
+// The log of one shard in local files: group commit, rotation, purge.
+//
+// Invariants:
+// - An append is acknowledged after its bytes were written whole AND the file was synced, and a new file's name with it.
+// - Rounds run one at a time; each takes the whole queue up to a limit, writes it as one vector and syncs once.
+// - After a failed write the file is cut back to the last good offset before anything else is written: never past a hole.
+// - After a failed sync nothing that file holds is trusted until it stands, compared with its running hash, in a new synced file.
+// - A file that existed at open is never appended to: it may be linked into a snapshot, and its tail may have been torn.
+import { createHash, type Hash } from 'node:crypto';
+import path from 'node:path';
+import { invariant, must } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
+import { CorruptionError, isNoSpace, RequestError } from '../base/errors.ts';
+import type { Seq } from '../base/ids.ts';
+import { Lock } from '../base/lock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Disk, WriteHandle } from '../fs/disk.ts';
+import { encodeEntry, entrySizeBytes } from './entry.ts';
+import { chainStart, nextChain } from './hash-chain.ts';
+import { encodeLogHeader, logFileName, logHeaderBytes, type LogIdentity } from './log-file.ts';
+import { copyPrefix, openFiles, readFiles, type LogState } from './open-files.ts';
+import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from './shard-log.ts';
+
+const roundBytesMax = 4 << 20;
+const fileBytesMax = 64 << 20;
+
+export interface FileLogOptions extends LogIdentity {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The checkpoint the log continues: entries up to `seq` are in sealed files, `chain` is the hash at it, 32 hex characters. */
+  readonly applied: { readonly seq: Seq; readonly chain: string };
+  /** A seq that something outside the log says was durable; 0 where nothing does. */
+  readonly durableMark: Seq;
+}
+
+interface Waiting {
+  readonly draft: EntryDraft;
+  readonly resolve: (entry: Entry) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The file that grows; made at the first append, so that a log nobody writes to stays as it is. */
+interface GrowingFile {
+  readonly path: string;
+  readonly firstSeq: Seq;
+  readonly handle: WriteHandle;
+  readonly hash: Hash;
+  goodBytes: number;
+}
+
+type Health = 'good' | 'cut-back' | 'rewrite';
+
+export class FileLog implements ShardLog {
+  readonly #options: FileLogOptions;
+  readonly #disk: Disk;
+  readonly #turns = new Lock();
+  readonly #queue: Waiting[] = [];
+  #closedFiles: ClosedLogFile[];
+  #growing: GrowingFile | undefined;
+  #lastSeq: Seq;
+  #chain: Buffer;
+  #time: bigint;
+  #health: Health = 'good';
+  #roundPlanned = false;
+  #closed = false;
+  readonly #tornTailBytes: number;
+
+  private constructor(options: FileLogOptions, state: LogState) {
+    this.#options = options;
+    this.#disk = options.disk;
+    this.#closedFiles = [...state.files];
+    this.#lastSeq = state.lastSeq;
+    this.#chain = state.chain;
+    this.#time = state.lastTime;
+    this.#tornTailBytes = state.tornTailBytes;
+  }
+
+  /** A log for a new shard; the directory must exist and hold no log files. */
+  static create(options: Omit<FileLogOptions, 'applied' | 'durableMark'>, start?: { readonly seq: Seq; readonly chain: string }): FileLog {
+    const applied = start ?? { seq: 0, chain: chainStart.toString('hex') };
+    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: 0n, tornTailBytes: 0 };
+    return new FileLog({ ...options, applied, durableMark: 0 }, state);
+  }
+
+  /** Checks every file, cuts a torn tail. @throws CorruptionError naming file and offset. */
+  static async open(options: FileLogOptions): Promise<FileLog> {
+    return new FileLog(options, await openFiles(options));
+  }
+
+  get lastSeq(): Seq {
+    return this.#lastSeq;
+  }
+
+  position(): LogPosition {
+    return { generation: this.#options.generation, seq: this.#lastSeq, chain: this.#chain.toString('hex') };
+  }
+
+  /** Hybrid time of the last entry; 0n for an empty log. */
+  get lastTime(): bigint {
+    return this.#time;
+  }
+
+  append(draft: EntryDraft): Promise<Entry> {
+    if (this.#closed) return Promise.reject(new RequestError('unavailable', 'the log is closed'));
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ draft, resolve, reject });
+      this.#planRound();
+    });
+  }
+
+  read(from: Seq): AsyncIterable<Entry> {
+    const growing = this.#growing;
+    const files = this.#closedFiles.map((file) => ({ path: file.path, firstSeq: file.firstSeq, lastSeq: file.lastSeq, endBytes: file.sizeBytes }));
+    if (growing !== undefined) files.push({ path: growing.path, firstSeq: growing.firstSeq, lastSeq: this.#lastSeq, endBytes: growing.goodBytes });
+    return readFiles(this.#disk, files, from);
+  }
+
+  info(): LogInfo {
+    const closedBytes = this.#closedFiles.reduce((sum, file) => sum + file.sizeBytes, 0);
+    return {
+      firstSeq: this.#closedFiles[0]?.firstSeq ?? this.#growing?.firstSeq ?? this.#lastSeq + 1,
+      lastSeq: this.#lastSeq,
+      sizeBytes: closedBytes + (this.#growing?.goodBytes ?? 0),
+      fileCount: this.#closedFiles.length + (this.#growing === undefined ? 0 : 1),
+      tornTailBytes: this.#tornTailBytes,
+    };
+  }
+
+  rotate(after: Seq): Promise<readonly ClosedLogFile[]> {
+    return this.#turns.run(async () => {
+      if (this.#health !== 'good') await this.#repair();
+      await this.#closeGrowing();
+      return this.#closedFiles.filter((file) => file.lastSeq > after);
+    });
+  }
+
+  purgeTo(seq: Seq): Promise<void> {
+    return this.#turns.run(async () => {
+      const gone = this.#closedFiles.filter((file) => file.lastSeq <= seq);
+      if (gone.length === 0) return;
+      this.#closedFiles = this.#closedFiles.filter((file) => file.lastSeq > seq);
+      for (const file of gone) await this.#disk.remove(file.path);
+      await this.#disk.syncDirectory(this.#options.directory);
+    });
+  }
+
+  /** Idempotent; appends already called are written first. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    while (this.#queue.length > 0) await this.#turns.run(() => this.#round());
+    await this.#turns.run(async () => {
+      const growing = this.#growing;
+      this.#growing = undefined;
+      await growing?.handle.close();
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #planRound(): void {
+    if (this.#roundPlanned) return;
+    this.#roundPlanned = true;
+    void this.#turns.run(async () => {
+      this.#roundPlanned = false;
+      await this.#round();
+      if (this.#queue.length > 0) this.#planRound();
+    });
+  }
+
+  /** Never throws: a failure goes to the appends of the round. */
+  async #round(): Promise<void> {
+    const round = this.#takeRound();
+    if (round.length === 0) return;
+    try {
+      if (this.#health !== 'good') await this.#repair();
+      await this.#write(round);
+    } catch (error) {
+      const shown = toRequestError(error);
+      for (const waiting of round) waiting.reject(shown);
+    }
+  }
+
+  #takeRound(): readonly Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    while (count < this.#queue.length) {
+      bytes += entrySizeBytes(must(this.#queue[count], 'below the length').draft.body.byteLength);
+      if (count > 0 && bytes > roundBytesMax) break;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  async #write(round: readonly Waiting[]): Promise<void> {
+    if (this.#growing !== undefined && this.#growing.goodBytes >= fileBytesMax) await this.#closeGrowing();
+    const growing = this.#growing ?? (await this.#startFile());
+    const written = round.map(({ draft }) => draft);
+    const { parts, entries, chain } = this.#encode(written);
+    try {
+      await growing.handle.append(parts);
+    } catch (error) {
+      this.#health = 'cut-back';
+      throw error;
+    }
+    try {
+      await growing.handle.sync();
+    } catch (error) {
+      this.#health = 'rewrite';
+      throw error;
+    }
+    for (const part of parts) {
+      growing.hash.update(part);
+      growing.goodBytes += part.byteLength;
+    }
+    this.#lastSeq += entries.length;
+    this.#chain = chain;
+    this.#time = must(entries.at(-1), 'a round has entries').time;
+    for (const [at, waiting] of round.entries()) waiting.resolve(must(entries[at], 'one entry for each append'));
+  }
+
+  #encode(drafts: readonly EntryDraft[]): { readonly parts: Uint8Array[]; readonly entries: readonly Entry[]; readonly chain: Buffer } {
+    const parts: Uint8Array[] = [];
+    const entries: Entry[] = [];
+    let chain = this.#chain;
+    let time = this.#time;
+    for (const draft of drafts) {
+      const seq = this.#lastSeq + 1 + entries.length;
+      time = later(time, this.#options.clock.now());
+      const encoded = encodeEntry(draft, { seq, time, durableSeq: this.#lastSeq });
+      parts.push(...encoded.parts);
+      chain = nextChain(chain, { seq, opUuid: draft.opUuid, bodyCrc: encoded.bodyCrc });
+      entries.push({ ...draft, seq, time });
+    }
+    return { parts, entries, chain };
+  }
+
+  async #startFile(): Promise<GrowingFile> {
+    const firstSeq = this.#lastSeq + 1;
+    const file = path.join(this.#options.directory, logFileName(firstSeq));
+    const header = encodeLogHeader({ ...this.#options, firstSeq, chain: this.#chain });
+    const handle = await this.#disk.create(file);
+    try {
+      await handle.append([header]);
+      await handle.sync();
+      await this.#disk.syncDirectory(this.#options.directory);
+    } catch (error) {
+      await handle.close();
+      await this.#disk.removeTree(file);
+      throw error;
+    }
+    const growing = { path: file, firstSeq, handle, hash: createHash('sha256').update(header), goodBytes: logHeaderBytes };
+    this.#growing = growing;
+    return growing;
+  }
+
+  /** Closes the growing file; one without entries goes away. */
+  async #closeGrowing(): Promise<void> {
+    const growing = this.#growing;
+    if (growing === undefined) return;
+    this.#growing = undefined;
+    await growing.handle.close();
+    if (this.#lastSeq < growing.firstSeq) {
+      await this.#disk.remove(growing.path);
+      return;
+    }
+    this.#closedFiles.push({
+      path: growing.path, firstSeq: growing.firstSeq, lastSeq: this.#lastSeq, sizeBytes: growing.goodBytes, sha256: growing.hash.digest('hex'),
+    });
+  }
+
+  /** Makes the growing file trustworthy again, or throws and is tried again with the next round. */
+  async #repair(): Promise<void> {
+    const growing = must(this.#growing, 'only a growing file can be unhealthy');
+    if (this.#health === 'cut-back') {
+      try {
+        await growing.handle.truncate(growing.goodBytes);
+        await growing.handle.sync();
+        this.#health = 'good';
+        return;
+      } catch (error) {
+        this.#options.logger.warn({ file: growing.path, error: String(error) }, 'could not cut the log file back; it is written anew');
+        this.#health = 'rewrite';
+      }
+    }
+    invariant(this.#health === 'rewrite', 'a repair cuts back or rewrites');
+    const handle = await copyPrefix(this.#disk, growing.path, { bytes: growing.goodBytes, sha256: growing.hash.copy().digest('hex') });
+    await growing.handle.close();
+    this.#growing = { ...growing, handle };
+    this.#health = 'good';
+  }
+}
+
+/** Hybrid logical time: wall milliseconds above, a counter below; never backwards. */
+function later(previous: bigint, nowMs: number): bigint {
+  const wall = BigInt(Math.max(0, Math.floor(nowMs))) << 16n;
+  return wall > previous ? wall : previous + 1n;
+}
+
+function toRequestError(error: unknown): unknown {
+  if (error instanceof RequestError || error instanceof CorruptionError) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  if (isNoSpace(error)) return new RequestError('no-space', `the write was not stored: ${reason}`, { cause: error });
+  return new RequestError('internal', `the write was not stored: ${reason}`, { cause: error });
+}
