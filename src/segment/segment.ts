@@ -46,8 +46,12 @@ export interface Segment {
   /** Builds and keeps the index of a field over all rows, dead ones included, in slices. Resolves when queries may use it. */
   addFieldIndex(field: string, schema: FieldSchema): Promise<void>;
   dropFieldIndex(field: string): void;
-  /** For payload/select-rows.ts; `rowsOfId` is given by the shard, which owns the id map. */
-  rowSource(findRow: (id: PointId) => number | undefined): RowSource;
+  /** The live row of an id; undefined where the segment has none. O(log n) on sealed segments, no I/O. */
+  findLiveRow(id: PointId): number | undefined;
+  /** Rows in ascending order of id from `from` on (inclusive), dead ones included; a row appended meanwhile may be missed. */
+  rowsById(from?: PointId): Iterable<number>;
+  /** For payload/select-rows.ts, with the live rows of this moment. */
+  rowSource(): RowSource;
   readonly memoryBytes: number;
   close(): Promise<void>;
 }

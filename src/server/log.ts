@@ -9,7 +9,7 @@ export function createLogger(config: Pick<Config, 'log_format' | 'log_level'>, o
   const asText = config.log_format === 'text' || (config.log_format === 'auto' && output.isTTY);
   const options = {
     level: config.log_level,
-    base: undefined,
+    base: null,
     redact: { paths: ['api_key', 'apiKey', '*.api_key', '*.apiKey', 'headers', '*.headers', 'authorization'], censor: '[redacted]' },
   };
   return asText ? pino(options, textStream(output)) : pino(options, output);

@@ -1,0 +1,28 @@
+// What a shard is asked and what it answers, beyond the forms of command/.
+import type { Seq } from '../base/ids.ts';
+import type { PointRecord, SearchRequest } from '../command/read.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
+
+export interface ShardWriteResult {
+  readonly seq: Seq;
+  readonly status: 'acknowledged' | 'completed' | 'wait_timeout';
+}
+
+export interface ShardInfo {
+  readonly points: number;
+  readonly indexedVectors: number;
+  readonly segments: number;
+  readonly status: 'green' | 'yellow' | 'grey' | 'red';
+  readonly optimizerError?: string;
+  /** Field → schema and number of points that have the field. */
+  readonly payloadSchema: ReadonlyMap<string, { readonly schema: FieldSchema; readonly points: number }>;
+  /** Entries durable in the log but not applied yet. */
+  readonly unappliedEntries: number;
+  readonly diskBytes: number;
+}
+
+/** A search whose target has been resolved to a vector. Answers `limit + offset` hits: the offset is cut after merging shards. */
+export interface ShardSearch extends Omit<SearchRequest, 'target'> {
+  readonly vector: Float32Array;
+  readonly excludeId?: PointRecord['id'];
+}
