@@ -18,6 +18,7 @@ import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { grown } from './grown.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, IdTable } from './id-table.ts';
+import { InFlight } from './in-flight.ts';
 import { PayloadArena } from './payload-arena.ts';
 import { RowSlots } from './row-slots.ts';
 import type { Segment, StoredPoint } from './segment.ts';
@@ -48,6 +49,7 @@ export class MutableSegment implements Segment {
   readonly #payloads = new PayloadArena();
   readonly #live = new GrowingBits();
   readonly #liveRows = new Map<PointId, number>();
+  readonly #inFlight = new InFlight();
   #versions = new Float64Array(64);
   #rowCount = 0;
   #deletedCount = 0;
@@ -108,10 +110,11 @@ export class MutableSegment implements Segment {
     this.#columns.set(name, { index: this.#indexes.growing(spec), slots: new RowSlots() });
   }
 
-  /** Its bytes are gone when searches in flight have ended. */
+  /** Gone at once; its bytes are freed when reads and seals in flight have ended. */
   async dropVector(name: string): Promise<void> {
     const column = this.#column(name);
     this.#columns.delete(name);
+    await this.#inFlight.settled();
     await column.index.close();
   }
 
@@ -149,17 +152,8 @@ export class MutableSegment implements Segment {
     return this.#columns.get(name)?.slots.bits(this.#rowCount) ?? fullBits(0);
   }
 
-  async vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
-    const column = this.#columns.get(name);
-    const found = new Array<Uint8Array | undefined>(rows.length);
-    const pause = slices();
-    for (let at = 0; at < rows.length; at += 1) {
-      const slot = column?.slots.findSlot(rows[at] ?? 0);
-      if (column !== undefined && slot !== undefined) found[at] = column.index.row(slot);
-      const due = (at & 63) === 63 ? pause() : undefined;
-      if (due !== undefined) await due;
-    }
-    return found;
+  vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
+    return this.#inFlight.run(() => this.#vectors(this.#columns.get(name), rows));
   }
 
   async payloads(rows: ArrayLike<number>): Promise<string[]> {
@@ -231,12 +225,13 @@ export class MutableSegment implements Segment {
 
   async close(): Promise<void> {
     this.#builds.clear();
+    await this.#inFlight.end();
     for (const { index } of this.#columns.values()) await index.close();
   }
 
-  /** What sealing and merging copy without making objects of rows. */
-  parts(): MutableParts {
-    return {
+  /** Lends the inside, which sealing copies without making an object of a row; it is not closed before `work` has ended. */
+  lend<T>(work: (parts: MutableParts) => Promise<T>): Promise<T> {
+    const parts = {
       ids: this.#ids,
       byId: this.#byId,
       versions: this.#versions.subarray(0, this.#rowCount),
@@ -244,6 +239,19 @@ export class MutableSegment implements Segment {
       columns: new Map(this.#columns),
       fieldIndexes: new Map(this.#fieldIndexes),
     };
+    return this.#inFlight.run(() => work(parts));
+  }
+
+  async #vectors(column: VectorColumn<GrowingVectorIndex> | undefined, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
+    const found = new Array<Uint8Array | undefined>(rows.length);
+    const pause = slices();
+    for (let at = 0; at < rows.length; at += 1) {
+      const slot = column?.slots.findSlot(rows[at] ?? 0);
+      if (column !== undefined && slot !== undefined) found[at] = column.index.row(slot);
+      const due = (at & 63) === 63 ? pause() : undefined;
+      if (due !== undefined) await due;
+    }
+    return found;
   }
 
   #column(name: string): VectorColumn<GrowingVectorIndex> {
