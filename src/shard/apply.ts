@@ -6,6 +6,7 @@
 import { must, unreachable } from '../base/assert.ts';
 import { CorruptionError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
+import type { Entry } from '../log/shard-log.ts';
 import { deletePayloadKeys, mergePayload } from '../payload/payload-edits.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
@@ -20,8 +21,14 @@ import type { ShardState } from './shard-state.ts';
 /** Old rows read and written again at once: bounds the memory of an update over a whole collection. */
 const rowsAtOnceMax = 512;
 
-/** The caller holds the turn of applying and stands between `beginEntry` and `endEntry`. */
-export async function applyOperation(state: ShardState, seq: Seq, operation: ShardOperation): Promise<void> {
+/** Entries come one at a time, in their order. An operation that was applied lately, under the same op uuid, is passed over. */
+export async function applyEntry(state: ShardState, entry: Entry, operation: ShardOperation): Promise<void> {
+  state.beginEntry(entry);
+  if (!state.recent.has(entry.opUuid)) await applyOperation(state, entry.seq, operation);
+  state.endEntry(entry);
+}
+
+async function applyOperation(state: ShardState, seq: Seq, operation: ShardOperation): Promise<void> {
   switch (operation.kind) {
     case 'upsert':
       return await upsert(state, seq, operation);
@@ -42,7 +49,7 @@ export async function applyOperation(state: ShardState, seq: Seq, operation: Sha
     case 'create-vector':
       return createVector(state, operation.name, operation.spec);
     case 'drop-vector':
-      return await dropVector(state, operation.name);
+      return dropVector(state, operation.name);
     case 'restore':
     case 'cut':
     case 'no-op':
@@ -169,16 +176,15 @@ function dropIndex(state: ShardState, field: string): void {
 function createVector(state: ShardState, name: string, spec: VectorSpec): void {
   if (state.vectors.has(name)) return;
   state.head.segment.addVector(name, spec);
-  for (const { segment } of state.sealed) segment.addVector(name);
   state.setVectors(new Map([...state.vectors, [name, { ...spec }]]));
 }
 
-async function dropVector(state: ShardState, name: string): Promise<void> {
+/** Rows lack it at once; its bytes go when the searches and merges that still read them have ended. */
+function dropVector(state: ShardState, name: string): void {
   if (!state.vectors.has(name)) return;
   state.setVectors(new Map([...state.vectors].filter(([key]) => key !== name)));
   for (const held of state.sealing) held.hide(name); // their files are being written from it
-  await state.head.segment.dropVector(name);
-  for (const { segment } of state.sealed) await segment.dropVector(name);
+  for (const { segment } of [state.head, ...state.sealed]) state.closeLater(segment.dropVector(name));
 }
 
 /** An entry is written only with vectors that fit; another one comes from bytes that are not ours. */

@@ -42,6 +42,8 @@ export class ShardState {
   #sealing: readonly HeldSegment<MutableSegment>[] = [];
   /** Oldest first. */
   #sealed: readonly HeldSegment<SealedSegment>[];
+  readonly #retired = new Set<HeldSegment<SealedSegment>>();
+  readonly #closing = new Set<Promise<void>>();
   #view: View | undefined;
   #insideEntry = false;
 
@@ -143,11 +145,30 @@ export class ShardState {
   replace(old: readonly HeldSegment[], added: readonly HeldSegment<SealedSegment>[]): void {
     invariant(!this.#insideEntry, 'segments change between two entries');
     const gone = new Set(old);
+    const heads = this.#sealing.filter((held) => gone.has(held));
+    const retired = this.#sealed.filter((held) => gone.has(held));
     this.#sealing = this.#sealing.filter((held) => !gone.has(held));
-    const kept = this.#sealed.filter((held) => !gone.has(held));
-    this.#sealed = [...kept, ...added].sort((a, b) => a.segment.maxSeq - b.segment.maxSeq);
+    this.#sealed = [...this.#sealed.filter((held) => !gone.has(held)), ...added].sort((a, b) => a.segment.maxSeq - b.segment.maxSeq);
     this.#forgetView();
-    for (const held of gone) void held.release();
+    for (const held of heads) this.closeLater(held.release());
+    for (const held of retired) {
+      this.#retired.add(held);
+      this.closeLater(held.release());
+    }
+  }
+
+  /** Sealed segments whose files are open: those of now, and those that a query still reads. */
+  sealedInUse(): readonly HeldSegment<SealedSegment>[] {
+    for (const held of this.#retired) {
+      if (held.isClosed) this.#retired.delete(held);
+    }
+    return [...this.#sealed, ...this.#retired];
+  }
+
+  /** `close` waits for it, and fails with it. */
+  closeLater(closing: Promise<void>): void {
+    this.#closing.add(closing);
+    closing.then(() => this.#closing.delete(closing), () => undefined); // a failure stays, for `close`
   }
 
   /** Resolves when every segment is closed. */
@@ -157,6 +178,7 @@ export class ShardState {
     this.#view = undefined;
     await view?.release();
     await Promise.all(this.segments.map((held) => held.release()));
+    await Promise.all(this.#closing);
   }
 
   #newHead(): HeldSegment<MutableSegment> {
@@ -170,7 +192,7 @@ export class ShardState {
   }
 
   #forgetView(): void {
-    void this.#view?.release();
+    if (this.#view !== undefined) this.closeLater(this.#view.release());
     this.#view = undefined;
   }
 }

@@ -12,7 +12,7 @@ import type { Seq } from '../base/ids.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
-import { applyOperation } from './apply.ts';
+import { applyEntry } from './apply.ts';
 import { encodeEntryBody, entryBodyVersion } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { ShardOperation } from './shard-operation.ts';
@@ -30,18 +30,19 @@ export interface SubmittedEntry {
 }
 
 export class WriteQueue {
-  readonly #log: ShardLog;
+  readonly #log: Pick<ShardLog, 'append'>;
   readonly #state: ShardState;
   readonly #logger: Logger;
   readonly #afterEntry: (entry: Entry) => void;
   readonly #writers = new Lock();
   readonly #applying = new Lock();
   readonly #pending = new Gauge();
+  readonly #appending = new Gauge();
   #watchers: { readonly seq: Seq; readonly run: () => void; readonly fail: (error: Error) => void }[] = [];
   #failure: RequestError | undefined;
   #closed = false;
 
-  constructor(parts: { readonly log: ShardLog; readonly state: ShardState; readonly logger: Logger; readonly afterEntry: (entry: Entry) => void }) {
+  constructor(parts: { readonly log: Pick<ShardLog, 'append'>; readonly state: ShardState; readonly logger: Logger; readonly afterEntry: (entry: Entry) => void }) {
     this.#log = parts.log;
     this.#state = parts.state;
     this.#logger = parts.logger;
@@ -81,15 +82,22 @@ export class WriteQueue {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** Every entry submitted so far is durable or has failed. Under the turn. */
+  stored(): Promise<void> {
+    return this.#appending.waitFor(0);
+  }
+
   /** Appends one entry. Under the turn. */
   submit(operation: ShardOperation): SubmittedEntry {
     const body = encodeEntryBody(operation);
     const draft: EntryDraft = { kind: operation.kind, version: entryBodyVersion, body, opUuid: randomBytes(opUuidBytes) };
     const bytes = body.byteLength + 1; // an entry without a body counts too
     this.#pending.add(bytes);
+    this.#appending.add(1);
     const entry = this.#log.append(draft);
+    entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
     const applied = entry.then((stored) => this.#applying.run(() => this.#apply(stored, operation)));
-    applied.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes)); // the writer gets the failure
+    applied.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
     return { stored: entry.then(({ seq }) => seq), applied };
   }
 
@@ -117,9 +125,7 @@ export class WriteQueue {
   async #apply(entry: Entry, operation: ShardOperation): Promise<Seq> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      this.#state.beginEntry(entry);
-      if (!this.#state.recent.has(entry.opUuid)) await applyOperation(this.#state, entry.seq, operation);
-      this.#state.endEntry(entry);
+      await applyEntry(this.#state, entry, operation);
     } catch (error) {
       throw this.#fail(entry, error);
     }
