@@ -6,7 +6,7 @@ import type { FieldIndex } from '../payload/field-index.ts';
 import type { FieldSchema, PayloadSchema } from '../payload/field-schema.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { readBits } from './bits-file.ts';
-import { readFieldIndex } from './field-index-file.ts';
+import { readFieldIndex } from './payload-index-file.ts';
 import type { FileKind } from './files.ts';
 import type { IdTable } from './id-table.ts';
 import { readIds, readOrder, type Versions } from './ids-file.ts';

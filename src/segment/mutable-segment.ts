@@ -8,8 +8,7 @@ import { invariant, must } from '../base/assert.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndexes } from '../index/vector-index.ts';
 import { andNotInto, fullBits } from '../payload/bitmap.ts';
-import { createFieldIndex } from '../payload/create-field-index.ts';
-import { parseExact } from '../payload/exact-json.ts';
+import { createFieldIndex } from '../payload/stored-index.ts';
 import type { FieldIndex, MutableFieldIndex } from '../payload/field-index.ts';
 import type { FieldSchema, PayloadSchema } from '../payload/field-schema.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
@@ -20,6 +19,7 @@ import { GrowingBits } from './growing-bits.ts';
 import { idKey, IdTable } from './id-table.ts';
 import { InFlight } from './in-flight.ts';
 import { PayloadArena } from './payload-arena.ts';
+import { parsePayload } from './payload-text.ts';
 import { RowSlots } from './row-slots.ts';
 import type { Segment, StoredPoint } from './segment.ts';
 import { slices } from './slices.ts';
@@ -267,9 +267,4 @@ export interface MutableParts {
   readonly payloads: PayloadArena;
   readonly columns: ReadonlyMap<string, VectorColumn<GrowingVectorIndex>>;
   readonly fieldIndexes: ReadonlyMap<string, FieldIndex>;
-}
-
-/** A stored payload text as values; it was checked to be an object when it came in. */
-function parsePayload(text: string): Readonly<Record<string, unknown>> {
-  return parseExact(text) as Readonly<Record<string, unknown>>;
 }

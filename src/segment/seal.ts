@@ -4,7 +4,7 @@ import type { GrowingVectorIndex } from '../index/vector-index.ts';
 import { countBits } from '../payload/bitmap.ts';
 import { strideBytes } from '../vector/distance.ts';
 import { writeDeletedBits } from './deleted-bits.ts';
-import { writeFieldIndex } from './field-index-file.ts';
+import { writeFieldIndex } from './payload-index-file.ts';
 import { orderPieces, writeIds, writeOrder } from './ids-file.ts';
 import type { MutableParts, MutableSegment } from './mutable-segment.ts';
 import { writePayloads } from './payload-file.ts';

@@ -5,21 +5,21 @@ import { invariant, must } from '../base/assert.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
-import { createFieldIndex } from '../payload/create-field-index.ts';
-import { decodeFieldIndex } from '../payload/decode-field-index.ts';
-import { parseExact } from '../payload/exact-json.ts';
+import { createFieldIndex } from '../payload/stored-index.ts';
+import { decodeFieldIndex } from '../payload/field-index-file.ts';
 import type { FieldIndex } from '../payload/field-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
 import type { RowSource } from '../payload/select-rows.ts';
 import { writeDeletedBits } from './deleted-bits.ts';
-import { writeFieldIndex } from './field-index-file.ts';
+import { writeFieldIndex } from './payload-index-file.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
 import { InFlight } from './in-flight.ts';
 import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
 import type { PayloadReader } from './payload-file.ts';
+import { parsePayload } from './payload-text.ts';
 import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
@@ -259,7 +259,7 @@ export class SealedSegment implements Segment {
     for (let from = 0; from < this.rowCount; from += payloadBatchRows) {
       const rows = Array.from({ length: Math.min(payloadBatchRows, this.rowCount - from) }, (_, at) => from + at);
       for (const [at, text] of (await this.#payloads.texts(rows)).entries()) {
-        index.add(from + at, parseExact(text) as Readonly<Record<string, unknown>>); // payloads are objects since they came in
+        index.add(from + at, parsePayload(text));
         const due = pause();
         if (due !== undefined) await due;
       }
