@@ -1,7 +1,7 @@
 // Pages of points in the order of their ids, or of a payload value.
 import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
-import { comparePointIds, type PointId } from '../base/ids.ts';
+import { comparePointIds } from '../base/ids.ts';
 import type { OrderBy, PointRecord, ScrollRequest } from '../command/read.ts';
 import { countBits, emptyBits, hasBit, setBit } from '../payload/bitmap.ts';
 import type { OrderedRow } from '../payload/field-index.ts';
@@ -9,16 +9,13 @@ import type { FieldSchema } from '../payload/field-schema.ts';
 import type { Filter } from '../payload/filter.ts';
 import { selectRows } from '../payload/select-rows.ts';
 import { slices } from '../segment/slices.ts';
+import { MergedById, type Placed } from './merged-by-id.ts';
 import { readRecords } from './read-records.ts';
-import { rowSourceOf, type RowPlace, type SegmentView, type View } from './view.ts';
+import { rowSourceOf, type SegmentView, type View } from './view.ts';
 
 /** Rows a filter is tried on at first; four times as many with each round that did not fill the page. */
 const triedAtFirst = 256;
 const triedGrowth = 4;
-
-interface Placed extends RowPlace {
-  readonly id: PointId;
-}
 
 interface Valued extends Placed {
   readonly value: number | bigint;
@@ -61,48 +58,6 @@ async function passing(places: readonly Placed[], filter: Filter, signal?: Abort
   const selected = new Map<SegmentView, Uint32Array>();
   for (const [segment, rows] of candidates) selected.set(segment, await selectRows(rowSourceOf(segment, rows), filter, signal));
   return places.filter(({ segment, row }) => hasBit(must(selected.get(segment), 'every segment was asked'), row));
-}
-
-/** The live rows of all segments in one order by id. */
-class MergedById {
-  readonly #sources: { readonly segment: SegmentView; readonly rows: Iterator<number>; next: Placed | undefined }[];
-  readonly #pause = slices();
-
-  constructor(segments: readonly SegmentView[], from: PointId | undefined) {
-    this.#sources = segments.map((segment) => ({ segment, rows: segment.held.segment.rowsById(from)[Symbol.iterator](), next: undefined }));
-  }
-
-  #started = false;
-
-  /** The next `count` in order; fewer only at the end. */
-  async take(count: number): Promise<readonly Placed[]> {
-    if (!this.#started) {
-      for (const source of this.#sources) source.next = await this.#advance(source);
-      this.#started = true;
-    }
-    const taken: Placed[] = [];
-    while (taken.length < count) {
-      let least: (typeof this.#sources)[number] | undefined;
-      for (const source of this.#sources) {
-        if (source.next !== undefined && (least?.next === undefined || comparePointIds(source.next.id, least.next.id) < 0)) least = source;
-      }
-      if (least?.next === undefined) break;
-      taken.push(least.next);
-      least.next = await this.#advance(least);
-    }
-    return taken;
-  }
-
-  async #advance(source: { readonly segment: SegmentView; readonly rows: Iterator<number> }): Promise<Placed | undefined> {
-    const { segment, rows } = source;
-    for (let step = rows.next(); step.done !== true; step = rows.next()) {
-      const row = step.value;
-      if (row < segment.rowCount && hasBit(segment.live, row)) return { segment, row, id: segment.held.segment.idAt(row) };
-      const due = this.#pause();
-      if (due !== undefined) await due;
-    }
-    return undefined;
-  }
 }
 
 async function scrollByValue(view: View, request: ScrollRequest & { readonly orderBy: OrderBy }, signal?: AbortSignal): Promise<readonly PointRecord[]> {

@@ -89,7 +89,7 @@ export function decodeManifest(text: Buffer, file: string): ShardManifest {
     vectors: new Map(vectors),
     payloadSchema: new Map(schema),
     segments,
-    opUuids: fields.list('op_uuids', (value) => typeof value === 'string' && chainPattern.test(value)),
+    opUuids: fields.list('op_uuids', isOpUuid),
   };
   if (manifest.durable < manifest.applied) throw fields.refuse(`applied ${manifest.applied} lies behind the durable mark ${manifest.durable}`);
   if (manifest.vectors.size !== vectors.length || manifest.payloadSchema.size !== schema.length) throw fields.refuse('names a vector or a field twice');
@@ -194,6 +194,10 @@ function isCount(value: unknown): value is number {
 
 function isHash(value: unknown): value is string {
   return typeof value === 'string' && sha256Pattern.test(value);
+}
+
+function isOpUuid(value: unknown): value is string {
+  return typeof value === 'string' && chainPattern.test(value); // 16 bytes like a chain hash
 }
 
 function isNamedSpec(value: unknown): value is VectorSpec & { readonly name: string } {
