@@ -1,6 +1,6 @@
 // The `pidx` file: the encoded index of one payload field.
 import { CorruptionError } from '../base/errors.ts';
-import { decodeFieldIndex } from '../payload/field-index-file.ts';
+import { decodeFieldIndex } from '../payload/decode-field-index.ts';
 import type { FieldIndex } from '../payload/field-index.ts';
 import { readSegmentFile, type NamedFile } from './read-file.ts';
 import type { SegmentFile } from './segment.ts';

@@ -6,7 +6,7 @@ import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
 import { createFieldIndex } from '../payload/stored-index.ts';
-import { decodeFieldIndex } from '../payload/field-index-file.ts';
+import { decodeFieldIndex } from '../payload/decode-field-index.ts';
 import type { FieldIndex } from '../payload/field-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { parseJsonPath } from '../payload/json-path.ts';

@@ -118,7 +118,7 @@ export function segmentContract(title: string, { make, repeatedIds }: MakeSegmen
     const building = segment.addFieldIndex('f', { type: 'float' });
     segment.dropFieldIndex('f');
     await building;
-    assert.ok(segment.fieldIndex('f') === undefined || repeatedIds, 'only a build that was done at once may have ended before the drop');
+    assert.equal(segment.fieldIndex('f'), undefined);
   });
 
   withSegment('close is idempotent and waits for reads', async (segment) => {
