@@ -27,7 +27,7 @@ export class HashPool implements Hasher {
     this.#fail?.(closedError());
     const worker = this.#worker;
     this.#worker = undefined;
-    worker?.ref(); // else a process with nothing else to do ends before the rest of its shutdown
+    worker?.ref(); // else a process with nothing else to do would end before the rest of its shutdown
     await worker?.terminate();
   }
 
@@ -74,7 +74,7 @@ export class HashPool implements Hasher {
       this.#fail = undefined;
       worker.off('message', receive);
       signal?.removeEventListener('abort', abort);
-      worker.unref();
+      if (!this.#closed) worker.unref();
     }
   }
 }
