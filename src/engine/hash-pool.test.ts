@@ -57,6 +57,7 @@ test('an abort ends a job with its reason; close ends all', async () => {
   const pool = new HashPool();
   const controller = new AbortController();
   const running = pool.hash(parts, controller.signal);
+  await new Promise(setImmediate); // the worker has it
   const waiting = assert.rejects(pool.hash(parts), /shutting down/);
   controller.abort(new RequestError('unavailable', 'stopped'));
   await assert.rejects(running, /stopped/);
