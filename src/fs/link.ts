@@ -11,12 +11,17 @@ export interface LinkPair {
   readonly to: string;
 }
 
+/** Whether an error of `Disk.link` means that these two places cannot share a file, so that only a copy helps. */
+export function isLinkRefused(error: unknown): boolean {
+  return fallbackCodes.has(systemCode(error) ?? '');
+}
+
 /** The file at `to` has the content of `from`, durable as soon as its folder is synced. */
 export async function linkOrCopy(disk: Disk, pair: LinkPair): Promise<void> {
   try {
     await disk.link(pair.from, pair.to);
   } catch (error) {
-    if (!fallbackCodes.has(systemCode(error) ?? '')) throw error;
+    if (!isLinkRefused(error)) throw error;
     await disk.copy(pair.from, pair.to);
   }
 }

@@ -1,0 +1,71 @@
+// The worker thread of hash-pool.ts: reads and hashes files one job at a time.
+import { createHash, type Hash } from 'node:crypto';
+import { parentPort } from 'node:worker_threads';
+import { must } from '../base/assert.ts';
+import { CorruptionError, systemCode } from '../base/errors.ts';
+import { NodeDisk } from '../fs/node-disk.ts';
+import type { FilePart, HashPart } from '../snapshot/hasher.ts';
+
+export interface HashJob {
+  readonly id: number;
+  readonly parts: readonly HashPart[];
+}
+
+/** Job, or the end of the job at hand. */
+export type HashRequest = HashJob | { readonly abort: number };
+
+export type HashFailure =
+  | { readonly kind: 'corruption'; readonly file: string; readonly offsetBytes: number | undefined; readonly problem: string }
+  | { readonly kind: 'other'; readonly message: string; readonly code: string | undefined };
+
+export interface HashAnswer {
+  readonly id: number;
+  readonly sha256?: string;
+  readonly failure?: HashFailure;
+}
+
+const pieceBytes = 1 << 20;
+const disk = new NodeDisk();
+const port = must(parentPort, 'this module runs in a worker thread');
+let abortedId = 0;
+
+port.on('message', (request: HashRequest) => {
+  if ('abort' in request) abortedId = request.abort;
+  else void answer(request).then((message: HashAnswer) => {
+    port.postMessage(message);
+  });
+});
+
+async function answer({ id, parts }: HashJob): Promise<HashAnswer> {
+  try {
+    const hash = createHash('sha256');
+    for (const part of parts) {
+      if (part.kind === 'bytes') hash.update(part.bytes);
+      else await hashFile(part, hash, id);
+      if (abortedId === id) break;
+    }
+    return { id, sha256: hash.digest('hex') };
+  } catch (error) {
+    return { id, failure: failureOf(error) };
+  }
+}
+
+async function hashFile(part: FilePart, outer: Hash, id: number): Promise<void> {
+  await using handle = await disk.openRead(part.path);
+  if (handle.sizeBytes !== part.sizeBytes) {
+    throw new CorruptionError({ file: part.path, problem: `has ${handle.sizeBytes} bytes instead of ${part.sizeBytes}` });
+  }
+  const own = part.sha256 === undefined ? undefined : createHash('sha256');
+  for (let at = 0; at < part.sizeBytes && abortedId !== id; at += pieceBytes) {
+    const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at));
+    outer.update(piece);
+    own?.update(piece);
+  }
+  if (own === undefined || abortedId === id || own.digest('hex') === part.sha256) return;
+  throw new CorruptionError({ file: part.path, offsetBytes: 0, problem: 'does not match its sha256' });
+}
+
+function failureOf(error: unknown): HashFailure {
+  if (error instanceof CorruptionError) return { kind: 'corruption', file: error.file, offsetBytes: error.offsetBytes, problem: error.problem };
+  return { kind: 'other', message: error instanceof Error ? error.message : String(error), code: systemCode(error) };
+}

@@ -1,0 +1,142 @@
+// A snapshot from a URL, as a stream. Each host is resolved once and connected to at the address that was checked; redirects are
+// followed by hand, each checked the same way; credentials go to the first origin only; a body that ends early is an error.
+import { lookup as resolveHost } from 'node:dns/promises';
+import http from 'node:http';
+import https from 'node:https';
+import { isIP, type LookupFunction } from 'node:net';
+import { RequestError, systemCode } from '../base/errors.ts';
+import { isAllowedAddress } from './address-policy.ts';
+
+export const systemResolver = (host: string): Promise<readonly Address[]> => resolveHost(host, { all: true });
+
+const redirectsMax = 3;
+const redirectStatuses = new Set([301, 302, 303, 307, 308]);
+
+export interface FetchOptions {
+  readonly apiKey?: string;
+  readonly allowLoopback: boolean;
+  readonly userAgent: string;
+  /** Longest wait for the next byte. */
+  readonly idleMs: number;
+  readonly signal: AbortSignal;
+  readonly resolve: (host: string) => Promise<readonly Address[]>;
+}
+
+export interface Address {
+  readonly address: string;
+  readonly family: number;
+}
+
+/** The body of a 200 answer. @throws RequestError: 403 for a forbidden address, 400 for another status, 500 where it cannot be had. */
+export async function* fetchSnapshot(location: URL, options: FetchOptions): AsyncGenerator<Buffer> {
+  let url = location;
+  for (let redirects = 0; ; redirects += 1) {
+    const response = await request(url, options, url.origin === location.origin && redirects === 0);
+    const status = response.statusCode ?? 0;
+    if (!redirectStatuses.has(status)) {
+      yield* readBody(response, { url, status, options });
+      return;
+    }
+    response.destroy();
+    if (redirects === redirectsMax) throw new RequestError('bad-input', `Failed to download tar from ${shown(location)}: more than ${redirectsMax} redirects`);
+    url = redirectTarget(response, url);
+  }
+}
+
+/** @throws RequestError unless the URL is one that may be fetched at all; says nothing about its address. */
+export function checkUrl(url: URL): URL {
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new RequestError('bad-request', `URL ${shown(url)} with scheme ${url.protocol.slice(0, -1)} is not supported`);
+  }
+  if (url.username !== '' || url.password !== '') throw new RequestError('bad-request', 'URL with a user name or password is not supported; use api_key');
+  return url;
+}
+
+function redirectTarget(response: http.IncomingMessage, from: URL): URL {
+  const target = response.headers.location ?? '';
+  if (target === '' || !URL.canParse(target, from.href)) throw new RequestError('bad-input', `Failed to download tar from ${shown(from)}: redirect without a target`);
+  return checkUrl(new URL(target, from));
+}
+
+async function request(url: URL, options: FetchOptions, isFirst: boolean): Promise<http.IncomingMessage> {
+  const addresses = await resolveAllowed(url, options);
+  const lookup: LookupFunction = (_host, wanted, callback) => {
+    const [first] = addresses;
+    if (wanted.all === true) callback(null, [...addresses]);
+    else callback(null, first?.address ?? '', first?.family);
+  };
+  const headers: http.OutgoingHttpHeaders = { 'user-agent': options.userAgent, 'accept-encoding': 'identity' };
+  if (isFirst && options.apiKey !== undefined) headers['api-key'] = options.apiKey;
+  return new Promise<http.IncomingMessage>((resolve, reject) => {
+    const send = url.protocol === 'https:' ? https.request : http.request;
+    const outgoing = send(url, { lookup, headers, agent: false, signal: options.signal, timeout: options.idleMs });
+    outgoing.once('response', (response) => {
+      outgoing.setTimeout(0); // from here on only waits for data count, not our own pauses
+      resolve(response);
+    });
+    outgoing.once('timeout', () => outgoing.destroy(idleError(url, options.idleMs)));
+    outgoing.on('error', (error) => {
+      reject(options.signal.aborted ? (options.signal.reason as Error) : failure(url, error));
+    });
+    outgoing.end();
+  });
+}
+
+/** Every address of the host; one that is not allowed refuses the host. No connection has been made yet. */
+async function resolveAllowed(url: URL, options: FetchOptions): Promise<readonly Address[]> {
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const family = isIP(host);
+  const addresses = family === 0 ? await options.resolve(host).catch((error: unknown) => {
+    throw failure(url, error);
+  }) : [{ address: host, family }];
+  if (addresses.length > 0 && addresses.every(({ address }) => isAllowedAddress(address, options))) return addresses;
+  throw new RequestError('forbidden', `Snapshot URL host ${url.hostname} is at an address that snapshots are not recovered from (loopback, private, link-local or reserved)`);
+}
+
+async function* readBody(response: http.IncomingMessage, from: { readonly url: URL; readonly status: number; readonly options: FetchOptions }): AsyncGenerator<Buffer> {
+  const { url, status, options: { idleMs, signal } } = from;
+  if (status !== 200) {
+    response.destroy();
+    throw new RequestError('bad-input', `Failed to download tar from ${shown(url)}: status - ${status}`);
+  }
+  const encoding = response.headers['content-encoding'] ?? 'identity';
+  if (encoding !== 'identity') {
+    response.destroy();
+    throw new RequestError('bad-input', `Failed to download tar from ${shown(url)}: content encoding ${encoding.slice(0, 32)} is not supported`);
+  }
+  const announced = response.headers['content-length'];
+  let receivedBytes = 0;
+  const iterator = response[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  try {
+    for (;;) {
+      const timer = setTimeout(() => response.destroy(idleError(url, idleMs)), idleMs); // counts only while data is waited for
+      const step = await iterator.next().finally(() => {
+        clearTimeout(timer);
+      });
+      if (step.done === true) break;
+      receivedBytes += step.value.length;
+      yield step.value;
+    }
+  } catch (error) {
+    throw signal.aborted ? (signal.reason as Error) : failure(url, error);
+  } finally {
+    response.destroy();
+  }
+  if (!response.complete || (announced !== undefined && Number(announced) !== receivedBytes)) {
+    throw new RequestError('internal', `Failed to download snapshot from ${shown(url)}: the body ended after ${receivedBytes}${announced === undefined ? '' : ` of ${announced}`} bytes`);
+  }
+}
+
+function idleError(url: URL, idleMs: number): RequestError {
+  return new RequestError('internal', `Failed to download snapshot from ${shown(url)}: no data for ${idleMs / 1000} s`);
+}
+
+/** Queries of pre-signed URLs are credentials: they are in no message. */
+function shown(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
+
+function failure(url: URL, error: unknown): unknown {
+  if (error instanceof RequestError) return error;
+  return new RequestError('internal', `Failed to download snapshot from ${shown(url)}: ${systemCode(error) ?? 'connection failed'}`, { cause: error });
+}

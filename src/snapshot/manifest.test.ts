@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { sha256Hex } from '../base/checksum.ts';
+import { RequestError } from '../base/errors.ts';
+import { MANIFEST_BYTES_MAX } from './manifest.ts';
+import { parseManifest } from './manifest-parse.ts';
+import { makeArchive, testFolder } from './testing/temporary.ts';
+
+type Json = Record<string, unknown>;
+type Change = (document: Json, collection: Json, shard: Json) => void;
+
+test('a manifest that was written reads back equal', async () => {
+  await using folder = await testFolder();
+  const { sealed } = await makeArchive(folder.path);
+  assert.deepEqual(await parseManifest(sealed.text), sealed);
+  assert.equal(sealed.sha256, sha256Hex(sealed.text));
+  assert.deepEqual([...sealed.manifest.collection.payloadSchema.keys()], ['city', '__proto__']);
+});
+
+test('unknown fields of a later minor format are ignored', async () => {
+  await using folder = await testFolder();
+  const { sealed } = await makeArchive(folder.path);
+  const document = JSON.parse(sealed.text.toString()) as Json;
+  document['format_version'] = 2;
+  document['later'] = { any: 'thing' };
+  assert.deepEqual((await parseManifest(Buffer.from(JSON.stringify(document)))).manifest, sealed.manifest);
+});
+
+const big = 2 ** 53;
+const segmentOf = (shard: Json): Json => (shard['segments'] as Json[])[0]!;
+const fileOf = (shard: Json): Json => (segmentOf(shard)['files'] as Json[])[0]!;
+const paramsOf = (collection: Json): Json => (collection['config'] as Json)['params'] as Json;
+const vectorsOf = (collection: Json): Json => paramsOf(collection)['vectors'] as Json;
+
+const refused: readonly (readonly [string, Change, RegExp])[] = [
+  ['another format', (document) => { document['format'] = 'tar'; }, /not the manifest of a nearkeep snapshot/],
+  ['a format that needs a newer reader', (document) => { Object.assign(document, { format_version: 3, min_reader_version: 2 }); }, /made by nearkeep 0.1.0 in format version 3.*up to version 1/],
+  ['a snapshot of a shard', (document) => { document['kind'] = 'shard'; }, /kind must be "collection"/],
+  ['two collections', (document, collection) => { document['collections'] = [collection, collection]; }, /collections must be/],
+  ['no collection', (document) => { document['collections'] = []; }, /collections must be/],
+  ['a time that is none', (document) => { document['created_at'] = '2026-99-99T00:00:00.000Z'; }, /created_at must be/],
+  ['a time that tar headers cannot hold', (document) => { document['created_at'] = '9999-01-01T00:00:00.000Z'; }, /created_at must be/],
+  ['advisory 26: 1e9 shards', (_, collection) => { paramsOf(collection)['shard_number'] = 1e9; }, /shard_number must be an integer from 1 to/],
+  ['advisory 26: dimension 2^31', (_, collection) => { vectorsOf(collection)['size'] = 2 ** 31; }, /vectors.size must be an integer from 1 to 65536/],
+  ['advisory 26: sizes that overflow', (_, __, shard) => { fileOf(shard)['size'] = big; }, /size must be an integer/],
+  ['advisory 26: sums that overflow', (_, __, shard) => { for (const file of segmentOf(shard)['files'] as Json[]) file['size'] = big - 1; }, /content_root must be|sums below/],
+  ['an unknown distance', (_, collection) => { vectorsOf(collection)['distance'] = 'Hamming'; }, /distance must be/],
+  ['a configuration that lacks params', (_, collection) => { delete (collection['config'] as Json)['params']; }, /config.params must be an object/],
+  ['another routing hash', (_, collection) => { ((collection['shard_map'] as Json)['routing'] as Json)['hash'] = 'crc'; }, /routing.hash must be/],
+  ['a shard map that disagrees', (_, collection) => { (collection['shard_map'] as Json)['shard_number'] = 3; }, /shard_map.shard_number must be/],
+  ['the same shard twice', (_, collection) => { (collection['shards'] as Json[])[1]!['id'] = 0; }, /id must be above/],
+  ['more shards than the collection has', (_, collection) => { (collection['shards'] as unknown[]).push({}); }, /shards must be a list of at most 2/],
+  ['a shard marked incomplete', (_, __, shard) => { shard['complete'] = false; }, /complete must be true/],
+  ['advisory 14: a file kind that is a path', (_, __, shard) => { fileOf(shard)['kind'] = '../../etc/passwd'; }, /kind must be a file kind/],
+  ['a hash that is none', (_, __, shard) => { fileOf(shard)['sha256'] = `../${'a'.repeat(61)}`; }, /sha256 must be a sha256/],
+  ['a content root of other files', (_, __, shard) => { shard['content_root'] = 'a'.repeat(64); }, /content_root must be/],
+  ['a gap between logs', (_, __, shard) => { (shard['log_files'] as Json[])[1]!['first_seq'] = 12; }, /log files without a gap/],
+  ['logs that end before the position', (_, __, shard) => { (shard['log'] as Json)['seq'] = 21; }, /end at log.seq/],
+  ['totals of other shards', (document) => { (document['totals'] as Json)['points'] = 1; }, /totals.points must be/],
+  ['a name with a slash', (_, collection) => { collection['name'] = 'a/b'; }, /name must be a collection name/],
+  ['a uuid that is none', (_, collection) => { collection['uuid'] = 'x'; }, /uuid must be a UUID/],
+  ['more files than an archive may have', (_, __, shard) => { segmentOf(shard)['files'] = Array.from({ length: 100_001 }, () => 0); }, /list of at most/],
+];
+for (const [title, change, message] of refused) {
+  test(`refuses ${title}`, async () => {
+    await using folder = await testFolder();
+    const { sealed } = await makeArchive(folder.path);
+    const document = JSON.parse(sealed.text.toString()) as Json;
+    const collection = (document['collections'] as Json[])[0]!;
+    change(document, collection, (collection['shards'] as Json[])[0]!);
+    await assert.rejects(parseManifest(Buffer.from(JSON.stringify(document))), (error: unknown) => {
+      assert.ok(error instanceof RequestError);
+      assert.equal(error.code, 'bad-request');
+      assert.match(error.message, message);
+      return true;
+    });
+  });
+}
+
+test('refuses a manifest above its size limit without reading it', async () => {
+  await assert.rejects(parseManifest(Buffer.alloc(MANIFEST_BYTES_MAX + 1)), /more than/);
+});

@@ -1,0 +1,175 @@
+// snapshot.json: what a snapshot is. Everything else about it (member names, order, sizes, every byte of tar) follows from here.
+// JSON without white space, fields in the order written below; hashed as text, so the text is kept, not made again.
+//
+// { format, format_version, min_reader_version, created_by {product, version}, created_at (ISO, UTC, ms), kind, peer_id,
+//   collections: [{ name, uuid, config, payload_schema: [{field, type, params?}], aliases[], shard_map, shards[] }],
+//   totals {points, files, bytes} }
+// shard_map { shard_number, sharding_method, routing {hash, version}, shards: [{id, replicas: [peer]}] }
+// shards[]  { id, complete, log {generation, seq, chain}, time, points, content_root, manifest {size, sha256}, segments[], log_files[] }
+// segments[] { uuid, points, deleted, min_seq, max_seq, files: [{kind, vector?, format_version, size, sha256}] }
+// log_files[] { first_seq, last_seq, size, sha256 }
+// `time` is the 64-bit hybrid time of the entry at log.seq as decimal text. `payload_schema` is a list, because field paths may be
+// any text, `__proto__` included.
+import { invariant } from '../base/assert.ts';
+import { sha256Hex } from '../base/checksum.ts';
+import { yieldToLoop } from '../base/clock.ts';
+import { ROUTING } from '../collection/route.ts';
+import type { FrozenCollection } from '../collection/snapshot-source.ts';
+import type { FrozenShard } from '../shard/freeze.ts';
+
+export const SNAPSHOT_FORMAT = 'nearkeep-snapshot';
+/** The format this version writes, and the newest it reads. */
+export const SNAPSHOT_FORMAT_VERSION = 1;
+export const MANIFEST_BYTES_MAX = 64 << 20;
+/** Members of an archive beside snapshot.json and its hash. */
+export const MEMBERS_MAX = 100_000;
+
+export interface FileDigest {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+}
+
+export interface SnapshotShard extends Omit<FrozenShard, 'files' | 'manifest' | 'release'> {
+  /** The shard's own manifest.json. */
+  readonly manifest: FileDigest;
+  /** sha256 over the sorted `<sha256> <size>` lines of the shard's members: equal roots hold equal bytes. */
+  readonly contentRoot: string;
+}
+
+export interface SnapshotCollection extends Omit<FrozenCollection, 'shards' | 'release'> {
+  readonly shards: readonly SnapshotShard[];
+}
+
+export interface SnapshotManifest {
+  readonly createdAtMs: number;
+  readonly productVersion: string;
+  readonly peerId: number;
+  readonly collection: SnapshotCollection;
+}
+
+/** A manifest with the exact bytes it was read from or is written as. */
+export interface SealedManifest {
+  readonly manifest: SnapshotManifest;
+  readonly text: Buffer;
+  readonly sha256: string;
+}
+
+/** A file of a shard, named as inside the shard's folder. */
+export interface ShardMember extends FileDigest {
+  readonly name: string;
+}
+
+/** Manifest, logs by first seq, files by name: the order of the archive. */
+export function shardMembers(shard: Pick<SnapshotShard, 'manifest' | 'logFiles' | 'segments'>): readonly ShardMember[] {
+  const logs = [...shard.logFiles].sort((a, b) => a.firstSeq - b.firstSeq)
+    .map(({ firstSeq, sizeBytes, sha256 }) => ({ name: `logs/${String(firstSeq).padStart(20, '0')}`, sizeBytes, sha256 }));
+  const files = new Map<string, ShardMember>(); // segments may share a file of equal content
+  for (const segment of shard.segments) {
+    for (const { kind, sizeBytes, sha256 } of segment.files) {
+      const name = `files/${sha256}.${kind}`;
+      files.set(name, { name, sizeBytes, sha256 });
+    }
+  }
+  const names = [...files.keys()].sort();
+  return [
+    { name: 'manifest.json', sizeBytes: shard.manifest.sizeBytes, sha256: shard.manifest.sha256 },
+    ...logs,
+    ...names.flatMap((name) => files.get(name) ?? []),
+  ];
+}
+
+export function contentRoot(members: readonly ShardMember[]): string {
+  const lines = members.map(({ sha256, sizeBytes }) => `${sha256} ${sizeBytes}\n`);
+  return sha256Hex(lines.sort().join(''));
+}
+
+export interface Totals {
+  readonly points: number;
+  readonly files: number;
+  readonly bytes: number;
+}
+
+export function totalsOf(shards: readonly SnapshotShard[]): Totals {
+  let [points, files, bytes] = [0, 0, 0];
+  for (const shard of shards) {
+    points += shard.points;
+    for (const member of shardMembers(shard)) {
+      files += 1;
+      bytes += member.sizeBytes;
+    }
+  }
+  return { points, files, bytes };
+}
+
+export interface ManifestFacts {
+  readonly createdAtMs: number;
+  readonly productVersion: string;
+  readonly peerId: number;
+}
+
+/** The manifest of a frozen collection. The freeze must still be held by whoever links the files afterwards. */
+export async function manifestOf(frozen: FrozenCollection, facts: ManifestFacts): Promise<SealedManifest> {
+  const { name, uuid, config, payloadSchema, aliases } = frozen;
+  const shards = [...frozen.shards].sort((a, b) => a.shardId - b.shardId).map(describeShard);
+  const manifest = { ...facts, collection: { name, uuid, config, payloadSchema, aliases, shards } };
+  const text = Buffer.from(await serializeManifest(manifest));
+  return { manifest, text, sha256: sha256Hex(text) };
+}
+
+function describeShard(frozen: FrozenShard): SnapshotShard {
+  const { shardId, position, time, points, segments, logFiles } = frozen;
+  const manifest = { sizeBytes: frozen.manifest.text.length, sha256: frozen.manifest.sha256 };
+  const members = shardMembers({ manifest, logFiles, segments });
+  const named = new Set(members.map((member) => member.name));
+  invariant(named.size === frozen.files.length + 1 && frozen.files.every((file) => named.has(file.name)), `shard ${shardId} freezes exactly the files it lists`);
+  return { shardId, position, time, points, segments, logFiles, manifest, contentRoot: contentRoot(members) };
+}
+
+async function serializeManifest({ createdAtMs, productVersion, peerId, collection }: SnapshotManifest): Promise<string> {
+  const shards: string[] = [];
+  for (const shard of collection.shards) {
+    shards.push(JSON.stringify(shardJson(shard)));
+    await yieldToLoop();
+  }
+  const head = JSON.stringify({
+    format: SNAPSHOT_FORMAT,
+    format_version: SNAPSHOT_FORMAT_VERSION,
+    min_reader_version: 1,
+    created_by: { product: 'nearkeep', version: productVersion },
+    created_at: new Date(createdAtMs).toISOString(),
+    kind: 'collection',
+    peer_id: peerId,
+  });
+  const { name, uuid, config, payloadSchema, aliases } = collection;
+  const described = JSON.stringify({
+    name, uuid, config,
+    payload_schema: [...payloadSchema].map(([field, { type, params }]) => ({ field, type, params })),
+    aliases,
+    shard_map: {
+      shard_number: config.params.shard_number,
+      sharding_method: config.params.sharding_method ?? 'auto',
+      routing: { hash: ROUTING.hash, version: ROUTING.version },
+      shards: collection.shards.map(({ shardId }) => ({ id: shardId, replicas: [peerId] })),
+    },
+  });
+  const totals = JSON.stringify(totalsOf(collection.shards));
+  return `${head.slice(0, -1)},"collections":[${described.slice(0, -1)},"shards":[${shards.join(',')}]}],"totals":${totals}}`;
+}
+
+function shardJson(shard: SnapshotShard): unknown {
+  const { generation, seq, chain } = shard.position;
+  return {
+    id: shard.shardId,
+    complete: true,
+    log: { generation, seq, chain },
+    time: String(shard.time),
+    points: shard.points,
+    content_root: shard.contentRoot,
+    manifest: { size: shard.manifest.sizeBytes, sha256: shard.manifest.sha256 },
+    segments: shard.segments.map(({ uuid, points, deleted, minSeq, maxSeq, files }) => ({
+      uuid, points, deleted, min_seq: minSeq, max_seq: maxSeq,
+      files: files.map(({ kind, vector, formatVersion, sizeBytes, sha256 }) => ({ kind, vector, format_version: formatVersion, size: sizeBytes, sha256 })),
+    })),
+    log_files: shard.logFiles.map(({ firstSeq, lastSeq, sizeBytes, sha256 }) => ({ first_seq: firstSeq, last_seq: lastSeq, size: sizeBytes, sha256 })),
+  };
+}

@@ -1,0 +1,161 @@
+// Collections whose shards are a few small real files: what a snapshot reads from and restores into, without segments and logs.
+// Adopting moves the staged files, as the real catalog does, so tests compare what came back with what was there.
+import { createHash, randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { must } from '../../base/assert.ts';
+import { sha256Hex } from '../../base/checksum.ts';
+import { RequestError } from '../../base/errors.ts';
+import { seededRandom } from '../../base/random.ts';
+import { collectionNotFound } from '../../collection/aliases.ts';
+import { refuseIncompatible } from '../../collection/compatibility.ts';
+import type { AdoptRequest, FrozenCollection, SnapshotSource } from '../../collection/snapshot-source.ts';
+import type { CollectionConfig } from '../../command/collection-config.ts';
+import { makeDirectoryDurably, writeNewFile } from '../../fs/atomic-file.ts';
+import { NodeDisk } from '../../fs/node-disk.ts';
+import type { FieldSchema } from '../../payload/field-schema.ts';
+import type { FrozenFile, FrozenShard } from '../../shard/freeze.ts';
+
+export interface FakeCollection {
+  readonly uuid: string;
+  readonly config: CollectionConfig;
+  readonly shards: readonly FakeShard[];
+}
+
+interface FakeShard {
+  readonly id: number;
+  readonly manifestText: Buffer;
+  readonly points: number;
+  readonly files: readonly FrozenFile[];
+}
+
+/** Sizes around the block size of tar, and an empty file. */
+const fileSizes = [0, 1, 511, 512, 513, 2000];
+
+export function configOf(shardNumber: number, size = 4): CollectionConfig {
+  return {
+    params: { vectors: { size, distance: 'Cosine' }, shard_number: shardNumber, replication_factor: 1, write_consistency_factor: 1, on_disk_payload: true },
+    hnsw_config: { m: 16 }, optimizer_config: {}, wal_config: {}, quantization_config: null, metadata: { owner: 'test', nested: [1, 2.5, null] },
+  };
+}
+
+export class FakeSource implements SnapshotSource {
+  readonly collections = new Map<string, FakeCollection>();
+  readonly aliases = new Map<string, string>();
+  readonly disk = new NodeDisk();
+  readonly #root: string;
+  /** Freezes that nobody has released yet. */
+  borrowed = 0;
+  /** Runs inside adopt, before anything is taken. */
+  beforeAdopt: () => Promise<void> = () => Promise.resolve();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async add(name: string, options: { readonly shards?: number; readonly seed?: number; readonly fileBytes?: readonly number[] } = {}): Promise<void> {
+    const random = seededRandom(options.seed ?? 7);
+    const shards: FakeShard[] = [];
+    for (let id = 0; id < (options.shards ?? 2); id += 1) {
+      const folder = path.join(this.#root, randomUUID());
+      await makeDirectoryDurably(this.disk, folder);
+      const write = async (named: (sha256: string) => string, sizeBytes: number): Promise<FrozenFile> => {
+        const bytes = Buffer.alloc(sizeBytes);
+        for (let at = 0; at < sizeBytes; at += 1) bytes[at] = random.below(256);
+        const sha256 = sha256Hex(bytes);
+        const file = path.join(folder, path.basename(named(sha256)));
+        if ((await this.disk.findStat(file)) === undefined) await writeNewFile(this.disk, file, bytes);
+        return { name: named(sha256), path: file, sizeBytes, sha256 };
+      };
+      const files: FrozenFile[] = [await write(() => 'logs/00000000000000000001', 700), await write(() => 'logs/00000000000000000011', 80)];
+      for (const sizeBytes of options.fileBytes ?? fileSizes) files.push(await write((sha256) => `files/${sha256}.vec`, sizeBytes));
+      shards.push({ id, manifestText: Buffer.from(JSON.stringify({ shard: id, of: name })), points: 10 + id, files });
+    }
+    this.collections.set(name, { uuid: randomUUID(), config: configOf(shards.length), shards });
+  }
+
+  resolve(name: string): string | undefined {
+    if (this.collections.has(name)) return name;
+    return this.aliases.get(name);
+  }
+
+  config(name: string): CollectionConfig | undefined {
+    return this.collections.get(this.resolve(name) ?? '')?.config;
+  }
+
+  freeze(name: string): Promise<FrozenCollection> {
+    const real = this.resolve(name);
+    const collection = this.collections.get(real ?? '');
+    if (real === undefined || collection === undefined) return Promise.reject(collectionNotFound(name));
+    this.borrowed += 1;
+    let released = false;
+    return Promise.resolve({
+      name: real, uuid: collection.uuid, config: collection.config,
+      payloadSchema: new Map<string, FieldSchema>([['city', { type: 'keyword' }], ['__proto__', { type: 'integer', params: { type: 'integer', range: true } }]]),
+      aliases: [...this.aliases].filter(([, target]) => target === real).map(([alias]) => alias),
+      shards: collection.shards.map(freezeShard),
+      release: () => {
+        if (!released) this.borrowed -= 1;
+        released = true;
+      },
+    });
+  }
+
+  checkCompatible(name: string, config: CollectionConfig): void {
+    const current = this.config(name);
+    if (current !== undefined) refuseIncompatible(current, config);
+  }
+
+  async adopt(request: AdoptRequest): Promise<number> {
+    await this.beforeAdopt();
+    const shards: FakeShard[] = [];
+    for (const staged of request.shards) {
+      const folder = path.join(this.#root, randomUUID());
+      await this.disk.rename(staged.directory, folder);
+      const files: FrozenFile[] = [];
+      for (const kind of ['logs', 'files']) {
+        for (const base of (await this.disk.list(path.join(folder, kind))).sort()) {
+          const file = path.join(folder, kind, base);
+          const bytes = await this.disk.readFile(file, 1 << 30);
+          files.push({ name: `${kind}/${base}`, path: file, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
+        }
+      }
+      shards.push({ id: staged.id, manifestText: await this.disk.readFile(path.join(folder, 'manifest.json')), points: staged.points, files });
+    }
+    this.collections.set(this.resolve(request.name) ?? request.name, { uuid: randomUUID(), config: request.config, shards });
+    return shards.reduce((sum, shard) => sum + shard.points, 0);
+  }
+
+  /** One hash over all shards of a collection, equal exactly for equal content. */
+  contentOf(name: string): string {
+    const collection = this.collections.get(name);
+    if (collection === undefined) throw new RequestError('not-found', name);
+    const hash = createHash('sha256');
+    for (const { id, manifestText, points, files } of collection.shards) {
+      hash.update(`${id} ${points} ${manifestText.toString()}\n`);
+      for (const { name: file, sha256 } of [...files].sort((a, b) => (a.name < b.name ? -1 : 1))) hash.update(`${file} ${sha256}\n`);
+    }
+    return hash.digest('hex');
+  }
+}
+
+function freezeShard(shard: FakeShard): FrozenShard {
+  const ofKind = (kind: string): FrozenFile[] => shard.files.filter(({ name }) => name.startsWith(`${kind}/`));
+  const [first, second] = ofKind('logs').map(({ sizeBytes, sha256 }) => ({ sizeBytes, sha256 }));
+  return {
+    shardId: shard.id,
+    position: { generation: 0, seq: 20, chain: '0123456789abcdef0123456789abcdef' },
+    time: 0x1_0000_0000_0001n,
+    points: shard.points,
+    manifest: { text: shard.manifestText, sha256: sha256Hex(shard.manifestText) },
+    segments: [{
+      uuid: '00000000-0000-4000-8000-000000000001', points: shard.points, deleted: 0, minSeq: 1, maxSeq: 10,
+      files: ofKind('files').map(({ sizeBytes, sha256 }) => ({ kind: 'vec', vector: 'image', formatVersion: 1, sizeBytes, sha256 })),
+    }],
+    logFiles: [
+      { firstSeq: 1, lastSeq: 10, ...must(first, 'a shard has two logs') },
+      { firstSeq: 11, lastSeq: 20, ...must(second, 'a shard has two logs') },
+    ],
+    files: shard.files,
+    release: () => undefined,
+  };
+}

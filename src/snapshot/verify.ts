@@ -1,0 +1,43 @@
+// What must hold of a snapshot before anything of it is used, beyond the bytes that archive-read.ts compares.
+import path from 'node:path';
+import { CorruptionError, RequestError } from '../base/errors.ts';
+import type { Disk } from '../fs/disk.ts';
+import { badSnapshot } from './archive-error.ts';
+import type { ArchiveLayout, ArchiveMember } from './archive-layout.ts';
+import { archiveParts } from './archive-write.ts';
+import type { Hasher } from './hasher.ts';
+import type { SealedManifest } from './manifest.ts';
+
+/** The archive brings every shard that its collection has; one node has nobody else to get a missing one from. */
+export function checkComplete({ manifest }: SealedManifest): void {
+  const { shards, config } = manifest.collection;
+  const present = new Set(shards.map(({ shardId }) => shardId));
+  for (let id = 0; id < config.params.shard_number; id += 1) {
+    if (!present.has(id)) throw new RequestError('internal', `Can't restore snapshot in local mode with missing data at shard: ${id}`);
+  }
+}
+
+/** @param given lower-case hex, undefined where the caller gave none; both texts name it as the expected one. */
+export function checkChecksum(given: string | undefined, computed: string | undefined, origin: 'upload' | 'recover'): void {
+  if (given === undefined || given === computed) return;
+  if (origin === 'upload') throw new RequestError('bad-format', `Checksum mismatch: expected ${given}, actual ${computed ?? 'none'}`);
+  throw new RequestError('bad-input', `Snapshot checksum mismatch: expected ${given}, got ${computed ?? 'none'}`);
+}
+
+/** Every file of a staged or stored snapshot folder against its sha256. Answers the checksum of its archive.
+ *  @throws RequestError 'bad-request' naming the first file that is absent or not what the manifest says. */
+export async function verifyFolder(hasher: Hasher, folder: { readonly path: string; readonly layout: ArchiveLayout; readonly signal?: AbortSignal }): Promise<string> {
+  try {
+    return await hasher.hash(archiveParts(folder.path, folder.layout), folder.signal);
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error;
+    throw badSnapshot(path.relative(folder.path, error.file), error.problem, error.offsetBytes);
+  }
+}
+
+/** A file of a folder that may have been copied here by hand: no link that leads out of it, and of the right length. */
+export async function checkPlainFile(disk: Disk, folder: string, member: ArchiveMember): Promise<void> {
+  const stat = await disk.stat(path.join(folder, member.name));
+  if (!stat.isFile) throw badSnapshot(member.name, 'is not a plain file');
+  if (stat.sizeBytes !== member.sizeBytes) throw badSnapshot(member.name, `has ${stat.sizeBytes} bytes instead of ${member.sizeBytes}`);
+}
