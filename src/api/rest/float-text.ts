@@ -26,7 +26,7 @@ const charComma = 0x2c;
 
 /** JSON text of one f32; `null` where it is not finite. */
 export function floatText(value: number): string {
-  return scratch.latin1Slice(0, writeFloat(value, 0));
+  return scratch.toString('latin1', 0, writeFloat(value, 0));
 }
 
 /** JSON text of a vector, in pieces of about a thousand values. */
@@ -38,7 +38,7 @@ export function* vectorTexts(vector: Float32Array): Generator<string> {
       if (from + index > 0) scratch[end++] = charComma;
       end = writeFloat(value, end);
     }
-    yield scratch.latin1Slice(0, end);
+    yield scratch.toString('latin1', 0, end);
   }
   yield ']';
 }
