@@ -108,7 +108,7 @@ async function readBatch(at: WireValue): Promise<readonly PointDraft[]> {
     violation(at, `number of ids and payloads must be equal (${ids.length} != ${payloads.length})`);
   }
   if (at.violations.length > 0) return []; // the body is refused as soon as all of it is read
-  return await mapSliced(ids, (id, index) => ({
+  return mapSliced(ids, (id, index) => ({
     id,
     vectors: new Map(columns.map(([name, column]) => [name, must(column[index], 'columns are as long as the ids')])),
     payload: payloads === undefined ? '{}' : must(payloads[index], 'columns are as long as the ids'),

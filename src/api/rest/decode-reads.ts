@@ -1,4 +1,4 @@
-// Bodies of retrieve, scroll and count → read requests.
+// What retrieve, scroll and count are asked for.
 import type { CountRequest, OrderBy, RetrieveRequest, ScrollRequest } from '../../command/read.ts';
 import { parseDatetime } from '../../payload/datetime.ts';
 import { RequestError } from '../../base/errors.ts';

@@ -91,8 +91,8 @@ export function readList(at: WireValue): readonly unknown[] {
   return Array.isArray(at.value) ? at.value : wrongType(at, 'a sequence');
 }
 
-export async function mapList<T>(at: WireValue, read: (item: WireValue) => T | Promise<T>): Promise<T[]> {
-  return await mapSliced(readList(at), (value, index) => read(child(at, index, value)));
+export function mapList<T>(at: WireValue, read: (item: WireValue) => T | Promise<T>): Promise<T[]> {
+  return mapSliced(readList(at), (value, index) => read(child(at, index, value)));
 }
 
 /** `items.map(work)`, one after another, without holding the event loop: a body may hold millions of items. */
