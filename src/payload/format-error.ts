@@ -10,7 +10,7 @@ export function describeValue(value: unknown): string {
   if (value === null || value === undefined) return 'null';
   if (typeof value === 'boolean') return `boolean \`${value}\``;
   if (typeof value === 'string') return `string ${JSON.stringify(value)}`;
-  if (typeof value === 'bigint' || Number.isInteger(value)) return `integer \`${String(value)}\``;
-  if (typeof value === 'number') return `floating point \`${value}\``;
+  if (typeof value === 'bigint') return `integer \`${value}\``;
+  if (typeof value === 'number') return `${Number.isInteger(value) ? 'integer' : 'floating point'} \`${value}\``;
   return Array.isArray(value) ? 'sequence' : 'map';
 }
