@@ -63,11 +63,9 @@ export class SnapshotForm {
   /** The file's bytes. Ends only after the whole form was read, so that a broken form never looks like a whole file. */
   async *bytes(): AsyncGenerator<Uint8Array> {
     const stop = new AbortController();
-    const pumped = this.#pump(stop.signal);
-    pumped.catch(() => undefined); // its failure destroys the form, which fails the file and the end
+    this.#pump(stop.signal).catch(() => undefined); // its failure destroys the form, which fails the file and the end
     try {
       yield* (await this.#file.promise) as AsyncIterable<Uint8Array>;
-      await pumped;
       await this.#end.promise;
       this.#received.resolve();
     } finally {
