@@ -59,7 +59,7 @@ async function send(engine: NotingEngine, sent: Sent): Promise<unknown> {
   const route = must(routes.find(({ method, path }) => `${method} ${path.replace('/collections/:collection', '')}` === sent.route), `there is a route ${sent.route}`);
   const body = sent.body === undefined ? undefined : await parseBody(Buffer.from(sent.body));
   const call = { params: { collection: 'c', ...sent.params }, query: sent.query ?? {}, body, signal: new AbortController().signal };
-  return await valueOf(await route.handle(call as RestCall));
+  return valueOf(await route.handle(call as RestCall));
 }
 
 async function valueOf(answer: RestAnswer): Promise<unknown> {
