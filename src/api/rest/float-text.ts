@@ -3,8 +3,9 @@
 //
 // Nearly all values of embeddings take the fast path, which writes digits as bytes: with p decimals n = round(|x|·10^p) is the
 // nearest decimal, and it fits where n / 10^p rounds to x. Powers of ten up to 10^22 are exact doubles, so that division is
-// what reading the text does. Values outside [1e-5, 2^24) and powers of two take the slow path; the latter because the gap
-// below them is half the gap above, so the nearest decimal may not fit where the next one up does.
+// what reading the text does. Values outside [1e-5, 2^24) take the slow path. Below a power of two the gap is half the gap above,
+// so the nearest decimal may not fit where the next one up does: the slow path tries both, and no power of two within the fast
+// path's range is such a case (the tests go through all of them).
 
 const digitsMax = 9; // always enough for an f32
 const usualDigits = 7;
@@ -15,9 +16,6 @@ const powersOfTen = Array.from({ length: 14 }, (_, exponent) => Number(`1e${expo
 const valuesPerText = 1024;
 const charsMax = 16; // `-0.000012345679`, `-1.2345679e-38`
 const scratch = Buffer.allocUnsafe(valuesPerText * (charsMax + 1));
-const floatCell = new Float32Array(1);
-const bitsCell = new Uint32Array(floatCell.buffer);
-const fractionMask = 0x7f_ffff;
 
 const charZero = 0x30;
 const charDot = 0x2e;
@@ -45,10 +43,8 @@ export function* vectorTexts(vector: Float32Array): Generator<string> {
 
 /** Writes at `at` and answers the end. */
 function writeFloat(value: number, at: number): number {
-  floatCell[0] = value;
   const x = Math.abs(Math.fround(value));
-  const isPowerOfTwo = (Number(bitsCell[0]) & fractionMask) === 0;
-  if (isPowerOfTwo || !(x >= fastMin && x < fastMax)) return at + scratch.write(slowText(value), at, 'latin1');
+  if (!(x >= fastMin && x < fastMax)) return at + scratch.write(slowText(value), at, 'latin1');
   let decimals = Math.max(0, usualDigits - integerDigits(x));
   if (fits(x, decimals)) while (decimals > 0 && fits(x, decimals - 1)) decimals -= 1;
   else while (!fits(x, decimals)) decimals += 1;

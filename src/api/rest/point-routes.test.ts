@@ -33,6 +33,7 @@ class NotingEngine implements PointEngine, SearchEngine {
 
   async scroll(_collection: string, request: ScrollRequest): Promise<ScrollPage> {
     const from = request.offset === undefined ? 0 : this.stored.indexOf(request.offset);
+    assert.ok(from >= 0, 'an offset is an id');
     const points = this.stored.slice(from, from + request.limit).map((one) => ({ id: one, version: 9 }));
     return { points, nextPageOffset: this.stored[from + request.limit] ?? null };
   }
