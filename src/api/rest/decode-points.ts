@@ -2,9 +2,15 @@
 import { must } from '../../base/assert.ts';
 import type { NamedVectors, PointDraft, UpdateMode, WriteOperation } from '../../command/write.ts';
 import { RawJson } from '../../vector/lift-json.ts';
-import { readFilter, readMemberSelector, readPath, readPaths, readPointId, readPointIds, readPointSelector, readNames, readUnionSelector, refuseShardKey } from './decode-selectors.ts';
+import {
+  readFilter, readMemberSelector, readPath, readPaths, readPointId, readPointIds, readPointSelector, readNames,
+  readUnionSelector, refuseShardKey,
+} from './decode-selectors.ts';
 import { readNamedVectors, readVectorColumns } from './decode-vectors.ts';
-import { child, defined, mapList, mapSliced, noVariant, notSupported, optional, readObject, readVariant, required, violation, wrongType, type WireValue } from './wire-value.ts';
+import {
+  child, defined, mapList, mapSliced, noVariant, notSupported, optional, readObject, readVariant, required, violation,
+  wrongType, type WireValue,
+} from './wire-value.ts';
 
 const updateModes: readonly UpdateMode[] = ['upsert', 'insert_only', 'update_only'];
 

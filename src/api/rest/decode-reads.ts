@@ -5,7 +5,10 @@ import { RequestError } from '../../base/errors.ts';
 import { readFilter, readPath, readPointId, readPointIds, readSelectors, refuseShardKey } from './decode-selectors.ts';
 import { defined, noVariant, optional, readBoolean, readCount, readVariant, required, type WireValue } from './wire-value.ts';
 
-export const scrollLimitDefault = 10;
+const scrollLimitDefault = 10;
+const offsetWithOrder =
+  'Cannot use an `offset` when using `order_by`. The alternative for paging is to use `order_by.start_from` and a filter to exclude ' +
+  "the IDs that you've already seen for the `order_by.start_from` value";
 
 export async function decodeRetrieve(at: WireValue): Promise<RetrieveRequest> {
   refuseShardKey(at);
@@ -20,10 +23,14 @@ export function decodeScroll(at: WireValue): ScrollRequest {
   const request = {
     limit: limitAt === undefined ? scrollLimitDefault : readCount(limitAt, 1),
     selectors: readSelectors(at, { payload: true }),
-    ...defined({ offset: offsetAt && readPointId(offsetAt), filter: readFilter(at), orderBy: orderByAt && readOrderBy(orderByAt) }),
+    ...defined({
+      offset: offsetAt && readPointId(offsetAt),
+      filter: readFilter(at),
+      orderBy: orderByAt && readOrderBy(orderByAt),
+    }),
   };
   if (request.offset === undefined || request.orderBy === undefined) return request;
-  throw new RequestError('bad-input', "Cannot use an `offset` when using `order_by`. The alternative for paging is to use `order_by.start_from` and a filter to exclude the IDs that you've already seen for the `order_by.start_from` value");
+  throw new RequestError('bad-input', offsetWithOrder);
 }
 
 export function decodeCount(at: WireValue): CountRequest {

@@ -5,7 +5,10 @@ import type { QueryTarget, SearchParams, SearchRequest, Selectors } from '../../
 import type { Filter } from '../../payload/filter.ts';
 import { readFilter, readPointId, readSelectors, refuseShardKey } from './decode-selectors.ts';
 import { readDense, refuseOtherVectors } from './decode-vectors.ts';
-import { defined, inside, isObject, mapList, noVariant, notSupported, optional, readBoolean, readCount, readNumber, readString, required, violation, type WireValue } from './wire-value.ts';
+import {
+  defined, inside, isObject, mapList, noVariant, notSupported, optional, readBoolean, readCount, readNumber, readString,
+  required, violation, type WireValue,
+} from './wire-value.ts';
 
 const queryLimitDefault = 10;
 const otherQueries = ['recommend', 'discover', 'context', 'order_by', 'fusion', 'rrf', 'formula', 'sample', 'relevance_feedback'];
@@ -18,7 +21,9 @@ export interface PlainQuery {
   readonly selectors: Selectors;
 }
 
-export type PointQuery = { readonly kind: 'nearest'; readonly search: SearchRequest } | { readonly kind: 'plain'; readonly query: PlainQuery };
+export type PointQuery =
+  | { readonly kind: 'nearest'; readonly search: SearchRequest }
+  | { readonly kind: 'plain'; readonly query: PlainQuery };
 
 /** The body of `POST /points/query`, or one of a batch. Range errors name its members below `internal`, as Qdrant's do. */
 export function decodeQuery(body: WireValue): PointQuery {
@@ -39,7 +44,8 @@ export function decodeQuery(body: WireValue): PointQuery {
   const target = optional(at, 'query');
   if (target !== undefined) return { kind: 'nearest', search: { target: readQuery(target), using: usingName, ...query, ...options } };
   if (options.scoreThreshold === undefined) return { kind: 'plain', query };
-  throw new RequestError('bad-request', "A query is needed to use the score_threshold. Can't have score_threshold without defining a query.");
+  const needed = "A query is needed to use the score_threshold. Can't have score_threshold without defining a query.";
+  throw new RequestError('bad-request', needed);
 }
 
 /** The body of `POST /points/search`, or one of a batch: the older form, with the name beside the vector. */

@@ -5,14 +5,18 @@ import type { PointSelector } from '../../command/write.ts';
 import type { Filter } from '../../payload/filter.ts';
 import { parseJsonPath, type JsonPath } from '../../payload/json-path.ts';
 import { parseFilter } from '../../payload/parse-filter.ts';
-import { child, formatError, isObject, mapList, noVariant, notSupported, optional, readList, readString, required, shown, validationPath, type WireValue } from './wire-value.ts';
+import {
+  child, formatError, isObject, mapList, noVariant, notSupported, optional, readList, readString, required, shown,
+  validationPath, type WireValue,
+} from './wire-value.ts';
 
 const namesMax = 10_000;
 
 export function readPointId(at: WireValue): PointId {
   const id = parsePointId(at.value);
-  if (id === undefined) throw formatError(at, `value ${shown(at.value)} is not a valid point ID, valid values are either an unsigned integer or a UUID`);
-  return id;
+  if (id !== undefined) return id;
+  const problem = `value ${shown(at.value)} is not a valid point ID`;
+  throw formatError(at, `${problem}, valid values are either an unsigned integer or a UUID`);
 }
 
 export function readPointIds(at: WireValue): Promise<PointId[]> {

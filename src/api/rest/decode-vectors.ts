@@ -3,7 +3,9 @@
 // for an inference service are refused by name.
 import type { NamedVectors } from '../../command/write.ts';
 import { RequestError } from '../../base/errors.ts';
-import { child, isObject, mapList, notSupported, readNumber, required, violation, wrongType, type WireValue } from './wire-value.ts';
+import {
+  child, isObject, mapList, notSupported, readNumber, required, violation, wrongType, type WireValue,
+} from './wire-value.ts';
 
 /** The largest dimension a collection can have. Checked here only to bound the work on arrays that were not lifted. */
 const dimensionMax = 65_536;
@@ -13,9 +15,13 @@ export function readDense(at: WireValue): Float32Array {
   if (value instanceof Float32Array) return value;
   refuseOtherVectors(at);
   if (!Array.isArray(value)) return wrongType(at, 'a vector');
-  if (value.length > dimensionMax) throw new RequestError('bad-input', `Vector dimension error: at most ${dimensionMax} dimensions are possible, got ${value.length}`);
+  if (value.length > dimensionMax) {
+    throw new RequestError('bad-input', `Vector dimension error: at most ${dimensionMax} dimensions are possible, got ${value.length}`);
+  }
   const vector = new Float32Array(value.length);
-  for (const [index, number] of (value as unknown[]).entries()) vector[index] = typeof number === 'number' ? number : readNumber(child(at, index, number), 'f32');
+  for (const [index, number] of (value as unknown[]).entries()) {
+    vector[index] = typeof number === 'number' ? number : readNumber(child(at, index, number), 'f32');
+  }
   return vector;
 }
 
@@ -28,9 +34,9 @@ export function readNamedVectors(at: WireValue): NamedVectors {
 /** The vectors of a batch: one list for each name, with one vector for each of the batch's ids. */
 export async function readVectorColumns(batch: WireValue, idCount: number): Promise<ReadonlyMap<string, readonly Float32Array[]>> {
   const at = required(batch, 'vectors');
-  const lists = isObject(at.value) ? Object.entries(at.value).map(([name, list]) => [name, child(at, name, list)] as const) : [['', at] as const];
+  const named = isObject(at.value) ? Object.entries(at.value).map(([name, list]) => [name, child(at, name, list)] as const) : undefined;
   const columns = new Map<string, readonly Float32Array[]>();
-  for (const [name, list] of lists) {
+  for (const [name, list] of named ?? [['', at] as const]) {
     const column = await mapList(list, readDense);
     if (column.length !== idCount) violation(batch, `number of ids and vectors must be equal (${idCount} != ${column.length})`);
     columns.set(name, column);

@@ -3,7 +3,10 @@ import { RequestError } from '../../base/errors.ts';
 import { parsePointIdText } from '../../base/ids.ts';
 import type { WriteOperation } from '../../command/write.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { decodeBatchUpdate, decodeClearPayload, decodeDeletePayload, decodeDeletePoints, decodeDeleteVectors, decodeOverwritePayload, decodeSetPayload, decodeUpdateVectors, decodeUpsert } from './decode-points.ts';
+import {
+  decodeBatchUpdate, decodeClearPayload, decodeDeletePayload, decodeDeletePoints, decodeDeleteVectors, decodeOverwritePayload,
+  decodeSetPayload, decodeUpdateVectors, decodeUpsert,
+} from './decode-points.ts';
 import { decodeCount, decodeRetrieve, decodeScroll } from './decode-reads.ts';
 import { recordListPieces, recordPieces, scrollPieces } from './encode-points.ts';
 import { checkConsistency, writeOptions } from './point-options.ts';

@@ -9,7 +9,9 @@ import { DATATYPES, DISTANCES } from '../../vector/distance.ts';
 import { vectorNameProblem } from './collection-name.ts';
 import { readPath } from './decode-selectors.ts';
 import type { RestCall, RestRoute } from './route.ts';
-import { decodeBody, defined, noVariant, notSupported, optional, readCount, readVariant, required, violation, type WireValue } from './wire-value.ts';
+import {
+  decodeBody, defined, noVariant, notSupported, optional, readCount, readVariant, required, violation, type WireValue,
+} from './wire-value.ts';
 import { writeCall } from './write-call.ts';
 
 const vectorSizeMax = 65_536;

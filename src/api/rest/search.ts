@@ -6,7 +6,7 @@ import { decodeBatch, decodeQuery, decodeSearch, type PlainQuery, type PointQuer
 import { queryBatchPieces, queryPieces, scoredBatchPieces, scoredListPieces } from './encode-points.ts';
 import { checkConsistency } from './point-options.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
-import { decodeBody, type WireValue } from './wire-value.ts';
+import { decodeBody, defined, type WireValue } from './wire-value.ts';
 import { collectionOf } from './write-call.ts';
 
 export type SearchEngine = Pick<Engine, 'search' | 'scroll'>;
@@ -59,9 +59,9 @@ async function runQueries(run: QueryRun, queries: readonly PointQuery[]): Promis
 /** The points before the offset are read by id only. */
 async function runPlain({ engine, collection, signal }: QueryRun, query: PlainQuery): Promise<readonly ScoredRecord[]> {
   const { offset: skip, ...request } = query;
-  const first = skip === 0 ? undefined : (await engine.scroll(collection, { ...request, limit: skip, selectors: nothing }, signal)).nextPageOffset;
-  if (first === null) return [];
-  const page = await engine.scroll(collection, first === undefined ? request : { ...request, offset: first }, signal);
+  const skipped = skip === 0 ? undefined : await engine.scroll(collection, { ...request, limit: skip, selectors: nothing }, signal);
+  if (skipped?.nextPageOffset === null) return [];
+  const page = await engine.scroll(collection, { ...request, ...defined({ offset: skipped?.nextPageOffset }) }, signal);
   return page.points.map((point) => ({ ...point, score: 0 }));
 }
 

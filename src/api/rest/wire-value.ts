@@ -27,8 +27,8 @@ export async function decodeBody<T>(body: unknown, decode: (root: WireValue) => 
   const root: WireValue = { value: body, key: '', parent: undefined, violations: [] };
   if (body === undefined) throw formatError(root, 'EOF while parsing a value at line 1 column 0');
   const decoded = await decode(root);
-  if (root.violations.length > 0) throw new RequestError('validation', `Validation error in JSON body: [${root.violations.join('; ')}]`);
-  return decoded;
+  if (root.violations.length === 0) return decoded;
+  throw new RequestError('validation', `Validation error in JSON body: [${root.violations.join('; ')}]`);
 }
 
 export function formatError(at: WireValue, problem: string): RequestError {
@@ -80,7 +80,8 @@ export function child(of: WireValue, key: string | number, value: unknown): Wire
 }
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value) && !(value instanceof RawJson);
+  if (typeof value !== 'object' || value === null) return false;
+  return !Array.isArray(value) && !ArrayBuffer.isView(value) && !(value instanceof RawJson);
 }
 
 export function readObject(at: WireValue): Readonly<Record<string, unknown>> {
@@ -118,7 +119,7 @@ export function readBoolean(at: WireValue): boolean {
 }
 
 /** Larger counts than this are read as this: more than any answer can hold, and safe to add to one another. */
-export const countMax = 2 ** 48;
+const countMax = 2 ** 48;
 
 /** An integer from 0 on. Below `min` it is noted as a violation. */
 export function readCount(at: WireValue, min = 0): number {
@@ -167,7 +168,8 @@ export function defined<T extends object>(members: T): Defined<T> {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
 }
 
-type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & { [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined> };
+type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } &
+  { [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined> };
 
 function kindOf(value: unknown): string {
   if (typeof value === 'string') return `string ${shorten(JSON.stringify(value))}`;
@@ -183,5 +185,6 @@ function pathOf(at: WireValue, forValidation: boolean): string {
   for (let step: WireValue | undefined = at; step?.parent !== undefined; step = step.parent) {
     if (forValidation || step.validationOnly !== true) keys.unshift(step.key);
   }
-  return keys.reduce<string>((path, key) => (typeof key === 'number' ? `${path}[${key}]` : path === '' ? key : `${path}.${key}`), '');
+  const text = keys.map((key) => (typeof key === 'number' ? `[${key}]` : `.${key}`)).join('');
+  return text.startsWith('.') ? text.slice(1) : text;
 }
