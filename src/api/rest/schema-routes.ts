@@ -3,7 +3,7 @@ import { RequestError } from '../../base/errors.ts';
 import type { VectorParams } from '../../command/collection-config.ts';
 import type { WriteOperation } from '../../command/write.ts';
 import type { Engine } from '../../engine/engine.ts';
-import { parseFieldSchema } from '../../payload/field-schema.ts';
+import { parseFieldSchema } from '../../payload/parse-field-schema.ts';
 import { parseJsonPath } from '../../payload/json-path.ts';
 import { DATATYPES, DISTANCES } from '../../vector/distance.ts';
 import { vectorNameProblem } from './collection-name.ts';
