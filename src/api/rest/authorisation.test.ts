@@ -4,9 +4,8 @@ import { test } from 'node:test';
 import { restRoutes } from './route-tables.ts';
 import { ResponseStats } from './response-stats.ts';
 import type { RestRoute } from './route.ts';
-import { multipart, openRaw, startRest, type RestAt } from './testing/rest-harness.ts';
+import { asEngine, multipart, openRaw, startRest, type RestAt } from './testing/rest-harness.ts';
 import { SmallEngine } from './testing/small-engine.ts';
-import type { Engine } from '../../engine/engine.ts';
 import { silentLogger } from '../../base/logger.ts';
 
 const keys = { apiKey: 'full-key', altApiKey: 'other-key', readOnlyApiKey: 'read-key' };
@@ -15,7 +14,7 @@ const wrongText = 'Invalid API key or JWT';
 const forbiddenText = 'Forbidden: Global manage access is required';
 
 const routes = restRoutes({
-  engine: new SmallEngine() as unknown as Engine, logger: silentLogger, stats: new ResponseStats(), settings: { metricsPrefix: '' },
+  engine: asEngine(new SmallEngine()), logger: silentLogger, stats: new ResponseStats(), settings: { metricsPrefix: '' },
   isReady: () => true, processFacts: () => Promise.resolve({ isContainer: false }),
 });
 const concrete = ({ path }: RestRoute): string => path.replaceAll(/:\w+/g, 'x');

@@ -88,7 +88,7 @@ test('metrics count answers by route and status, with a prefix and a histogram',
   await rest.send('GET', '/collections/none');
   const { text, headers } = await rest.send('GET', '/metrics');
   assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/);
-  const labels = 'method="GET",endpoint="/collections/{collection_name}",status="200"';
+  const labels = 'method="GET",endpoint="/collections/{collection}",status="200"';
   assert.ok(text.includes(`db_rest_responses_total{${labels}} 2\n`));
   assert.ok(text.includes('status="404"} 1\n'));
   assert.ok(text.includes(`db_rest_responses_duration_seconds_bucket{${labels},le="+Inf"} 2\n`));
@@ -102,6 +102,12 @@ test('metrics count answers by route and status, with a prefix and a histogram',
   for (const line of text.trimEnd().split('\n')) assert.match(line, /^(# (HELP|TYPE) db_\w+ .+|db_\w+(\{.*\})? [-+\d.e]+)$/);
 });
 
+interface FullTelemetry {
+  readonly app: { readonly features: { readonly gpu: boolean } };
+  readonly collections: { readonly collections: readonly { readonly id: string; readonly shards: readonly unknown[] }[] };
+  readonly requests: { readonly rest: { readonly responses: object } };
+}
+
 test('telemetry tells more with each level, and no names when asked', async (t) => {
   const rest = await startRest(t);
   await rest.send('PUT', '/collections/private', { json: { vectors: { secretname: vectors } } });
@@ -109,11 +115,10 @@ test('telemetry tells more with each level, and no names when asked', async (t) 
   const brief = await at('');
   assert.deepEqual(brief['collections'], { number_of_collections: 1 });
   assert.deepEqual(brief['app']?.['nearkeep'], { version: '0.0.0-test', kernel: 'test', node: process.version });
-  const full = await at('?details_level=10');
-  assert.equal((full['app']?.['features'] as Record<string, unknown>)['gpu'], false);
-  const [collection] = full['collections']?.['collections'] as readonly { readonly id: string; readonly shards: readonly unknown[] }[];
-  assert.deepEqual([collection?.id, collection?.shards.length], ['private', 1]);
-  assert.ok('PUT /collections/{collection_name}' in ((full['requests']?.['rest'] as { responses: object }).responses));
+  const full = (await rest.send('GET', '/telemetry?details_level=10')).json().result as FullTelemetry;
+  assert.equal(full.app.features.gpu, false);
+  assert.deepEqual(full.collections.collections.map(({ id, shards }) => [id, shards.length]), [['private', 1]]);
+  assert.ok('PUT /collections/{collection}' in full.requests.rest.responses);
   for (const query of ['?details_level=1&anonymize=true', '?details_level=10&anonymize=true']) {
     assert.doesNotMatch(JSON.stringify(await at(query)), /private|secretname/);
   }

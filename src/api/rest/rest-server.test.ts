@@ -31,9 +31,9 @@ const badBodies: readonly [string, { readonly headers?: Record<string, string>; 
 for (const [title, options, want] of badBodies) {
   test(`${title} is 400`, async (t) => {
     const rest = await startRest(t);
-    const { status, json } = await rest.send('PUT', '/collections/c', options);
-    assert.equal(status, 400);
-    assert.match((json().status as { error: string }).error, want);
+    const answer = await rest.send('PUT', '/collections/c', options);
+    assert.equal(answer.status, 400);
+    assert.match((answer.json().status as { error: string }).error, want);
   });
 }
 
@@ -61,9 +61,9 @@ for (const [title, name, want] of badNames) {
   for (const [method, path] of [['GET', `/collections/${name}`], ['PUT', `/collections/${name}`], ['POST', `/collections/${name}/snapshots`]] as const) {
     test(`a name with ${title} is 422 on ${method} ${path.endsWith('snapshots') ? '…/snapshots' : '…'}`, async (t) => {
       const rest = await startRest(t);
-      const { status, json } = await rest.send(method, path, method === 'PUT' ? { json: small } : {});
-      assert.equal(status, 422);
-      const { error } = json().status as { error: string };
+      const answer = await rest.send(method, path, method === 'PUT' ? { json: small } : {});
+      assert.equal(answer.status, 422);
+      const { error } = answer.json().status as { error: string };
       assert.match(error, /^Validation error in path parameters: \[/);
       assert.match(error, want);
     });
@@ -139,7 +139,7 @@ test('each request is one line without query, names or headers; probes are none'
   assert.equal(requests.length, 1);
   const { ms, ...fields } = requests[0]?.fields ?? {};
   assert.equal(typeof ms, 'number');
-  assert.deepEqual(fields, { method: 'GET', route: '/collections/:collection_name', status: 404 });
+  assert.deepEqual(fields, { method: 'GET', route: '/collections/:collection', status: 404 });
   assert.doesNotMatch(JSON.stringify(rest.lines), /secret-key|hidden|private/);
 });
 

@@ -262,7 +262,7 @@ test('a slow reader slows the sender down: an upload is never gathered', async (
         if (first) { first = false; await blocked; }
       }
     }
-    return await original(collection, slow(), options, signal);
+    return original(collection, slow(), options, signal);
   };
   const { body } = multipart([{ name: 'snapshot', filename: 'f', content: Buffer.alloc(64_000_000) }]);
   const { socket, until } = await openRaw(rest.port);
