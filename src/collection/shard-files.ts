@@ -12,6 +12,7 @@ import type { VectorIndexes } from '../index/vector-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { adoptShard } from '../shard/adopt.ts';
 import { Shard, type ShardOptions } from '../shard/shard.ts';
+import type { ShardLimits } from '../shard/shard-limits.ts';
 import { BrokenReplica, ShardSet, type ShardSlot } from './shard-set.ts';
 import type { StagedShard } from './snapshot-source.ts';
 
@@ -23,6 +24,8 @@ export interface ShardFilesOptions {
   readonly indexes: VectorIndexes;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** For tests that seal and merge small data. */
+  readonly shardLimits?: ShardLimits;
 }
 
 export interface ShardPlace {
@@ -148,10 +151,11 @@ export class ShardFiles {
   }
 
   #shardOptions(uuid: string, config: CollectionConfig, place: ShardPlace): ShardOptions {
-    const { disk, indexes, clock, logger } = this.#options;
+    const { disk, indexes, clock, logger, shardLimits } = this.#options;
     return {
       disk, indexes, clock, logger, collectionUuid: uuid, shardId: place.id, generation: place.generation,
       directory: this.#shardDirectory(uuid, place), vectors: vectorSpecs(config.params.vectors),
+      ...(shardLimits === undefined ? {} : { limits: shardLimits }),
     };
   }
 

@@ -10,6 +10,7 @@ import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPa
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { openVectorIndexes } from '../index/open-indexes.ts';
+import type { ShardLimits } from '../shard/shard-limits.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
 import { HashPool } from './hash-pool.ts';
@@ -20,6 +21,8 @@ export interface EngineOptions {
   readonly snapshotsDirectory: string;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** For tests that seal and merge small data. */
+  readonly shardLimits?: ShardLimits;
   readonly recovery: RecoverySettings;
 }
 
@@ -167,7 +170,9 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   const peerId = await loadPeerId(metastore);
   const indexes = await openVectorIndexes();
   closers.push(() => indexes.close());
-  const catalog = await Catalog.open({ disk, dataDirectory, metastore, indexes, clock, logger });
+  const catalog = await Catalog.open({
+    disk, dataDirectory, metastore, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
+  });
   closers.push(() => catalog.close());
   const hashes = new HashPool();
   closers.push(() => hashes.close());
