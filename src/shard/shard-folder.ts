@@ -24,6 +24,8 @@ export class ShardFolder {
   readonly #logger: Logger;
   readonly #holds = new Set<StoredManifest>();
   #stored: StoredManifest;
+  /** One whose publishing failed: a start may find it all the same. */
+  #doubtful: ShardManifest | undefined;
   #writing = 0;
   #sweeping: Promise<void> | undefined;
   #sweepWanted = false;
@@ -47,7 +49,9 @@ export class ShardFolder {
 
   /** The commit point: durable when it returns. The files it names are durable before. */
   async publish(manifest: ShardManifest): Promise<void> {
+    this.#doubtful = manifest;
     this.#stored = await writeManifest(this.disk, this.directory, manifest);
+    this.#doubtful = undefined;
   }
 
   /** Holds the current manifest; at once, so that it is the one the caller saw. */
@@ -100,7 +104,8 @@ export class ShardFolder {
   async #removeGarbage(): Promise<void> {
     const directory = filesDirectory(this.directory);
     const found = await this.disk.list(directory);
-    const needed = new Set([...namedFiles(this.manifest), ...[...this.#holds].flatMap(({ manifest }) => [...namedFiles(manifest)]), ...this.#inUse()]);
+    const manifests = [this.manifest, ...[...this.#holds].map(({ manifest }) => manifest), ...(this.#doubtful === undefined ? [] : [this.#doubtful])];
+    const needed = new Set([...manifests.flatMap((manifest) => [...namedFiles(manifest)]), ...this.#inUse()]);
     for (const name of found) {
       if (!needed.has(name)) await this.disk.removeTree(path.join(directory, name));
     }

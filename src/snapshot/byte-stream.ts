@@ -7,8 +7,12 @@ const pieceBytesMax = 1 << 20;
 export class ByteStream implements AsyncDisposable {
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #onBytes: (bytes: Uint8Array) => void;
-  readonly #aborted: Promise<never> | undefined;
-  readonly #unlisten: () => void;
+  readonly #signal: AbortSignal | undefined;
+  /** Ends the wait at hand. Not a Promise.race with one long-lived promise: that would keep every chunk until the end. */
+  #stop: (reason: unknown) => void = () => undefined;
+  readonly #onAbort = (): void => {
+    this.#stop(this.#signal?.reason);
+  };
   #chunk: Buffer = Buffer.alloc(0);
   #offset = 0;
   #ended = false;
@@ -17,16 +21,8 @@ export class ByteStream implements AsyncDisposable {
   constructor(body: AsyncIterable<Uint8Array>, onBytes: (bytes: Uint8Array) => void, signal?: AbortSignal) {
     this.#iterator = body[Symbol.asyncIterator]();
     this.#onBytes = onBytes;
-    let stop = (): void => undefined;
-    this.#aborted = signal === undefined ? undefined : new Promise((_, reject) => {
-      stop = () => {
-        reject(signal.reason as Error);
-      };
-    });
-    this.#aborted?.catch(() => undefined); // whoever reads gets the reason; nobody may be reading
-    if (signal?.aborted === true) stop();
-    signal?.addEventListener('abort', stop, { once: true });
-    this.#unlisten = () => signal?.removeEventListener('abort', stop);
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#onAbort);
   }
 
   /** Bytes taken so far. */
@@ -37,8 +33,7 @@ export class ByteStream implements AsyncDisposable {
   /** 1 … `lengthMax` bytes, valid until the next call; undefined at the end. */
   async read(lengthMax = pieceBytesMax): Promise<Buffer | undefined> {
     while (this.#chunk.length === 0) {
-      const next = this.#iterator.next();
-      const step = await (this.#aborted === undefined ? next : Promise.race([this.#aborted, next]));
+      const step = await this.#next();
       if (step.done === true) {
         this.#ended = true;
         return undefined;
@@ -73,8 +68,16 @@ export class ByteStream implements AsyncDisposable {
 
   /** Lets the source go; does not wait for one that hangs. */
   [Symbol.asyncDispose](): Promise<void> {
-    this.#unlisten();
+    this.#signal?.removeEventListener('abort', this.#onAbort);
     if (!this.#ended) this.#iterator.return?.().catch(() => undefined); // the reader's own error is the one that counts
     return Promise.resolve();
+  }
+
+  #next(): Promise<IteratorResult<Uint8Array>> {
+    this.#signal?.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      this.#stop = reject;
+      this.#iterator.next().then(resolve, reject);
+    });
   }
 }
