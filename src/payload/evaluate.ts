@@ -11,7 +11,7 @@ import type { PointId } from '../base/ids.ts';
 import { unreachable } from '../base/assert.ts';
 import { parseDatetime } from './datetime.ts';
 import { inBounds, integerOf, numberOf } from './exact-number.ts';
-import type { Condition, Filter, GeoPoint, MatchValue } from './filter.ts';
+import type { Condition, Filter, GeoPoint } from './filter.ts';
 import { geoPointOf, isInBox, isInPolygon, isInRadius } from './geo.ts';
 import { elementsOf, isJsonObject, valuesAt, type JsonObject } from './json-path.ts';
 import { sliceOf } from './slice-hash.ts';
@@ -62,7 +62,7 @@ function check(condition: Condition, scope: Scope): boolean {
     case 'nested':
       return nestedObjects(scope.payload, condition).some((payload) => holds(condition.filter, { payload, point: undefined }));
     case 'has-id':
-      return scope.point !== undefined && condition.ids.includes(scope.point.id);
+      return scope.point !== undefined && setOf(condition.ids).has(scope.point.id);
     case 'has-vector':
       return scope.point?.hasVector(condition.name) ?? false;
     case 'slice':
@@ -117,11 +117,11 @@ type ElementCondition = GeoCondition | OfKind<'match-value' | 'match-any' | 'mat
 function checkElement(condition: ElementCondition, element: unknown): boolean {
   switch (condition.kind) {
     case 'match-value':
-      return equalsValue(element, condition.value);
+      return comparable(element) === condition.value;
     case 'match-any':
-      return condition.values.some((value) => equalsValue(element, value));
+      return setOf(condition.values).has(comparable(element));
     case 'match-except':
-      return element !== null && !condition.values.some((value) => equalsValue(element, value));
+      return element !== null && !setOf(condition.values).has(comparable(element));
     case 'match-text':
       return typeof element === 'string' && matchesText(element, condition.text, condition.mode);
     case 'range': {
@@ -156,9 +156,20 @@ function matchesGeo(condition: GeoCondition, point: GeoPoint): boolean {
   }
 }
 
-/** Of one type and equal; integers by value whatever their width. */
-function equalsValue(element: unknown, value: MatchValue): boolean {
-  return typeof element === 'bigint' || typeof element === 'number' ? integerOf(element) === value : element === value;
+/** What `===` compares with a MatchValue; a number that is no integer equals none. */
+function comparable(element: unknown): unknown {
+  return typeof element === 'bigint' || typeof element === 'number' ? integerOf(element) : element;
+}
+
+// Lists can hold thousands of values and are asked once per row.
+const sets = new WeakMap<readonly unknown[], ReadonlySet<unknown>>();
+
+function setOf(list: readonly unknown[]): ReadonlySet<unknown> {
+  const known = sets.get(list);
+  if (known !== undefined) return known;
+  const made = new Set(list);
+  sets.set(list, made);
+  return made;
 }
 
 function matchesText(element: string, text: string, mode: 'text' | 'text-any' | 'phrase' | 'prefix'): boolean {

@@ -89,6 +89,7 @@ export const arbitraryFilter: fc.Arbitrary<Filter> = fc.letrec<{ filter: Filter;
 /** JSON text of a payload, integers with all their digits. */
 export function payloadToJson(value: unknown): string {
   if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) return /e/.test(`${value}`) ? `${value}` : `${value}.0`;
   if (Array.isArray(value)) return `[${value.map(payloadToJson).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   return `{${Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}:${payloadToJson(one)}`).join(',')}}`;
