@@ -16,9 +16,6 @@ export async function readProcessFacts(disk: Disk): Promise<ProcessFacts> {
 }
 
 async function countNames(disk: Disk, directory: string): Promise<number | undefined> {
-  try {
-    return (await disk.list(directory)).length;
-  } catch {
-    return undefined; // no /proc here, or it is not ours to read
-  }
+  const names = await disk.list(directory).catch(() => undefined); // no /proc here, or it is not ours to read
+  return names?.length;
 }

@@ -12,7 +12,7 @@ export function aliasRoutes({ engine }: RestContext): readonly RestRoute[] {
   });
   return [
     { method: 'GET', path: '/aliases', access: 'read', handle: result(() => list()) },
-    { method: 'GET', path: '/collections/:collection_name/aliases', access: 'read', handle: result(({ params }) => list(params['collection_name'])) },
+    { method: 'GET', path: '/collections/:collection/aliases', access: 'read', handle: result(({ params }) => list(params['collection'])) },
     {
       method: 'POST', path: '/collections/aliases', access: 'manage', timeout: 'change',
       handle: result(({ body }) => engine.changeAliases(decodeAliasActions(body))),

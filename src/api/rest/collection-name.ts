@@ -30,7 +30,7 @@ export function vectorNameProblem(name: string): string | undefined {
 }
 
 function collectionNameProblem(name: string, forbidden: readonly string[]): string | undefined {
-  const length = [...name].length;
+  const length = Array.from(name).length; // code points, as clients of the API count
   if (length < 1 || length > lengthMax) return `value ${JSON.stringify(name)} invalid, must be from 1 to ${lengthMax} characters`;
   if (name === '.' || name === '..') return `collection name cannot be ${quoted(name)}`;
   const found = forbidden.find((char) => name.includes(char));

@@ -8,8 +8,8 @@ import type { RestContext } from './rest-context.ts';
 import type { RestCall, RestRoute } from './route.ts';
 
 export function collectionRoutes({ engine }: RestContext): readonly RestRoute[] {
-  const nameOf = ({ params }: RestCall): string => params['collection_name'] ?? '';
-  const one = '/collections/:collection_name';
+  const nameOf = ({ params }: RestCall): string => params['collection'] ?? '';
+  const one = '/collections/:collection';
   return [
     { method: 'GET', path: '/collections', access: 'read', handle: result(() => ({ collections: engine.listCollections().map((name) => ({ name })) })) },
     { method: 'GET', path: one, access: 'read', handle: result((call) => collectionInfoJson(engine.collectionInfo(nameOf(call)))) },

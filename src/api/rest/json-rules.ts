@@ -116,11 +116,10 @@ export function wrongType(value: unknown, expected: string, place: Place): Reque
 }
 
 function describeJson(value: unknown): string {
-  switch (typeof value) {
-    case 'string': return `string ${JSON.stringify(value)}`;
-    case 'boolean': return `boolean \`${value}\``;
-    case 'bigint': return `integer \`${value}\``;
-    case 'number': return Number.isInteger(value) ? `integer \`${value}\`` : `floating point \`${value}\``;
-    default: return value === null ? 'null' : Array.isArray(value) || ArrayBuffer.isView(value) ? 'sequence' : 'map';
-  }
+  if (typeof value === 'string') return `string ${JSON.stringify(value)}`;
+  if (typeof value === 'boolean') return `boolean \`${value}\``;
+  if (typeof value === 'bigint') return `integer \`${value}\``;
+  if (typeof value === 'number') return Number.isInteger(value) ? `integer \`${value}\`` : `floating point \`${value}\``;
+  if (value === null) return 'null';
+  return Array.isArray(value) || ArrayBuffer.isView(value) ? 'sequence' : 'map';
 }

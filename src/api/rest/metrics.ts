@@ -1,7 +1,7 @@
 // /metrics in Prometheus' text format. Only families whose value is known on one node; none is filled with a guess.
 import { sha256Hex } from '../../base/checksum.ts';
 import { apiVersion } from '../../engine/version.ts';
-import type { ProbeContext } from './probes.ts';
+import type { ProbeContext } from './probe-context.ts';
 import { bucketSeconds, type RouteStats } from './response-stats.ts';
 
 type Labels = Readonly<Record<string, string | number>>;

@@ -1,19 +1,10 @@
 // What operators and monitors ask: version, health, metrics, telemetry. Nothing here is sent anywhere by itself.
 import { apiVersion } from '../../engine/version.ts';
 import { metricsText } from './metrics.ts';
-import type { ProcessFacts } from './process-facts.ts';
+import type { ProbeContext } from './probe-context.ts';
 import { readFlag, readInteger } from './query-parameters.ts';
-import type { ResponseStats } from './response-stats.ts';
-import type { RestContext } from './rest-context.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
 import { telemetryJson } from './telemetry.ts';
-
-export interface ProbeContext extends RestContext {
-  readonly stats: ResponseStats;
-  readonly settings: { readonly metricsPrefix: string };
-  readonly isReady: () => boolean;
-  readonly processFacts: () => Promise<ProcessFacts>;
-}
 
 /** Clients read title and version to know whom they talk to; the sources of a build have no commit to name. */
 const versionInfo = JSON.stringify({ title: 'qdrant - vector search engine', version: apiVersion, commit: '0'.repeat(40) });
@@ -38,7 +29,7 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       method: 'GET', path: '/metrics', access: 'read',
       handle: async (call) => {
         const anonymize = readFlag(call.query, 'anonymize', false);
-        return await sendText(call, await metricsText(context, { anonymize }), prometheusText);
+        return sendText(call, await metricsText(context, { anonymize }), prometheusText);
       },
     },
     {

@@ -28,7 +28,7 @@ export async function readJsonBody(request: FastifyRequest, limitBytes: number):
   }
   if (sizeBytes === 0) throw emptyBody();
   const [first] = pieces;
-  return await parseBody(pieces.length === 1 && first instanceof Buffer ? first : Buffer.concat(pieces));
+  return parseBody(pieces.length === 1 && first instanceof Buffer ? first : Buffer.concat(pieces));
 }
 
 /** The raw bytes. Leaving the loop early leaves the request readable. @throws RequestError 'timeout' where nothing comes for a minute. */

@@ -31,7 +31,7 @@ export class ResponseStats {
     if (counter === undefined) {
       counter = {
         method, status, endpoint: pattern.replaceAll(/:(\w+)/g, '{$1}'), count: 0, sumSeconds: 0, minSeconds: elapsed, maxSeconds: elapsed,
-        lastAtMs: 0, buckets: new Array<number>(bucketSeconds.length + 1).fill(0),
+        lastAtMs: 0, buckets: [...bucketSeconds, 0].map(() => 0),
       };
       this.#counters.set(key, counter);
     }

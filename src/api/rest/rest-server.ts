@@ -3,6 +3,7 @@
 //
 // Invariants: no body byte is read before the request was admitted; every failure is logged once, without headers, bodies or
 // query strings; the right a request needs is read from the matched route object, never from the URL's text.
+import type { Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from '../../base/logger.ts';
 import type { Access } from '../../engine/access.ts';
@@ -152,7 +153,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
 }
 
 /** Bytes that are no HTTP request, or headers that took too long. */
-function answerMalformed(error: Error & { readonly code?: string }, socket: import('node:net').Socket): void {
+function answerMalformed(error: Error & { readonly code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;

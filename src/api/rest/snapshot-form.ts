@@ -65,12 +65,22 @@ export class SnapshotForm {
     const stop = new AbortController();
     this.#pump(stop.signal).catch(() => undefined); // its failure destroys the form, which fails the file and the end
     try {
-      yield* (await this.#file.promise) as AsyncIterable<Uint8Array>;
+      yield* this.#fileBytes(await this.#file.promise);
       await this.#end.promise;
       this.#received.resolve();
     } finally {
       stop.abort();
       this.#form.destroy();
+    }
+  }
+
+  /** The file fails only when its form does, and the form says it better. */
+  async *#fileBytes(file: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    try {
+      yield* file;
+    } catch (error) {
+      await this.#end.promise;
+      throw error;
     }
   }
 

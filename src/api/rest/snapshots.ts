@@ -6,8 +6,8 @@ import type { Engine } from '../../engine/engine.ts';
 import type { RecoverOptions, RecoverRequest, SnapshotDescription, SnapshotPriority } from '../../snapshot/description.ts';
 import { checkNewCollectionName } from './collection-name.ts';
 import { result } from './collections.ts';
-import { asObject, bodyPlace, choice, member, readObject, refuseProblems, requiredText, formatError, type Rules } from './json-rules.ts';
-import { queryValidationError, readChoice, readFlag, type Query } from './query-parameters.ts';
+import { asObject, bodyPlace, choice, formatError, readObject, requiredText, type Rules } from './json-rules.ts';
+import { queryValidationError, readChoice, readFlag } from './query-parameters.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
 import { sendArchive } from './snapshot-download.ts';
@@ -19,7 +19,7 @@ const unsupportedParameters = ['dry_run', 'reshard', 'schema', 'aliases', 'keys'
 const recoverRules: Rules = { priority: choice(...priorities), checksum: { kind: 'text' }, api_key: { kind: 'text' } };
 
 export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
-  const all = '/collections/:collection_name/snapshots';
+  const all = '/collections/:collection/snapshots';
   const one = `${all}/:snapshot_name`;
   return [
     { method: 'GET', path: all, access: 'read', handle: result(async (call) => (await engine.snapshots.list(existing(engine, call))).map(descriptionJson)) },
@@ -34,14 +34,14 @@ export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
 async function createSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
   const wait = readFlag(query, 'wait', true);
   const collection = existing(engine, { params });
-  return await waitOrDetach(engine, wait, { what: `snapshot of ${collection}`, work: engine.snapshots.create(collection).then(descriptionJson) });
+  return waitOrDetach(engine, wait, { what: `snapshot of ${collection}`, work: engine.snapshots.create(collection).then(descriptionJson) });
 }
 
 async function deleteSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
   const wait = readFlag(query, 'wait', true);
   const collection = existing(engine, { params });
   const name = snapshotName(params);
-  return await waitOrDetach(engine, wait, { what: `removal of snapshot ${name}`, work: engine.snapshots.delete(collection, name).then(() => true) });
+  return waitOrDetach(engine, wait, { what: `removal of snapshot ${name}`, work: engine.snapshots.delete(collection, name).then(() => true) });
 }
 
 async function download(engine: Engine, { params, request, reply }: RestCall): Promise<RestAnswer> {
@@ -56,7 +56,7 @@ async function recover(engine: Engine, call: RestCall): Promise<RestAnswer> {
   const request = decodeRecover(call.body);
   warnOfOverwrite(engine, call, { collection, priority: request.priority });
   // A client that leaves does not undo a restore that has begun, as on every server of this API.
-  return await waitOrDetach(engine, wait, { what: `recovery of ${collection}`, work: engine.snapshots.recover(collection, request) });
+  return waitOrDetach(engine, wait, { what: `recovery of ${collection}`, work: engine.snapshots.recover(collection, request) });
 }
 
 async function upload(engine: Engine, call: RestCall): Promise<RestAnswer> {
@@ -79,7 +79,7 @@ async function upload(engine: Engine, call: RestCall): Promise<RestAnswer> {
     call.signal.removeEventListener('abort', leave);
   });
   if (!wait) await Promise.race([received, work]);
-  return await waitOrDetach(engine, wait, { what: `restore of an upload to ${collection}`, work });
+  return waitOrDetach(engine, wait, { what: `restore of an upload to ${collection}`, work });
 }
 
 async function waitOrDetach(engine: Engine, wait: boolean, { work, what }: { readonly work: Promise<unknown>; readonly what: string }): Promise<RestAnswer> {
@@ -90,12 +90,12 @@ async function waitOrDetach(engine: Engine, wait: boolean, { work, what }: { rea
 
 /** The real name behind the path's name or alias. @throws RequestError 'not-found' */
 function existing(engine: Engine, { params }: Pick<RestCall, 'params'>): string {
-  return engine.collectionInfo(params['collection_name'] ?? '').name;
+  return engine.collectionInfo(params['collection'] ?? '').name;
 }
 
 /** The collection that a restore fills, which need not exist. */
 function target(engine: Engine, { params, query }: RestCall): string {
-  const name = params['collection_name'] ?? '';
+  const name = params['collection'] ?? '';
   checkNewCollectionName(name);
   const unknown = unsupportedParameters.find((parameter) => query[parameter] !== undefined);
   if (unknown !== undefined) throw new RequestError('bad-request', `the parameter ${unknown} is not supported by this version`);
@@ -116,28 +116,29 @@ function warnOfOverwrite(engine: Engine, { reply }: RestCall, restore: { readonl
   if (points > 0) reply.header('x-nearkeep-warning', `priority=replica replaces ${points} points: no other replica holds them`);
 }
 
+/** What the rules leave of the body, beside the location. */
+interface RecoverBody {
+  readonly priority?: SnapshotPriority;
+  readonly checksum?: string;
+  readonly api_key?: string;
+}
+
 function decodeRecover(json: unknown): RecoverRequest {
   const place = bodyPlace();
   const body = asObject(json, place);
   const location = requiredText(body, 'location', place);
   if (!URL.canParse(location)) throw formatError(place, 'location: relative URL without a base');
-  const { priority, checksum, api_key: apiKey } = readObject(body, recoverRules, place);
-  const given = checksumOf(member(body, 'checksum') === undefined ? undefined : String(checksum), (problem) => {
-    place.problems.push(`checksum: ${problem}`);
-    return undefined;
-  });
-  refuseProblems(place);
-  return { location, priority: (priority as SnapshotPriority | undefined) ?? 'snapshot', ...given, ...(apiKey === undefined ? {} : { apiKey: String(apiKey) }) };
+  const { priority = 'snapshot', checksum, api_key: apiKey } = readObject(body, recoverRules, place) as RecoverBody;
+  const given = checksumOf(checksum, (problem) => new RequestError('validation', `Validation error in JSON body: [checksum: ${problem}]`));
+  return { location, priority, ...given, ...(apiKey === undefined ? {} : { apiKey }) };
 }
 
 /** Lower case. A bad one is 422 in the words of the API. */
-function checksumOf(text: Query[string], refuse: (problem: string) => RequestError | undefined): { readonly checksum?: string } {
+function checksumOf(text: string | undefined, refuse: (problem: string) => RequestError): { readonly checksum?: string } {
   if (text === undefined) return {};
   const checksum = text.trim().toLowerCase();
   if (sha256Pattern.test(checksum)) return { checksum };
-  const error = refuse(`Validation error: invalid_sha256_hash [{"value": String(${JSON.stringify(text)})}]`);
-  if (error !== undefined) throw error;
-  return {};
+  throw refuse(`Validation error: invalid_sha256_hash [{"value": String(${JSON.stringify(text)})}]`);
 }
 
 function descriptionJson({ name, creationTime, sizeBytes, checksum }: SnapshotDescription): unknown {

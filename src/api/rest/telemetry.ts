@@ -3,7 +3,7 @@ import os from 'node:os';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
 import { apiVersion } from '../../engine/version.ts';
 import { shownId } from './metrics.ts';
-import type { ProbeContext } from './probes.ts';
+import type { ProbeContext } from './probe-context.ts';
 import type { ResponseStats } from './response-stats.ts';
 
 export interface TelemetryOptions {
