@@ -129,7 +129,7 @@ class ScanIndex implements GrowingVectorIndex {
     return this.#searches.run(async () => {
       checkVector(this.spec, vector);
       checkRows(this.#rowCount, rows);
-      return await this.#exactScores(vector, rows);
+      return this.#exactScores(vector, rows);
     });
   }
 

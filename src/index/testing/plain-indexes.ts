@@ -1,6 +1,7 @@
 // The vector index port in plain TypeScript, on the calling thread: the oracle that contract tests compare the product's
 // implementations with, and an index for tests that need no speed.
 import { invariant } from '../../base/assert.ts';
+import { CorruptionError } from '../../base/errors.ts';
 import { largerIsBetter, strideBytes, type VectorSpec } from '../../vector/distance.ts';
 import { plainKernels } from '../../vector/testing/plain-kernels.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from '../check-query.ts';
@@ -13,9 +14,9 @@ export function plainIndexes(): VectorIndexes {
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {
       checkFile(spec, file);
       const bytes = await readAll();
+      if (bytes.length !== file.sizeBytes) throw new CorruptionError({ file: file.path, problem: `has ${bytes.length} bytes instead of ${file.sizeBytes}` });
       const index = new PlainIndex(spec);
       index.append(bytes.subarray(file.dataOffset, file.dataOffset + file.rowCount * strideBytes(spec)));
-      invariant(index.rowCount === file.rowCount, 'the file holds all rows');
       return index;
     },
     close: () => Promise.resolve(),
@@ -46,6 +47,7 @@ class PlainIndex implements GrowingVectorIndex {
   }
 
   row(row: number): Uint8Array {
+    invariant(!this.#closed, 'an index is open while it is used');
     checkRows(this.rowCount, Uint32Array.of(row));
     const stride = strideBytes(this.spec);
     return Uint8Array.from(this.#bytes.subarray(row * stride, (row + 1) * stride));
@@ -55,7 +57,10 @@ class PlainIndex implements GrowingVectorIndex {
     invariant(!this.#closed, 'an index is open while it is searched');
     signal?.throwIfAborted();
     for (const query of queries) checkQuery(this.spec, this.rowCount, query);
-    return queries.map((query) => this.#scan(query));
+    const hits = queries.map((query) => this.#scan(query));
+    await Promise.resolve(); // an abort right after the call still counts
+    signal?.throwIfAborted();
+    return hits;
   }
 
   async score(vector: Float32Array, rows: Uint32Array): Promise<Float32Array> {

@@ -6,38 +6,41 @@ export const plainKernels: Kernels = {
   name: 'plain',
   lanes: 1,
   approximate: (spec, vector, rows) => ({
-    sums: Float32Array.from(each(spec, rows), (row) => sumOf(spec, vector, row)),
+    sums: Float32Array.from(sumsOf(spec, vector, rows)),
     norms: Float32Array.from(each(spec, rows), (row) => row.reduce((sum, value) => sum + value * value, 0)),
   }),
-  exact: (spec, vector, rows) => Float32Array.from(each(spec, rows), (row) => {
-    const sum = sumOf(spec, vector, row);
-    return spec.distance === 'Euclid' ? Math.sqrt(sum) : sum;
-  }),
+  exact: (spec, vector, rows) =>
+    Float32Array.from(sumsOf(spec, vector, rows), (sum) => (spec.distance === 'Euclid' ? Math.sqrt(sum) : sum)),
 };
 
-/** The values of packed stored rows. */
-export function valuesOf(datatype: Datatype, bytes: Uint8Array): readonly number[] {
+function valuesOf(datatype: Datatype, bytes: Uint8Array): Float64Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Array.from({ length: bytes.length / bytesPerValue(datatype) }, (_, at) => {
-    if (datatype === 'float32') return view.getFloat32(at * 4, true);
-    return datatype === 'float16' ? halfToNumber(view.getUint16(at * 2, true)) : view.getUint8(at);
-  });
-}
-
-function each(spec: VectorSpec, rows: Uint8Array): readonly (readonly number[])[] {
-  const stride = strideBytes(spec);
-  return Array.from({ length: rows.length / stride }, (_, at) => valuesOf(spec.datatype, rows.subarray(at * stride, (at + 1) * stride)));
-}
-
-function sumOf(spec: VectorSpec, vector: Float32Array, row: readonly number[]): number {
-  let sum = 0;
-  for (const [at, b] of row.entries()) {
-    const a = vector[at] ?? NaN;
-    if (largerIsBetter(spec.distance)) sum += a * b;
-    else if (spec.distance === 'Euclid') sum += (a - b) * (a - b);
-    else sum += Math.abs(a - b);
+  const values = new Float64Array(bytes.length / bytesPerValue(datatype));
+  for (let at = 0; at < values.length; at += 1) {
+    if (datatype === 'float32') values[at] = view.getFloat32(at * 4, true);
+    else values[at] = datatype === 'float16' ? halfToNumber(view.getUint16(at * 2, true)) : view.getUint8(at);
   }
-  return sum;
+  return values;
+}
+
+function each(spec: VectorSpec, rows: Uint8Array): readonly Float64Array[] {
+  const values = valuesOf(spec.datatype, rows);
+  return Array.from({ length: rows.length / strideBytes(spec) }, (_, at) => values.subarray(at * spec.size, (at + 1) * spec.size));
+}
+
+function sumsOf(spec: VectorSpec, vector: Float32Array, rows: Uint8Array): readonly number[] {
+  const isDot = largerIsBetter(spec.distance);
+  return each(spec, rows).map((row) => {
+    let sum = 0;
+    for (let at = 0; at < row.length; at += 1) {
+      const a = vector[at] ?? NaN;
+      const b = row[at] ?? NaN;
+      if (isDot) sum += a * b;
+      else if (spec.distance === 'Euclid') sum += (a - b) * (a - b);
+      else sum += Math.abs(a - b);
+    }
+    return sum;
+  });
 }
 
 /** IEEE 754 binary16. */
