@@ -69,3 +69,7 @@ export function rowsOf(bits: Uint32Array): Uint32Array {
   }
   return rows;
 }
+
+export function isEmptyBits(bits: Uint32Array): boolean {
+  return bits.every((word) => word === 0);
+}

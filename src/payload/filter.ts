@@ -12,12 +12,12 @@ export interface Filter {
   readonly minShould?: { readonly conditions: readonly Condition[]; readonly minCount: number };
 }
 
-/** Bounds that are present all hold. Datetimes are microseconds since 1970. */
+/** Bounds that are present all hold. Datetimes are microseconds since 1970. bigint: integers beyond ±(2^53-1). */
 export interface RangeBounds {
-  readonly lt?: number;
-  readonly gt?: number;
-  readonly lte?: number;
-  readonly gte?: number;
+  readonly lt?: number | bigint;
+  readonly gt?: number | bigint;
+  readonly lte?: number | bigint;
+  readonly gte?: number | bigint;
 }
 
 export type Condition =

@@ -68,16 +68,20 @@ class PlainIndex implements GrowingVectorIndex {
     return { rows: Uint32Array.from(best, (hit) => hit.row), scores: Float32Array.from(best, (hit) => hit.score) };
   }
 
-  /** In f64, in the order of the components, rounded to f32 once. */
+  /** In f64, in the order of the components, rounded to f32 once. Rows of uint8 cannot be stored at unit length, so their cosine
+   *  is divided by the row's length here; a zero row scores 0. */
   #score(vector: Float32Array, row: number): number {
     let sum = 0;
+    let squares = 0;
     for (let at = 0; at < this.spec.size; at += 1) {
       const a = vector[at] ?? 0;
       const b = this.#value(row * this.spec.size + at);
+      squares += b * b;
       if (largerIsBetter(this.spec.distance)) sum += a * b;
       else if (this.spec.distance === 'Euclid') sum += (a - b) * (a - b);
       else sum += Math.abs(a - b);
     }
+    if (this.spec.distance === 'Cosine' && this.spec.datatype === 'uint8') return squares === 0 ? 0 : Math.fround(sum / Math.sqrt(squares));
     return Math.fround(this.spec.distance === 'Euclid' ? Math.sqrt(sum) : sum);
   }
 

@@ -1,0 +1,278 @@
+// A segment in files that never change. In memory: ids, versions, the order of ids, bitmaps and payload indexes; on disk: vectors
+// (mapped by the index) and payload texts. Deletes, payload indexes built later and dropped vectors are state beyond the files
+// until a checkpoint captures and saves it.
+import { invariant, must } from '../base/assert.ts';
+import type { PointId, Seq } from '../base/ids.ts';
+import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
+import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
+import { createFieldIndex } from '../payload/stored-index.ts';
+import { decodeFieldIndex } from '../payload/decode-field-index.ts';
+import type { FieldIndex } from '../payload/field-index.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
+import { parseJsonPath } from '../payload/json-path.ts';
+import type { RowSource } from '../payload/select-rows.ts';
+import { writeDeletedBits } from './deleted-bits.ts';
+import { writeFieldIndex } from './payload-index-file.ts';
+import { GrowingBits } from './growing-bits.ts';
+import { idKey, type IdTable } from './id-table.ts';
+import type { Versions } from './ids-file.ts';
+import { InFlight } from './in-flight.ts';
+import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
+import type { PayloadReader } from './payload-file.ts';
+import { parsePayload } from './payload-text.ts';
+import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
+import { slices } from './slices.ts';
+import { lowerBound, upperBound } from './sorted-runs.ts';
+import type { SealedColumn } from './vector-file.ts';
+import type { FilesPlace } from './write-file.ts';
+
+export type { OpenSegmentOptions };
+
+/** What a sealed segment holds at one moment; `saveSealedState` puts what its files lack into files. */
+export interface SealedState {
+  readonly deleted: Uint32Array;
+  readonly deletedCount: number;
+  readonly fieldIndexes: ReadonlyMap<string, FieldIndex>;
+  readonly vectors: ReadonlySet<string>;
+}
+
+export interface SaveRequest extends FilesPlace {
+  readonly segment: SealedSegment;
+  readonly state: SealedState;
+}
+
+const payloadBatchRows = 256;
+
+/** Opens all files, and builds payload indexes that have none. @throws CorruptionError naming file and offset. */
+export async function openSealedSegment(options: OpenSegmentOptions): Promise<SealedSegment> {
+  const segment = SealedSegment.over(options.description, await loadSegment(options));
+  try {
+    for (const [field, schema] of options.payloadSchema) {
+      if (segment.fieldIndex(field) === undefined) await segment.addFieldIndex(field, schema);
+    }
+  } catch (error) {
+    await segment.close();
+    throw error;
+  }
+  return segment;
+}
+
+/** Writes deletes and payload indexes that the segment's files lack; answers the description for the manifest, which is from now on
+ *  the segment's own. Files are durable, names included, when it resolves. One call at a time for a segment. */
+export async function saveSealedState(request: SaveRequest): Promise<SegmentDescription> {
+  const { segment, state } = request;
+  const { files, del, ...rest } = segment.description;
+  const kept = files.filter((file) => file.kind !== 'pidx' && (file.of === undefined || state.vectors.has(file.of)));
+  const indexFiles: SegmentFile[] = [];
+  let written = 0;
+  for (const [field, index] of state.fieldIndexes) {
+    const present = segment.fileOf.get(index);
+    const file = present ?? (await writeFieldIndex(request, { field, rows: rest.rows, index }));
+    if (present === undefined) written += 1;
+    segment.fileOf.set(index, file);
+    indexFiles.push(file);
+  }
+  if (written > 0) await request.disk.syncDirectory(request.filesDirectory);
+  const isChanged = state.deletedCount !== (del?.count ?? 0); // rows only die: equal counts are equal bitmaps
+  const saved = isChanged ? await writeDeletedBits({ ...request, rows: rest.rows, deleted: state.deleted }) : del;
+  segment.description = { ...rest, files: [...kept, ...indexFiles], ...(saved === undefined ? {} : { del: saved }) };
+  return segment.description;
+}
+
+export class SealedSegment implements Segment {
+  /** As opened, or as last saved. */
+  description: SegmentDescription;
+  /** The file of each payload index that has one. */
+  readonly fileOf = new WeakMap<FieldIndex, SegmentFile>();
+  readonly #ids: IdTable;
+  readonly #versions: Versions;
+  readonly #order: Uint32Array;
+  readonly #live: GrowingBits;
+  readonly #payloads: PayloadReader;
+  readonly #columns: Map<string, SealedColumn>;
+  readonly #fieldIndexes = new Map<string, FieldIndex>();
+  /** Field → the build under way; another build or a drop takes its place, and it gives up. */
+  readonly #builds = new Map<string, object>();
+  readonly #inFlight = new InFlight();
+  #deletedCount: number;
+  #closing: Promise<void> | undefined;
+
+  private constructor(description: SegmentDescription, loaded: LoadedSegment) {
+    this.description = description;
+    this.#ids = loaded.ids;
+    this.#versions = loaded.versions;
+    this.#order = loaded.order;
+    this.#live = new GrowingBits(andNotInto(fullBits(description.rows), loaded.deleted));
+    this.#deletedCount = countBits(loaded.deleted);
+    this.#payloads = loaded.payloads;
+    this.#columns = loaded.columns;
+    for (const [field, { index, file }] of loaded.fieldIndexes) {
+      this.#fieldIndexes.set(field, index);
+      this.fileOf.set(index, file);
+    }
+  }
+
+  static over(description: SegmentDescription, loaded: LoadedSegment): SealedSegment {
+    return new SealedSegment(description, loaded);
+  }
+
+  get uuid(): string { return this.description.uuid; }
+  get rowCount(): number { return this.description.rows; }
+  get deletedCount(): number { return this.#deletedCount; }
+  get minSeq(): Seq { return this.description.min_seq; }
+  get maxSeq(): Seq { return this.description.max_seq; }
+
+  /** For a checkpoint at this moment; no I/O. */
+  capture(): SealedState {
+    return {
+      deleted: andNotInto(fullBits(this.rowCount), this.liveBits()),
+      deletedCount: this.#deletedCount,
+      fieldIndexes: new Map(this.#fieldIndexes),
+      vectors: new Set(this.#columns.keys()),
+    };
+  }
+
+  markDeleted(row: number): void {
+    invariant(row < this.rowCount && this.#live.has(row), 'a row dies once');
+    this.#live.clear(row);
+    this.#deletedCount += 1;
+  }
+
+  isDeleted(row: number): boolean {
+    invariant(row < this.rowCount, 'the row exists');
+    return !this.#live.has(row);
+  }
+
+  liveBits(): Uint32Array {
+    return this.#live.copy(this.rowCount);
+  }
+
+  idAt(row: number): PointId {
+    invariant(row < this.rowCount, 'the row exists');
+    return this.#ids.at(row);
+  }
+
+  versionAt(row: number): Seq {
+    return this.#versions.base + must(this.#versions.distances[row], 'the row exists');
+  }
+
+  vectorBits(name: string): Uint32Array {
+    return this.#columns.get(name)?.slots.bits(this.rowCount) ?? fullBits(0);
+  }
+
+  async vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
+    const found = new Array<Uint8Array | undefined>(rows.length).fill(undefined);
+    const column = this.#columns.get(name);
+    if (column !== undefined) await this.#inFlight.run(() => column.read(rows, (at, bytes) => { found[at] = bytes; }));
+    return found;
+  }
+
+  payloads(rows: ArrayLike<number>): Promise<string[]> {
+    return this.#inFlight.run(() => this.#payloads.texts(rows));
+  }
+
+  search(name: string, queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
+    const column = this.#columns.get(name);
+    const none = { rows: new Uint32Array(0), scores: new Float32Array(0) };
+    return this.#inFlight.run(() => column?.search(queries, signal) ?? Promise.resolve(queries.map(() => none)));
+  }
+
+  /** Its vectors are gone at once: rows lack it even when a vector of that name is created again. Its files, with the next save. */
+  async dropVector(name: string): Promise<void> {
+    const column = this.#columns.get(name);
+    this.#columns.delete(name);
+    if (column === undefined) return;
+    await this.#inFlight.settled();
+    await column.close();
+  }
+
+  fieldIndex(field: string): FieldIndex | undefined {
+    return this.#fieldIndexes.get(field);
+  }
+
+  addFieldIndex(field: string, schema: FieldSchema): Promise<void> {
+    return this.#inFlight.run(() => this.#buildFieldIndex(field, schema));
+  }
+
+  dropFieldIndex(field: string): void {
+    this.#builds.delete(field);
+    this.#fieldIndexes.delete(field);
+  }
+
+  findLiveRow(id: PointId): number | undefined {
+    const key = idKey(id);
+    const { length } = this.#order;
+    if (this.#ids.compareKey(this.#order[0] ?? 0, key) > 0 || this.#ids.compareKey(this.#order[length - 1] ?? 0, key) < 0) return undefined;
+    // an id's rows lie in order of age, and only the youngest can be alive
+    const row = this.#order[upperBound(this.#ids, this.#order, key) - 1];
+    return row !== undefined && this.#ids.compareKey(row, key) === 0 && this.#live.has(row) ? row : undefined;
+  }
+
+  *rowsById(from?: PointId): Generator<number, void, undefined> {
+    const start = from === undefined ? 0 : lowerBound(this.#ids, this.#order, idKey(from));
+    for (let at = start; at < this.#order.length; at += 1) yield this.#order[at] ?? 0;
+  }
+
+  rowSource(): RowSource {
+    return {
+      rowCount: this.rowCount,
+      live: this.liveBits(),
+      fieldIndex: (field) => this.fieldIndex(field),
+      findRow: (id) => this.findLiveRow(id),
+      idAt: (row) => this.idAt(row),
+      vectorBits: (name) => this.vectorBits(name),
+      payloads: (rows) => this.payloads(rows),
+    };
+  }
+
+  /** Mapped vectors are not counted: the system takes their pages back when it needs them. */
+  get memoryBytes(): number {
+    let bytes = this.#ids.memoryBytes + this.#versions.distances.byteLength + this.#order.byteLength + this.#live.memoryBytes + this.#payloads.memoryBytes;
+    for (const column of this.#columns.values()) bytes += column.memoryBytes;
+    for (const index of this.#fieldIndexes.values()) bytes += index.memoryBytes;
+    return bytes;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Lends the inside to a merge; nothing is closed before `work` has ended. */
+  lend<T>(work: (parts: SealedParts) => Promise<T>): Promise<T> {
+    const parts = { ids: this.#ids, payloads: this.#payloads, columns: new Map(this.#columns) };
+    return this.#inFlight.run(() => work(parts));
+  }
+
+  async #close(): Promise<void> {
+    this.#builds.clear();
+    await this.#inFlight.end();
+    for (const column of this.#columns.values()) await column.close();
+    await this.#payloads.close();
+  }
+
+  async #buildFieldIndex(field: string, schema: FieldSchema): Promise<void> {
+    const build = {};
+    this.#builds.set(field, build);
+    const index = createFieldIndex(parseJsonPath(field), schema);
+    const pause = slices();
+    for (let from = 0; from < this.rowCount; from += payloadBatchRows) {
+      const rows = Array.from({ length: Math.min(payloadBatchRows, this.rowCount - from) }, (_, at) => from + at);
+      for (const [at, text] of (await this.#payloads.texts(rows)).entries()) {
+        index.add(from + at, parsePayload(text));
+        const due = pause();
+        if (due !== undefined) await due;
+      }
+      if (this.#builds.get(field) !== build) return;
+    }
+    this.#builds.delete(field);
+    this.#fieldIndexes.set(field, decodeFieldIndex(Buffer.from(index.encode()), `index of ${field}`)); // the compact form
+  }
+}
+
+/** Views of the inside of a sealed segment. */
+export interface SealedParts {
+  readonly ids: IdTable;
+  readonly payloads: PayloadReader;
+  readonly columns: ReadonlyMap<string, SealedColumn>;
+}

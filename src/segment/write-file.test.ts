@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { readdir, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { test } from 'node:test';
+import { InvariantError } from '../base/assert.ts';
+import { CorruptionError } from '../base/errors.ts';
+import { blockBytes, decodeHeader, encodeHeader, FILE_KINDS, fileSizeBytes, isFileKind, parseSegmentFileName, segmentFileName, type FileHeader } from './files.ts';
+import { checkContent, readRanges, readSegmentFile, SegmentFileReader } from './read-file.ts';
+import { open, randomRows, seal, temporaryPlace } from './testing/segment-fixtures.ts';
+import { writeSegmentFile } from './write-file.ts';
+
+function header(dataBytes: number): FileHeader {
+  return { kind: 'pay', rows: 1, stride: 0, dataBytes, fields: [dataBytes] };
+}
+
+function pattern(length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let at = 0; at < length; at += 1) bytes[at] = at * 31 + (at >>> 8);
+  return bytes;
+}
+
+for (const length of [0, 1, blockBytes - 1, blockBytes, blockBytes + 1, 3 * blockBytes + 17, 20 * blockBytes]) {
+  test(`a file of ${length} data bytes reads back, whole and in ranges`, async (t) => {
+    const place = await temporaryPlace(t);
+    const data = pattern(length);
+    const cut = Math.floor(length / 3);
+    const written = await writeSegmentFile(place, header(length), [data.subarray(0, cut), data.subarray(cut, cut), data.subarray(cut)]);
+    const file = { kind: 'pay', ...written } as const;
+    assert.equal(written.size, fileSizeBytes(length));
+    assert.deepEqual((await readSegmentFile(place, file)).data, data);
+    const reader = await SegmentFileReader.open(place, file);
+    t.after(() => reader.close());
+    const offsets = [0, Math.max(0, length - 5), cut, Math.floor(length / 2)];
+    const lengths = offsets.map((offset) => Math.min(length - offset, 9));
+    const found: Buffer[] = [];
+    await readRanges(reader, { offsets: Float64Array.from(offsets), lengths: Uint32Array.from(lengths) }, (at, bytes) => { found[at] = Buffer.from(bytes); });
+    assert.deepEqual(found, offsets.map((offset, at) => data.subarray(offset, offset + lengths[at]!)));
+    assert.deepEqual((await reader.readAll()).subarray(4096, 4096 + length), data);
+  });
+}
+
+test('an equal file that is there is kept, and nothing temporary stays', async (t) => {
+  const place = await temporaryPlace(t);
+  const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+  const file = path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay'));
+  const { ino } = await stat(file);
+  assert.deepEqual(await writeSegmentFile(place, header(3), [Buffer.from('{'), Buffer.from('}!')]), first);
+  assert.equal((await stat(file)).ino, ino);
+  assert.deepEqual(await readdir(place.filesDirectory), [path.basename(file)]);
+});
+
+test('a file of that name with another size is damage, and is replaced', async (t) => {
+  const place = await temporaryPlace(t);
+  const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+  await writeFile(path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay')), 'cut');
+  await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+  await checkContent(place, { kind: 'pay', ...first });
+});
+
+for (const [title, data] of [['too little', 'ab'], ['too much', 'abcd']] as const) {
+  test(`${title} data is refused and leaves nothing`, async (t) => {
+    const place = await temporaryPlace(t);
+    await assert.rejects(writeSegmentFile(place, header(3), [Buffer.from(data)]), InvariantError);
+    assert.deepEqual(await readdir(place.filesDirectory), []);
+  });
+}
+
+test('what a crash left under a temporary name disturbs nobody', async (t) => {
+  const place = await temporaryPlace(t);
+  await writeFile(path.join(place.filesDirectory, '.tmp-0123456789abcdef'), 'half a file');
+  const rows = randomRows(5, 20);
+  const segment = await open(place, await seal(place, rows));
+  assert.deepEqual(await segment.payloads([3]), [rows[3]!.payload]);
+  await segment.close();
+});
+
+test('headers: every kind decodes as encoded, other kinds and versions are refused', () => {
+  for (const kind of Object.keys(FILE_KINDS).filter(isFileKind)) {
+    const fields = FILE_KINDS[kind].fields.map((_, at) => 2 ** 40 + at);
+    const wanted = { kind, rows: 7, stride: 12, dataBytes: 2 ** 33, fields };
+    const page = encodeHeader(wanted);
+    assert.deepEqual(decodeHeader(page, 'f', kind), wanted);
+    assert.throws(() => decodeHeader(page, 'f', kind === 'vec' ? 'has' : 'vec'), CorruptionError);
+  }
+});
+
+test('file names: sha256 and a known kind', () => {
+  const sha256 = 'ab'.repeat(32);
+  assert.deepEqual(parseSegmentFileName(`${sha256}.pidx`), { sha256, kind: 'pidx' });
+  for (const name of [`${sha256}.txt`, `${sha256}`, 'ab.vec', '.tmp-ab', `${sha256.toUpperCase()}.vec`]) assert.equal(parseSegmentFileName(name), undefined);
+});

@@ -1,0 +1,56 @@
+// Which sealed segments are worth writing anew: one with many dead rows, or several of a like size. Rare on purpose: what is
+// rewritten is new to every backup.
+import { must } from '../base/assert.ts';
+import type { ShardLimits } from './shard-limits.ts';
+
+/** Segments of one tier are within this factor in size, and so many of them become one of the next tier. */
+const tierFactor = 4;
+const deadShareMax = 0.2;
+
+export interface SegmentSize {
+  readonly rows: number;
+  readonly deleted: number;
+  /** Of its files. */
+  readonly bytes: number;
+}
+
+/** Positions in `segments` to merge into one; undefined where all is well. */
+export function chooseMerge(segments: readonly SegmentSize[], limits: ShardLimits): readonly number[] | undefined {
+  const crowded = segments.findIndex((segment) => isCrowded(segment, limits));
+  if (crowded !== -1) return [crowded];
+  const tiers = new Map<number, number[]>();
+  for (const [at, segment] of segments.entries()) {
+    const tier = tierOf(liveBytes(segment), limits.headBytesMax);
+    tiers.set(tier, [...(tiers.get(tier) ?? []), at]);
+  }
+  for (const [, tier] of [...tiers].sort(([a], [b]) => a - b)) {
+    const chosen = fitting(tier, segments, limits.mergedBytesMax);
+    if (chosen.length >= tierFactor) return chosen;
+  }
+  return undefined;
+}
+
+/** Dead rows cost enough that the segment should be written without them. */
+export function isCrowded({ rows, deleted }: { readonly rows: number; readonly deleted: number }, limits: ShardLimits): boolean {
+  return deleted === rows || (deleted >= limits.vacuumRowsMin && deleted > rows * deadShareMax);
+}
+
+function fitting(tier: readonly number[], segments: readonly SegmentSize[], bytesMax: number): readonly number[] {
+  const bytesAt = (at: number): number => liveBytes(must(segments[at], 'a tier has positions of segments'));
+  const chosen: number[] = [];
+  let bytes = 0;
+  for (const at of [...tier].sort((a, b) => bytesAt(a) - bytesAt(b))) {
+    if (bytes + bytesAt(at) > bytesMax) break;
+    chosen.push(at);
+    bytes += bytesAt(at);
+  }
+  return chosen.sort((a, b) => a - b);
+}
+
+function liveBytes({ rows, deleted, bytes }: SegmentSize): number {
+  return (bytes * (rows - deleted)) / rows;
+}
+
+function tierOf(bytes: number, firstTierBytes: number): number {
+  return Math.max(0, Math.floor(Math.log(bytes / firstTierBytes) / Math.log(tierFactor)));
+}

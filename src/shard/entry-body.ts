@@ -1,0 +1,316 @@
+// Bytes of the body of every kind of entry, version 1. Little-endian; text is u32 byte length + UTF-8; an id is a tag u8
+// (0 integer, 1 UUID) + u64 or 16 bytes.
+//
+//  upsert          | condition | vector table | points u32 | points u32 × ( id, rows, payload text ) |
+//  update-vectors  | condition | vector table | points u32 | points u32 × ( id, rows ) |
+//    condition       | bits u8: 1 filter follows, 2 insert_only, 4 update_only | filter text? |
+//    vector table    | names u16 | × ( name text, row bytes u32 ) |
+//    rows            | count u16 | × ( index into the table u16, row bytes ) |
+//  delete-points, clear-payload   | selector |
+//    selector        | 0 u8 | ids u32 | × id |   or   | 1 u8 | filter text |
+//  delete-vectors, delete-payload | selector | names u32 | × text |
+//  set-payload                    | selector | payload text | has key u8 | key text? |
+//  overwrite-payload              | selector | payload text |
+//  create-index    | field text | schema as JSON text |        drop-index   | field text |
+//  create-vector   | name text | spec as JSON text |           drop-vector  | name text |
+//  restore         | origin as JSON text |                     cut, no-op   (empty)
+//
+// A filter is the text of payload/filter-json.ts. Vectors are rows as stored. A body of another version is refused.
+import { must, unreachable } from '../base/assert.ts';
+import { ByteReader, ByteWriter } from '../base/bytes.ts';
+import { CorruptionError } from '../base/errors.ts';
+import type { PointSelector, UpdateMode } from '../command/write.ts';
+import type { EntryKind } from '../log/shard-log.ts';
+import type { Filter } from '../payload/filter.ts';
+import { decodeFilter, encodeFilter } from '../payload/filter-json.ts';
+import { FIELD_TYPES, type FieldSchema } from '../payload/field-schema.ts';
+import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
+import type { RestoreOrigin, SelectorOperation, ShardOperation, StoredVectors, VectorDraft } from './shard-operation.ts';
+
+export const entryBodyVersion = 1;
+
+const conditionBits = { filter: 1, insertOnly: 2, updateOnly: 4 } as const;
+const selectorTags = { ids: 0, filter: 1 } as const;
+
+export function encodeEntryBody(operation: ShardOperation): Buffer {
+  const writer = new ByteWriter();
+  switch (operation.kind) {
+    case 'upsert':
+    case 'update-vectors':
+      writePoints(writer, operation);
+      break;
+    case 'create-index':
+      writer.text(operation.field);
+      writer.text(JSON.stringify(operation.schema));
+      break;
+    case 'create-vector':
+      writer.text(operation.name);
+      writer.text(JSON.stringify(operation.spec));
+      break;
+    case 'drop-index':
+      writer.text(operation.field);
+      break;
+    case 'drop-vector':
+      writer.text(operation.name);
+      break;
+    case 'restore':
+      writer.text(JSON.stringify(operation.origin));
+      break;
+    case 'cut':
+    case 'no-op':
+      break;
+    default:
+      writeSelected(writer, operation);
+  }
+  return writer.take();
+}
+
+/** @throws CorruptionError naming `file` for bytes that encodeEntryBody did not write. */
+export function decodeEntryBody(entry: { readonly kind: EntryKind; readonly version: number; readonly body: Uint8Array }, file: string): ShardOperation {
+  const fail = (problem: string, offsetBytes?: number): CorruptionError =>
+    new CorruptionError({ file, problem: `body of an entry '${entry.kind}'${offsetBytes === undefined ? '' : ` at its byte ${offsetBytes}`}: ${problem}` });
+  if (entry.version !== entryBodyVersion) throw fail(`version ${entry.version}, this version reads ${entryBodyVersion}`);
+  const reader = new BodyReader(entry.body, fail);
+  const operation = reader.operation(entry.kind);
+  reader.end();
+  return operation;
+}
+
+function writePoints(writer: ByteWriter, operation: Extract<ShardOperation, { kind: 'upsert' | 'update-vectors' }>): void {
+  const mode = operation.kind === 'upsert' ? operation.updateMode : undefined;
+  const filter = operation.updateFilter;
+  const modeBits = mode === 'insert_only' ? conditionBits.insertOnly : mode === 'update_only' ? conditionBits.updateOnly : 0;
+  writer.u8(modeBits | (filter === undefined ? 0 : conditionBits.filter));
+  if (filter !== undefined) writer.text(encodeFilter(filter));
+  const table = vectorTable(operation.points);
+  writer.u16(table.size);
+  for (const [name, { rowBytes }] of table) {
+    writer.text(name);
+    writer.u32(rowBytes);
+  }
+  writer.u32(operation.points.length);
+  const rows = (point: VectorDraft): void => {
+    writer.pointId(point.id);
+    writer.u16(point.vectors.size);
+    for (const [name, bytes] of point.vectors) {
+      writer.u16(must(table.get(name), 'the table has every name').index);
+      writer.bytes(bytes);
+    }
+  };
+  if (operation.kind === 'update-vectors') operation.points.forEach(rows);
+  else {
+    for (const point of operation.points) {
+      rows(point);
+      writer.text(point.payload);
+    }
+  }
+}
+
+function vectorTable(points: readonly VectorDraft[]): ReadonlyMap<string, { readonly index: number; readonly rowBytes: number }> {
+  const table = new Map<string, { readonly index: number; readonly rowBytes: number }>();
+  for (const { vectors } of points) {
+    for (const [name, bytes] of vectors) {
+      if (!table.has(name)) table.set(name, { index: table.size, rowBytes: bytes.byteLength });
+    }
+  }
+  return table;
+}
+
+function writeSelected(writer: ByteWriter, operation: SelectorOperation): void {
+  const { selector } = operation;
+  writer.u8(selectorTags[selector.kind]);
+  if (selector.kind === 'ids') {
+    writer.u32(selector.ids.length);
+    for (const id of selector.ids) writer.pointId(id);
+  } else {
+    writer.text(encodeFilter(selector.filter));
+  }
+  switch (operation.kind) {
+    case 'delete-points':
+    case 'clear-payload':
+      return;
+    case 'delete-vectors':
+      writeTexts(writer, operation.names);
+      return;
+    case 'delete-payload':
+      writeTexts(writer, operation.keys);
+      return;
+    case 'overwrite-payload':
+      writer.text(operation.payload);
+      return;
+    case 'set-payload':
+      writer.text(operation.payload);
+      writer.u8(operation.key === undefined ? 0 : 1);
+      if (operation.key !== undefined) writer.text(operation.key);
+      return;
+    default:
+      unreachable(operation);
+  }
+}
+
+function writeTexts(writer: ByteWriter, texts: readonly string[]): void {
+  writer.u32(texts.length);
+  for (const text of texts) writer.text(text);
+}
+
+type Fail = (problem: string, offsetBytes?: number) => CorruptionError;
+
+class BodyReader {
+  readonly #reader: ByteReader;
+  readonly #fail: Fail;
+
+  constructor(bytes: Uint8Array, fail: Fail) {
+    this.#reader = new ByteReader(bytes, fail);
+    this.#fail = fail;
+  }
+
+  end(): void {
+    if (this.#reader.remaining > 0) throw this.#fail(`${this.#reader.remaining} bytes follow its end`, this.#reader.offset);
+  }
+
+  operation(kind: EntryKind): ShardOperation {
+    switch (kind) {
+      case 'upsert':
+        return this.#upsert();
+      case 'update-vectors':
+        return this.#updateVectors();
+      case 'delete-points':
+      case 'clear-payload':
+        return { kind, selector: this.#selector() };
+      case 'delete-vectors':
+        return { kind, selector: this.#selector(), names: this.#texts() };
+      case 'delete-payload':
+        return { kind, selector: this.#selector(), keys: this.#texts() };
+      case 'overwrite-payload':
+        return { kind, selector: this.#selector(), payload: this.#reader.text() };
+      case 'set-payload':
+        return { kind, selector: this.#selector(), payload: this.#reader.text(), ...(this.#flag() ? { key: this.#reader.text() } : {}) };
+      case 'create-index':
+        return { kind, field: this.#reader.text(), schema: this.#json(isFieldSchema) };
+      case 'drop-index':
+        return { kind, field: this.#reader.text() };
+      case 'create-vector':
+        return { kind, name: this.#reader.text(), spec: this.#json(isVectorSpec) };
+      case 'drop-vector':
+        return { kind, name: this.#reader.text() };
+      case 'restore':
+        return { kind, origin: this.#json(isRestoreOrigin) };
+      case 'cut':
+      case 'no-op':
+        return { kind };
+      default:
+        return unreachable(kind);
+    }
+  }
+
+  #upsert(): ShardOperation {
+    const bits = this.#bits(conditionBits.filter | conditionBits.insertOnly | conditionBits.updateOnly);
+    const updateMode: UpdateMode | undefined = (bits & conditionBits.insertOnly) !== 0 ? 'insert_only' : (bits & conditionBits.updateOnly) !== 0 ? 'update_only' : undefined;
+    const condition = { ...this.#condition(bits), ...(updateMode === undefined ? {} : { updateMode }) };
+    const table = this.#table();
+    const points = this.#list(() => ({ id: this.#reader.pointId(), vectors: this.#rows(table), payload: this.#reader.text() }));
+    return { kind: 'upsert', points, ...condition };
+  }
+
+  #updateVectors(): ShardOperation {
+    const condition = this.#condition(this.#bits(conditionBits.filter));
+    const table = this.#table();
+    const points = this.#list(() => ({ id: this.#reader.pointId(), vectors: this.#rows(table) }));
+    return { kind: 'update-vectors', points, ...condition };
+  }
+
+  #bits(known: number): number {
+    const bits = this.#reader.u8();
+    const both = conditionBits.insertOnly | conditionBits.updateOnly;
+    if ((bits & ~known) !== 0 || (bits & both) === both) throw this.#fail(`unknown condition bits ${bits}`, this.#reader.offset - 1);
+    return bits;
+  }
+
+  #condition(bits: number): { readonly updateFilter?: Filter } {
+    return (bits & conditionBits.filter) === 0 ? {} : { updateFilter: this.#filter() };
+  }
+
+  #table(): readonly { readonly name: string; readonly rowBytes: number }[] {
+    const count = this.#reader.u16();
+    const table: { readonly name: string; readonly rowBytes: number }[] = [];
+    for (let at = 0; at < count; at += 1) table.push({ name: this.#reader.text(), rowBytes: this.#reader.u32() });
+    return table;
+  }
+
+  #rows(table: readonly { readonly name: string; readonly rowBytes: number }[]): StoredVectors {
+    const count = this.#reader.u16();
+    const rows = new Map<string, Uint8Array>();
+    for (let at = 0; at < count; at += 1) {
+      const index = this.#reader.u16();
+      const entry = table[index];
+      if (entry === undefined) throw this.#fail(`vector ${index} of ${table.length}`, this.#reader.offset - 2);
+      rows.set(entry.name, this.#reader.bytes(entry.rowBytes));
+    }
+    return rows;
+  }
+
+  #selector(): PointSelector {
+    const tag = this.#reader.u8();
+    if (tag === selectorTags.ids) return { kind: 'ids', ids: this.#list(() => this.#reader.pointId()) };
+    if (tag === selectorTags.filter) return { kind: 'filter', filter: this.#filter() };
+    throw this.#fail(`unknown selector ${tag}`, this.#reader.offset - 1);
+  }
+
+  #texts(): readonly string[] {
+    return this.#list(() => this.#reader.text());
+  }
+
+  /** A count, then that many elements; nothing is allocated for elements that are not there. */
+  #list<T>(element: () => T): readonly T[] {
+    const count = this.#reader.u32();
+    const list: T[] = [];
+    for (let at = 0; at < count; at += 1) list.push(element());
+    return list;
+  }
+
+  #flag(): boolean {
+    const flag = this.#reader.u8();
+    if (flag > 1) throw this.#fail(`flag ${flag}`, this.#reader.offset - 1);
+    return flag === 1;
+  }
+
+  #filter(): Filter {
+    const { offset } = this.#reader;
+    const text = this.#reader.text();
+    try {
+      return decodeFilter(text);
+    } catch (error) {
+      throw this.#fail(`a filter that cannot be read: ${String(error)}`, offset);
+    }
+  }
+
+  #json<T>(is: (value: unknown) => value is T): T {
+    const { offset } = this.#reader;
+    const text = this.#reader.text();
+    try {
+      const value: unknown = JSON.parse(text);
+      if (is(value)) return value;
+    } catch (error) {
+      throw this.#fail(`unreadable JSON: ${String(error)}`, offset);
+    }
+    throw this.#fail('JSON of another shape', offset);
+  }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function isFieldSchema(value: unknown): value is FieldSchema {
+  return isRecord(value) && FIELD_TYPES.some((type) => type === value['type']) && (value['params'] === undefined || isRecord(value['params']));
+}
+
+export function isVectorSpec(value: unknown): value is VectorSpec {
+  return isRecord(value) && Number.isSafeInteger(value['size']) && Number(value['size']) > 0
+    && DISTANCES.some((distance) => distance === value['distance']) && DATATYPES.some((datatype) => datatype === value['datatype']);
+}
+
+function isRestoreOrigin(value: unknown): value is RestoreOrigin {
+  return isRecord(value) && typeof value['collectionUuid'] === 'string'
+    && ['shardId', 'generation', 'seq'].every((name) => Number.isSafeInteger(value[name]));
+}

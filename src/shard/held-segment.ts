@@ -1,0 +1,50 @@
+// A segment together with who uses it: it is closed when the shard has let it go and the last query on it has ended. Also hides
+// the vectors that were dropped after its rows became unchangeable, so that a later vector of the same name finds none there.
+import { invariant } from '../base/assert.ts';
+import { emptyBits } from '../payload/bitmap.ts';
+import type { Segment } from '../segment/segment.ts';
+
+export class HeldSegment<T extends Segment = Segment> {
+  readonly segment: T;
+  readonly #hidden: Set<string>;
+  #users = 1; // the shard itself
+  #closing: Promise<void> | undefined;
+
+  constructor(segment: T, hidden: Iterable<string> = []) {
+    this.segment = segment;
+    this.#hidden = new Set(hidden);
+  }
+
+  get hidden(): ReadonlySet<string> {
+    return this.#hidden;
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  hide(name: string): void {
+    this.#hidden.add(name);
+  }
+
+  vectorBits(name: string): Uint32Array {
+    return this.#hidden.has(name) ? emptyBits(this.segment.rowCount) : this.segment.vectorBits(name);
+  }
+
+  async vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
+    return this.#hidden.has(name) ? new Array<undefined>(rows.length).fill(undefined) : await this.segment.vectors(name, rows);
+  }
+
+  retain(): void {
+    invariant(this.#users > 0, 'a closed segment finds no new users');
+    this.#users += 1;
+  }
+
+  /** Resolves when the segment is closed, or at once while others use it. */
+  async release(): Promise<void> {
+    invariant(this.#users > 0, 'a segment is released once by each user');
+    this.#users -= 1;
+    if (this.#users === 0) this.#closing = this.segment.close();
+    await this.#closing;
+  }
+}

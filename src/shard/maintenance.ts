@@ -1,0 +1,166 @@
+// The background of a shard: seals full heads by checkpoints, merges sealed segments, and makes writers wait when sealing does
+// not keep up. One checkpoint and one merge at a time; only their last steps exclude each other.
+//
+// A failure leaves everything as it was. It is logged and shown until the same work succeeds, and tried again when the log has
+// grown by another head, or when a writer finds no room.
+import { isNoSpace, RequestError } from '../base/errors.ts';
+import { Lock } from '../base/lock.ts';
+import type { Logger } from '../base/logger.ts';
+import { must } from '../base/assert.ts';
+import { entrySizeBytes } from '../log/entry.ts';
+import type { Entry } from '../log/shard-log.ts';
+import type { SealedSegment } from '../segment/sealed-segment.ts';
+import { checkpoint, type CheckpointParts } from './checkpoint.ts';
+import { chooseMerge, isCrowded, type SegmentSize } from './choose-merge.ts';
+import type { HeldSegment } from './held-segment.ts';
+import { finishMerge, runMerge } from './merge-job.ts';
+import type { ShardLimits } from './shard-limits.ts';
+
+type Work = 'checkpoint' | 'merge';
+
+export class Maintenance {
+  readonly #parts: CheckpointParts;
+  readonly #limits: ShardLimits;
+  readonly #logger: Logger;
+  readonly #publishing = new Lock();
+  readonly #failures = new Map<Work, unknown>();
+  readonly #aborted = new AbortController();
+  #logBytes = 0;
+  #checkpoint: Promise<void> | undefined;
+  #merge: Promise<void> | undefined;
+  #mergeMayFind = true;
+
+  constructor(parts: CheckpointParts, options: { readonly limits: ShardLimits; readonly logger: Logger }) {
+    this.#parts = parts;
+    this.#limits = options.limits;
+    this.#logger = options.logger;
+  }
+
+  get isBusy(): boolean {
+    return this.#checkpoint !== undefined || this.#merge !== undefined;
+  }
+
+  /** What last failed and has not succeeded since. */
+  get error(): string | undefined {
+    const [failure] = this.#failures.values();
+    return failure === undefined ? undefined : failure instanceof Error ? failure.message : String(failure);
+  }
+
+  afterEntry(entry: Entry): void {
+    this.#logBytes += entrySizeBytes(entry.body.byteLength);
+    if (this.#isDue()) void this.checkpoint().catch(() => undefined); // recorded; the next trigger tries again
+  }
+
+  /** Returns when there is room for more unsealed rows. @throws RequestError where sealing fails */
+  async waitForRoom(): Promise<void> {
+    while (this.#parts.state.unsealedBytes > this.#limits.unsealedBytesMax) {
+      try {
+        await this.checkpoint();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new RequestError(isNoSpace(error) ? 'no-space' : 'unavailable', `points could not be moved from memory into files: ${reason}`, { cause: error });
+      }
+    }
+  }
+
+  /** Makes a checkpoint; joins one that is under way. */
+  checkpoint(): Promise<void> {
+    this.#checkpoint ??= this.#publishing.run(() => this.#runCheckpoint()).finally(() => {
+      this.#checkpoint = undefined;
+      this.startMerge();
+    });
+    return this.#checkpoint;
+  }
+
+  /** Looks for segments to merge until there are none. */
+  startMerge(): void {
+    if (this.#merge !== undefined || this.#aborted.signal.aborted || !this.#mergeMayFind) return;
+    this.#mergeMayFind = false;
+    this.#merge = this.#mergeAll().finally(() => {
+      this.#merge = undefined;
+      this.startMerge();
+    });
+  }
+
+  /** Resolves when nothing is under way. */
+  async settle(): Promise<void> {
+    while (this.isBusy) {
+      await this.#checkpoint?.catch(() => undefined); // recorded by who started it
+      await this.#merge;
+    }
+    await this.#parts.folder.settle();
+  }
+
+  /** A merge under way is given up, a checkpoint is finished. Idempotent. */
+  async close(): Promise<void> {
+    this.#aborted.abort(new RequestError('unavailable', 'the shard is closed'));
+    await this.settle();
+  }
+
+  #isDue(): boolean {
+    if (this.#checkpoint !== undefined) return false;
+    const { state, storedLive } = this.#parts;
+    const { head } = state;
+    if (head.segment.rowCount >= this.#limits.headRowsMax || this.#logBytes >= this.#limits.logBytesMax) return true;
+    if (head.segment.rowCount > 0 && head.segment.memoryBytes >= this.#limits.headBytesMax) return true;
+    return state.sealed.some((held) => {
+      const { rowCount: rows, deletedCount: deleted } = held.segment;
+      return isCrowded({ rows, deleted }, this.#limits) && storedLive.has(held) && !this.#failures.has('checkpoint') && !this.#isCrowdedOnDisk(held);
+    });
+  }
+
+  #isCrowdedOnDisk(held: HeldSegment<SealedSegment>): boolean {
+    return isCrowded({ rows: held.segment.rowCount, deleted: held.segment.description.del?.count ?? 0 }, this.#limits);
+  }
+
+  async #runCheckpoint(): Promise<void> {
+    const before = this.#logBytes;
+    this.#logBytes = 0;
+    try {
+      await checkpoint(this.#parts);
+      this.#failures.delete('checkpoint');
+      this.#mergeMayFind = true;
+    } catch (error) {
+      this.#logBytes += Math.min(before, this.#limits.logBytesMax - this.#limits.headBytesMax);
+      this.#fail('checkpoint', error);
+      throw error;
+    }
+  }
+
+  async #mergeAll(): Promise<void> {
+    const { signal } = this.#aborted;
+    try {
+      for (let picked = this.#pick(); picked !== undefined && !signal.aborted; picked = this.#pick()) await this.#mergeOnce(picked, signal);
+      this.#failures.delete('merge');
+    } catch (error) {
+      if (!signal.aborted) this.#fail('merge', error);
+    }
+  }
+
+  async #mergeOnce(picked: readonly HeldSegment<SealedSegment>[], signal: AbortSignal): Promise<void> {
+    const { folder, state } = this.#parts;
+    await folder.whileWriting(async () => {
+      const job = await runMerge(this.#parts, picked, signal);
+      await this.#publishing.run(() => finishMerge(this.#parts, job));
+    });
+    this.#logger.info({ directory: folder.directory, merged: picked.length, segments: state.sealed.length }, 'segments merged');
+  }
+
+  /** undefined also while the manifest's vectors are not the state's: a merge needs both to be the same. */
+  #pick(): readonly HeldSegment<SealedSegment>[] | undefined {
+    const { folder, state, storedLive } = this.#parts;
+    if (state.vectors !== folder.manifest.vectors) return undefined;
+    const candidates = state.sealed.filter((held) => storedLive.has(held));
+    return chooseMerge(candidates.map(sizeOf), this.#limits)?.map((at) => must(candidates[at], 'positions are of candidates'));
+  }
+
+  #fail(work: Work, error: unknown): void {
+    this.#failures.set(work, error);
+    this.#logger.error({ directory: this.#parts.folder.directory, work, error: String(error) }, 'background work failed; everything stays as it was and it is tried again');
+  }
+}
+
+function sizeOf({ segment: { description } }: HeldSegment<SealedSegment>): SegmentSize {
+  const bytes = description.files.reduce((sum, file) => sum + file.size, 0);
+  return { rows: description.rows, deleted: description.del?.count ?? 0, bytes };
+}

@@ -1,0 +1,167 @@
+// A write on its way to the log: checked whole, vectors turned into stored bytes, cut into entries.
+import { must, unreachable } from '../base/assert.ts';
+import { RequestError } from '../base/errors.ts';
+import type { PointId } from '../base/ids.ts';
+import { vectorSpecs } from '../command/collection-config.ts';
+import type { NamedVectors, WriteOperation } from '../command/write.ts';
+import { parseJsonPath } from '../payload/json-path.ts';
+import { slices } from '../segment/slices.ts';
+import type { VectorSpec } from '../vector/distance.ts';
+import { checkVector, toStored } from '../vector/stored-vector.ts';
+import type { ShardOperation, StoredDraft, StoredVectors, VectorDraft } from './shard-operation.ts';
+
+/** Entries are cut here, so that a network of replicas can carry each in one message. A larger point is an entry of its own. */
+const entryBytesMax = 1 << 20;
+const idBytesMax = 17;
+
+type Specs = ReadonlyMap<string, VectorSpec>;
+
+/** Everything that can be told without the state of points. @throws RequestError with the wire's text */
+export function checkWrite(operation: WriteOperation, specs: Specs): void {
+  switch (operation.kind) {
+    case 'upsert':
+      for (const point of operation.points) {
+        checkVectors(point.vectors, specs);
+        checkPayload(point.payload);
+      }
+      return;
+    case 'update-vectors':
+      for (const point of operation.points) checkVectors(point.vectors, specs);
+      return;
+    case 'delete-vectors':
+      for (const name of operation.names) specOf(name, specs);
+      return;
+    case 'set-payload':
+      checkPayload(operation.payload);
+      if (operation.key !== undefined) parseJsonPath(operation.key);
+      return;
+    case 'overwrite-payload':
+      checkPayload(operation.payload);
+      return;
+    case 'delete-payload':
+      for (const key of operation.keys) parseJsonPath(key);
+      return;
+    case 'create-index':
+    case 'drop-index':
+      parseJsonPath(operation.field);
+      return;
+    case 'create-vector':
+      if (specs.has(operation.name)) throw new RequestError('already-exists', `Vector '${operation.name}' already exists!`);
+      return;
+    case 'drop-vector':
+      specOf(operation.name, specs);
+      return;
+    case 'delete-points':
+    case 'clear-payload':
+      return;
+    default:
+      unreachable(operation);
+  }
+}
+
+/** Entries of at most about 1 MB, in order. The write must have been checked against the same specs. */
+export async function toEntries(operation: WriteOperation, specs: Specs): Promise<readonly ShardOperation[]> {
+  switch (operation.kind) {
+    case 'upsert': {
+      const points = await storePoints(lastOfEach(operation.points), specs, (point, vectors): StoredDraft => ({ id: point.id, vectors, payload: point.payload }));
+      return cut(points, (point) => draftBytes(point) + Buffer.byteLength(point.payload)).map((piece) => ({ ...operation, points: piece }));
+    }
+    case 'update-vectors': {
+      const points = await storePoints(mergedById(operation.points), specs, (point, vectors): VectorDraft => ({ id: point.id, vectors }));
+      return cut(points, draftBytes).map((piece) => ({ ...operation, points: piece }));
+    }
+    case 'create-vector': {
+      const spec = must(vectorSpecs({ [operation.name]: operation.params }).get(operation.name), 'one vector has one spec');
+      return [{ kind: 'create-vector', name: operation.name, spec }];
+    }
+    case 'create-index':
+    case 'drop-index':
+    case 'drop-vector':
+      return [operation];
+    default: {
+      const { selector } = operation;
+      if (selector.kind === 'filter') return [operation];
+      return cut([...new Set(selector.ids)], () => idBytesMax).map((ids) => ({ ...operation, selector: { kind: 'ids', ids } }));
+    }
+  }
+}
+
+/** Ids that must be there for the write to be taken; the others are simply passed over. */
+export function requiredIds(operation: WriteOperation): readonly PointId[] {
+  switch (operation.kind) {
+    case 'update-vectors':
+      return operation.points.map(({ id }) => id);
+    case 'set-payload':
+    case 'overwrite-payload':
+    case 'delete-payload':
+    case 'clear-payload':
+      return operation.selector.kind === 'ids' ? operation.selector.ids : [];
+    default:
+      return [];
+  }
+}
+
+function checkVectors(vectors: NamedVectors, specs: Specs): void {
+  for (const [name, vector] of vectors) checkVector(specOf(name, specs), name, vector);
+}
+
+export function specOf(name: string, specs: Specs): VectorSpec {
+  const spec = specs.get(name);
+  if (spec === undefined) throw new RequestError('bad-input', `Not existing vector name error: ${name}`);
+  return spec;
+}
+
+/** The text is known to be JSON; what is left to see is that it is an object. */
+function checkPayload(text: string): void {
+  if (!/^[ \t\r\n]*\{/.test(text)) throw new RequestError('bad-input', 'Payload must be a JSON object');
+}
+
+function lastOfEach<T extends { readonly id: PointId }>(points: readonly T[]): readonly T[] {
+  const last = new Map<PointId, T>();
+  for (const point of points) {
+    last.delete(point.id);
+    last.set(point.id, point);
+  }
+  return [...last.values()];
+}
+
+function mergedById(points: readonly { readonly id: PointId; readonly vectors: NamedVectors }[]): readonly { readonly id: PointId; readonly vectors: NamedVectors }[] {
+  const merged = new Map<PointId, NamedVectors>();
+  for (const { id, vectors } of points) merged.set(id, new Map([...(merged.get(id) ?? []), ...vectors]));
+  return [...merged].map(([id, vectors]) => ({ id, vectors }));
+}
+
+async function storePoints<T extends { readonly vectors: NamedVectors }, R>(points: readonly T[], specs: Specs, stored: (point: T, vectors: StoredVectors) => R): Promise<readonly R[]> {
+  const pause = slices();
+  const all: R[] = [];
+  for (const point of points) {
+    const vectors = new Map<string, Uint8Array>();
+    for (const [name, vector] of point.vectors) vectors.set(name, toStored(specOf(name, specs), vector));
+    all.push(stored(point, vectors));
+    const due = pause();
+    if (due !== undefined) await due;
+  }
+  return all;
+}
+
+function draftBytes(point: VectorDraft): number {
+  let bytes = idBytesMax + 8;
+  for (const vector of point.vectors.values()) bytes += 2 + vector.byteLength;
+  return bytes;
+}
+
+/** Pieces of at most `entryBytesMax`, at least one element each; an empty list is one empty piece, so that it is logged too. */
+function cut<T>(list: readonly T[], sizeBytes: (element: T) => number): readonly (readonly T[])[] {
+  const pieces: T[][] = [[]];
+  let pieceBytes = 0;
+  for (const element of list) {
+    const bytes = sizeBytes(element);
+    if (pieceBytes > 0 && pieceBytes + bytes > entryBytesMax) {
+      pieces.push([]);
+      pieceBytes = 0;
+    }
+    must(pieces.at(-1), 'there is a piece').push(element);
+    pieceBytes += bytes;
+  }
+  return pieces;
+}

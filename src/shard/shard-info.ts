@@ -1,0 +1,55 @@
+// What a shard tells about itself.
+import { andInto, countBits, emptyBits } from '../payload/bitmap.ts';
+import { parseJsonPath, type JsonPath } from '../payload/json-path.ts';
+import type { LogInfo } from '../log/shard-log.ts';
+import type { Maintenance } from './maintenance.ts';
+import type { StoredManifest } from './shard-manifest.ts';
+import type { ShardInfo } from './shard-types.ts';
+import type { SegmentView, View } from './view.ts';
+
+export interface DescribedShard {
+  readonly view: View;
+  readonly log: LogInfo;
+  readonly stored: StoredManifest;
+  readonly maintenance: Pick<Maintenance, 'isBusy' | 'error'>;
+  /** Why the shard takes no writes. */
+  readonly failure: string | undefined;
+  readonly sealedUuids: ReadonlySet<string>;
+}
+
+export function describeShard(shard: DescribedShard): ShardInfo {
+  const { view, log, stored, maintenance } = shard;
+  const error = shard.failure ?? maintenance.error;
+  const live = (segment: SegmentView): number => segment.rowCount - segment.deletedCount;
+  const filled = view.segments.filter(({ rowCount }) => rowCount > 0);
+  return {
+    points: view.points,
+    indexedVectors: filled.filter(({ held }) => shard.sealedUuids.has(held.segment.uuid)).reduce((sum, segment) => sum + live(segment), 0),
+    segments: view.segments.length,
+    status: error !== undefined ? 'red' : maintenance.isBusy ? 'yellow' : 'green',
+    ...(error === undefined ? {} : { optimizerError: error }),
+    payloadSchema: new Map([...view.payloadSchema].map(([field, schema]) => [field, { schema, points: pointsWith(filled, field) }])),
+    unappliedEntries: Math.max(0, log.lastSeq - view.applied),
+    diskBytes: diskBytes(stored) + log.sizeBytes,
+  };
+}
+
+function pointsWith(segments: readonly SegmentView[], field: string): number {
+  const path = parseJsonPath(field);
+  return segments.reduce((sum, segment) => sum + liveRowsWith(segment, path), 0);
+}
+
+/** Live points that have a value there. The index counts dead rows too, so among dead rows it is asked for its rows. */
+function liveRowsWith(segment: SegmentView, path: JsonPath): number {
+  const index = segment.held.segment.fieldIndex(path.text);
+  if (index === undefined) return 0;
+  if (segment.deletedCount === 0 && segment.held.segment.rowCount === segment.rowCount) return index.rowsWithValue;
+  const rows = emptyBits(segment.held.segment.rowCount);
+  const isAnswered = index.select({ kind: 'is-empty', key: path, form: 'condition', wanted: false }, rows);
+  return isAnswered ? countBits(andInto(rows, segment.live)) : Math.min(index.rowsWithValue, segment.rowCount - segment.deletedCount);
+}
+
+function diskBytes({ manifest, text }: StoredManifest): number {
+  const files = new Map(manifest.segments.flatMap(({ files: all, del }) => [...all, ...(del === undefined ? [] : [del])]).map(({ sha256, size }) => [sha256, size]));
+  return [...files.values()].reduce((sum, size) => sum + size, text.byteLength);
+}

@@ -1,0 +1,358 @@
+// A shard: a deterministic state machine that one log feeds. Structurally a collection's Replica. The only owner of a log and of
+// segments; this file ties the parts together and decides nothing about points.
+//
+//   write   prepare-write.ts → write-queue.ts (turn, log, order) → apply.ts → shard-state.ts
+//   read    view.ts → search.ts, scroll.ts, read-records.ts
+//   disk    shard-folder.ts, maintenance.ts (checkpoint.ts, merge-job.ts), freeze.ts, adopt.ts
+import path from 'node:path';
+import { must } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
+import type { PointId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { chainStart } from '../log/hash-chain.ts';
+import { FileLog } from '../log/file-log.ts';
+import type { ClosedLogFile, LogPosition } from '../log/shard-log.ts';
+import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { WriteOperation, WriteOptions } from '../command/write.ts';
+import type { Disk } from '../fs/disk.ts';
+import type { VectorIndexes } from '../index/vector-index.ts';
+import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
+import { slices } from '../segment/slices.ts';
+import type { VectorSpec } from '../vector/distance.ts';
+import { Gauge } from './gauge.ts';
+import type { HeldSegment } from './held-segment.ts';
+import { Maintenance } from './maintenance.ts';
+import { checkWrite, requiredIds, toEntries } from './prepare-write.ts';
+import { readRecords } from './read-records.ts';
+import { replay } from './replay.ts';
+import { countView, scrollView } from './scroll.ts';
+import { searchView } from './search.ts';
+import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder, type HeldManifest } from './shard-folder.ts';
+import { describeShard } from './shard-info.ts';
+import { shardLimits, type ShardLimits } from './shard-limits.ts';
+import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
+import type { RestoreOrigin, ShardOperation } from './shard-operation.ts';
+import { ShardState } from './shard-state.ts';
+import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
+import type { View } from './view.ts';
+import { WriteQueue, type SubmittedEntry } from './write-queue.ts';
+
+export interface ShardOptions extends ShardIdentity {
+  readonly disk: Disk;
+  readonly indexes: VectorIndexes;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly directory: string;
+  /** Of a new shard; an existing one has its own. */
+  readonly vectors: ReadonlyMap<string, VectorSpec>;
+  /** For tests that seal and merge small data. */
+  readonly limits?: ShardLimits;
+}
+
+interface ShardContents {
+  readonly stored: StoredManifest;
+  readonly segments: readonly SealedSegment[];
+  readonly log: FileLog;
+}
+
+/** One position of the shard, for freeze.ts: the checkpoint below it and the closed log files that lead to it. */
+export interface PinnedPosition {
+  readonly position: LogPosition;
+  readonly time: bigint;
+  readonly checkpoint: HeldManifest;
+  readonly logFiles: readonly ClosedLogFile[];
+  /** Live points at that position. */
+  readonly points: Promise<number>;
+}
+
+export class Shard {
+  readonly shardId: number;
+  readonly directory: string;
+  readonly #log: FileLog;
+  readonly #state: ShardState;
+  readonly #queue: WriteQueue;
+  readonly #folder: ShardFolder;
+  readonly #maintenance: Maintenance;
+  readonly #reads = new Gauge();
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: ShardOptions, { stored, segments, log }: ShardContents) {
+    const { disk, directory, indexes, logger, limits = shardLimits } = options;
+    const storedLive = new WeakMap<HeldSegment, Uint32Array>();
+    const state = new ShardState(indexes, stored.manifest, segments);
+    for (const held of state.sealed) storedLive.set(held, held.segment.liveBits());
+    const folder = new ShardFolder({ disk, directory, logger }, stored);
+    folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
+    const queue = new WriteQueue({ log, state, logger, afterEntry: (entry) => this.#maintenance.afterEntry(entry) });
+    this.shardId = options.shardId;
+    this.directory = directory;
+    this.#log = log;
+    this.#state = state;
+    this.#folder = folder;
+    this.#queue = queue;
+    this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger });
+  }
+
+  /** A new, empty shard; durable but for the name of its folder, which is the caller's to sync. */
+  static async create(options: ShardOptions): Promise<Shard> {
+    const { disk, directory } = options;
+    await makeShardFolder(disk, directory);
+    const stored = await writeManifest(disk, directory, {
+      ...identityOf(options), applied: 0, chain: chainStart.toString('hex'), time: 0n, durable: 0,
+      vectors: options.vectors, payloadSchema: new Map(), segments: [], opUuids: [],
+    });
+    return new Shard(options, { stored, segments: [], log: FileLog.create({ ...options, directory: logsDirectory(directory) }) });
+  }
+
+  /** @throws CorruptionError naming file and offset; nothing of the folder is changed then. */
+  static async open(options: ShardOptions): Promise<Shard> {
+    const { disk, directory } = options;
+    const stored = await readManifest(disk, directory);
+    refuseOther(options, stored.manifest);
+    const segments = await openSegments(options, stored.manifest);
+    let shard: Shard;
+    try {
+      const { applied, chain, durable } = stored.manifest;
+      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain }, durableMark: durable });
+      shard = new Shard(options, { stored, segments, log });
+    } catch (error) {
+      await Promise.all(segments.map((segment) => segment.close()));
+      throw error;
+    }
+    await shard.#start(options.logger);
+    return shard;
+  }
+
+  vectorNames(): readonly string[] {
+    return [...this.#state.vectors.keys()];
+  }
+
+  position(): LogPosition {
+    return this.#log.position();
+  }
+
+  check(operation: WriteOperation): void {
+    this.#refuseClosed();
+    checkWrite(operation, this.#state.vectors);
+  }
+
+  async write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
+    const startMs = performance.now();
+    this.check(operation);
+    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors) };
+    await this.#queue.waitForRoom();
+    await this.#maintenance.waitForRoom();
+    const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
+    const applied = Promise.all(submitted.map((entry) => entry.applied));
+    applied.catch(() => undefined); // a failure after the answer shows in info() and refuses the next write
+    const seqs = await Promise.all(submitted.map((entry) => entry.stored));
+    const seq = must(seqs.at(-1), 'a write has an entry');
+    if (!options.wait) return { seq, status: 'acknowledged' };
+    if (options.timeoutMs === undefined) {
+      await applied;
+      return { seq, status: 'completed' };
+    }
+    const isApplied = await endsWithin(applied, options.timeoutMs - (performance.now() - startMs));
+    return { seq, status: isApplied ? 'completed' : 'wait_timeout' };
+  }
+
+  search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
+    return this.#read((view) => searchView(view, requests, signal));
+  }
+
+  retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
+    return this.#read((view) => readRecords(view, request.ids.flatMap((id) => view.find(id) ?? []), request.selectors));
+  }
+
+  scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
+    return this.#read((view) => scrollView(view, request, signal));
+  }
+
+  count(request: CountRequest, signal?: AbortSignal): Promise<number> {
+    return this.#read((view) => countView(view, request.filter, signal));
+  }
+
+  info(): ShardInfo {
+    const view = this.#state.view();
+    try {
+      return describeShard({
+        view, log: this.#log.info(), stored: this.#folder.stored, maintenance: this.#maintenance, failure: this.#queue.failure?.message,
+        sealedUuids: new Set(this.#state.sealed.map(({ segment }) => segment.uuid)),
+      });
+    } finally {
+      this.#state.closeLater(view.release());
+    }
+  }
+
+  /** Everything applied so far into sealed files; a start then replays nothing of it. */
+  checkpoint(): Promise<void> {
+    this.#refuseClosed();
+    return this.#maintenance.checkpoint();
+  }
+
+  /** Resolves when no seal, merge or removal is under way. */
+  settle(): Promise<void> {
+    return this.#maintenance.settle();
+  }
+
+  /** Notes that the contents came from elsewhere, as an entry of its own. */
+  async noteRestore(origin: RestoreOrigin): Promise<void> {
+    const { applied } = await this.#queue.takeTurn(() => submitQuietly(this.#queue, { kind: 'restore', origin }));
+    await applied;
+  }
+
+  /** For freeze.ts: waits until every write so far is stored, then keeps writers out until the answer is called. */
+  holdWriters(): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      const turn = this.#queue.takeTurn(async () => {
+        await this.#queue.stored();
+        await new Promise<void>((release) => {
+          resolve(release);
+        });
+      });
+      turn.catch(reject);
+    });
+  }
+
+  /** For freeze.ts, while writers are kept out. Release `checkpoint`. */
+  async pinPosition(): Promise<PinnedPosition> {
+    const checkpoint = this.#folder.hold();
+    try {
+      const { manifest } = checkpoint.stored;
+      const logFiles = await this.#log.rotate(manifest.applied);
+      const position = this.#log.position();
+      const points = this.#queue.atSeq(position.seq, () => this.#state.points);
+      points.catch(() => undefined); // whoever awaits it gets it too
+      const time = this.#log.lastTime > manifest.time ? this.#log.lastTime : manifest.time;
+      return { position, time, checkpoint, logFiles, points };
+    } catch (error) {
+      checkpoint.release();
+      throw error;
+    }
+  }
+
+  /** Idempotent; reads and writes in flight are finished first. The log covers what is not in files yet. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.#queue.close();
+    await this.#maintenance.close();
+    await this.#log.close();
+    await this.#reads.waitFor(0);
+    await this.#state.close();
+  }
+
+  async #start(logger: Logger): Promise<void> {
+    const file = logsDirectory(this.directory);
+    const { tornTailBytes } = this.#log.info();
+    if (tornTailBytes > 0) logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
+    try {
+      await replay(this.#log.read(this.#state.applied + 1), file, {
+        apply: (entry, operation) => this.#queue.replay(entry, operation),
+        makeRoom: () => this.#maintenance.waitForRoom().catch((error: unknown) => logger.warn({ directory: file, error: String(error) }, 'replay goes on in memory')),
+      });
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    this.#folder.sweep();
+    this.#maintenance.startMerge();
+  }
+
+  /** Under the writers' turn: what is checked here is still true when the entries are applied. */
+  async #submit(operation: WriteOperation, prepared: { readonly specs: ReadonlyMap<string, VectorSpec>; readonly entries: readonly ShardOperation[] }): Promise<readonly SubmittedEntry[]> {
+    let { entries } = prepared;
+    if (prepared.specs !== this.#state.vectors) {
+      checkWrite(operation, this.#state.vectors);
+      entries = await toEntries(operation, this.#state.vectors);
+    }
+    const required = requiredIds(operation);
+    if (required.length > 0) {
+      await this.#queue.settle();
+      await this.#refuseMissing(required);
+    }
+    const submitted = entries.map((entry) => this.#queue.submit(entry));
+    const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
+    if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
+    return submitted;
+  }
+
+  async #refuseMissing(ids: readonly PointId[]): Promise<void> {
+    const pause = slices();
+    for (const id of ids) {
+      if (this.#state.find(id) === undefined) throw new RequestError('not-found', `No point with id ${id} found`);
+      const due = pause();
+      if (due !== undefined) await due;
+    }
+  }
+
+  async #read<T>(work: (view: View) => Promise<T>): Promise<T> {
+    this.#refuseClosed();
+    this.#reads.add(1);
+    const view = this.#state.view();
+    try {
+      return await work(view);
+    } finally {
+      await view.release();
+      this.#reads.subtract(1);
+    }
+  }
+
+  #refuseClosed(): void {
+    if (this.#closing !== undefined) throw new RequestError('unavailable', 'the shard is closed');
+  }
+}
+
+function identityOf({ collectionUuid, shardId, generation }: ShardIdentity): ShardIdentity {
+  return { collectionUuid, shardId, generation };
+}
+
+function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
+  const { collectionUuid, shardId, generation } = manifest;
+  if (collectionUuid === options.collectionUuid && shardId === options.shardId && generation === options.generation) return;
+  throw new CorruptionError({
+    file: path.join(options.directory, manifestName),
+    problem: `belongs to collection ${collectionUuid} shard ${shardId} generation ${generation}`,
+  });
+}
+
+/** All or none. */
+export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
+  const { disk, indexes } = options;
+  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, specs: manifest.vectors, payloadSchema: manifest.payloadSchema };
+  const opened: SealedSegment[] = [];
+  try {
+    for (const description of manifest.segments) opened.push(await openSealedSegment({ ...place, description }));
+    return opened;
+  } catch (error) {
+    await Promise.all(opened.map((segment) => segment.close()));
+    throw error;
+  }
+}
+
+function submitQuietly(queue: WriteQueue, operation: ShardOperation): SubmittedEntry {
+  const entry = queue.submit(operation);
+  entry.stored.catch(() => undefined); // `applied` rejects like it
+  return entry;
+}
+
+/** false where the time is over first; a failure before that is thrown. */
+async function endsWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), Math.max(0, timeoutMs));
+  });
+  try {
+    return await Promise.race([work.then(() => true), over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
