@@ -5,7 +5,7 @@ import { crc32 } from '../base/checksum.ts';
 import { must } from '../base/assert.ts';
 import { parsePointId } from '../base/ids.ts';
 import { emptyBits, rowsOf } from './bitmap.ts';
-import { decodeFieldIndex } from './decode-field-index.ts';
+import { decodeFieldIndex, decodeFieldIndexInSlices } from './decode-field-index.ts';
 import { matchesCondition } from './evaluate.ts';
 import type { FieldIndex } from './field-index.ts';
 import { FIELD_TYPES, type FieldSchema } from './field-schema.ts';
@@ -172,6 +172,35 @@ test('bytes of a right checksum and wrong content: refused, or an index that ans
       assert.equal(error instanceof Error && error.name, 'CorruptionError');
     }
   }), { numRuns: 2000 });
+});
+
+test('in slices comes the same, and the loop turns', async () => {
+  const field = parseJsonPath('a');
+  for (const type of ['keyword', 'integer'] as const) {
+    const head = createFieldIndex(field, { type });
+    for (let row = 0; row < 30_000; row += 1) head.add(row, { a: type === 'keyword' ? `word ${(row * 7919) % 30_000}` : (row * 7919) % 30_000 });
+    let turns = 0;
+    let isDone = false;
+    const turn = (): void => {
+      turns += 1;
+      if (!isDone) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const bytes = await head.encodeInSlices();
+    const sealed = await decodeFieldIndexInSlices(Buffer.from(bytes), 'x');
+    isDone = true;
+    assert.ok(turns > 1, `${turns} turns`);
+    assert.equal(Buffer.compare(bytes, head.encode()), 0);
+    assert.equal(Buffer.compare(bytes, sealed.encode()), 0);
+  }
+});
+
+test('rows must not be added while an index is encoded', async () => {
+  const head = createFieldIndex(parseJsonPath('a'), { type: 'integer' });
+  for (let row = 0; row < 30_000; row += 1) head.add(row, { a: row });
+  const encoding = head.encodeInSlices();
+  head.add(30_000, { a: 1 });
+  await assert.rejects(encoding, { name: 'InvariantError' });
 });
 
 test('the sealed form is compact', () => {

@@ -45,8 +45,10 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** The values at a path. A value that is an array stays one: only `[]` opens arrays. Empty where nothing is there. */
 export function valuesAt(payload: JsonObject, path: JsonPath): readonly unknown[] {
-  let values: readonly unknown[] = [payload];
-  for (const step of path.steps) {
+  const [first, ...rest] = path.steps;
+  if (first?.kind !== 'key' || !Object.hasOwn(payload, first.name)) return [];
+  let values: readonly unknown[] = [payload[first.name]];
+  for (const step of rest) {
     if (values.length === 0) return values;
     values = values.flatMap((value) => childrenAt(value, step));
   }

@@ -7,6 +7,7 @@ import { compareNumbers, inBounds, integerOf, numberOf } from './exact-number.ts
 import type { OrderedRow } from './field-index.ts';
 import type { FieldType } from './field-schema.ts';
 import type { MatchValue, RangeBounds } from './filter.ts';
+import { sortSteps, type Steps } from './steps.ts';
 import { addRow, bytesOf, firstPlace, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
 import type { IndexSection, MutableStore, Postings, RowPieces, SealedStore } from './value-store.ts';
 
@@ -108,13 +109,15 @@ export class MutableNumbers implements MutableStore {
     }
   }
 
-  seal(): SealedNumbers {
-    const values = this.#inOrder();
-    return new SealedNumbers(this.#type, RUN_KINDS.map((kind) => this.#sealRun(kind, values.filter((value) => runKindOf(value) === kind))));
+  *seal(): Steps<SealedNumbers> {
+    const values = yield* sortSteps([...this.#rows.keys()], compareNumbers);
+    const runs: NumberRun[] = [];
+    for (const kind of RUN_KINDS) runs.push(yield* this.#sealRun(kind, values.filter((value) => runKindOf(value) === kind)));
+    return new SealedNumbers(this.#type, runs);
   }
 
-  #sealRun(kind: RunKind, values: readonly (number | bigint)[]): NumberRun {
-    const postings = packPostings(values.map((value) => this.#rows.get(value) ?? []));
+  *#sealRun(kind: RunKind, values: readonly (number | bigint)[]): Steps<NumberRun> {
+    const postings = yield* packPostings(values.map((value) => this.#rows.get(value) ?? []));
     if (kind === 'i64') return { kind, values: BigInt64Array.from(values.map(BigInt)), ...postings };
     if (kind === 'u64') return { kind, values: BigUint64Array.from(values.map(BigInt)), ...postings };
     return { kind, values: Float64Array.from(values.map(Number)), ...postings };
@@ -123,18 +126,9 @@ export class MutableNumbers implements MutableStore {
   /** Merges the new values into the sorted ones: a scroll beside writes must not sort everything again. */
   #inOrder(): readonly (number | bigint)[] {
     if (this.#unsorted.length === 0) return this.#sorted;
-    const added = this.#unsorted.sort(compareNumbers);
-    const old = this.#sorted;
-    const merged: (number | bigint)[] = [];
-    let next = 0;
-    for (const value of old) {
-      for (let one = added[next]; one !== undefined && one < value; one = added[next]) {
-        merged.push(one);
-        next += 1;
-      }
-      merged.push(value);
-    }
-    this.#sorted = merged.concat(added.slice(next));
+    const numbers = Float64Array.from(this.#unsorted.filter((value) => typeof value === 'number')).sort();
+    const bigs = this.#unsorted.filter((value) => typeof value === 'bigint').sort(compareNumbers);
+    this.#sorted = mergeSorted(this.#sorted, mergeSorted(Array.from(numbers), bigs));
     this.#unsorted = [];
     return this.#sorted;
   }
@@ -197,6 +191,20 @@ export class SealedNumbers implements SealedStore {
     return this.#runs.flatMap(({ kind, values, starts, rows }) =>
       [values, starts, rows].map((array, at) => ({ id: RUN_SECTIONS[kind] + at, bytes: bytesOf(array) })));
   }
+}
+
+function mergeSorted(a: readonly (number | bigint)[], b: readonly (number | bigint)[]): readonly (number | bigint)[] {
+  if (a.length === 0 || b.length === 0) return a.length === 0 ? b : a;
+  const merged: (number | bigint)[] = [];
+  let next = 0;
+  for (const value of a) {
+    for (let one = b[next]; one !== undefined && one < value; one = b[next]) {
+      merged.push(one);
+      next += 1;
+    }
+    merged.push(value);
+  }
+  return merged.concat(b.slice(next));
 }
 
 /** The rows of values that are equal, in order and each once: 2^60 as an integer and as a float are two values of one size. */

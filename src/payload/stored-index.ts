@@ -8,6 +8,7 @@ import type { FieldSchema, FieldType } from './field-schema.ts';
 import type { Condition } from './filter.ts';
 import { elementsOf, isSingleValued, valuesAt, type JsonObject, type JsonPath } from './json-path.ts';
 import { MutableNumbers } from './number-store.ts';
+import { runAtOnce, runInSlices, type Steps } from './steps.ts';
 import { MutableTerms } from './term-store.ts';
 import type { MutableStore, RowFacts, RowPieces, SealedStore, ValueStore } from './value-store.ts';
 
@@ -15,7 +16,7 @@ interface Answer extends RowPieces {
   readonly withForeign?: boolean;
 }
 
-class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
+abstract class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
   readonly schema: FieldSchema;
   protected readonly store: Store;
   protected readonly facts: Facts;
@@ -65,6 +66,16 @@ class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
     return answersRanges(this.schema) ? this.store.ordered(direction, startFrom) : undefined;
   }
 
+  encode(): Uint8Array {
+    return runAtOnce(this.encodeSteps());
+  }
+
+  encodeInSlices(): Promise<Uint8Array> {
+    return runInSlices(this.encodeSteps());
+  }
+
+  protected abstract encodeSteps(): Steps<Uint8Array>;
+
   #find(condition: Condition): Answer | undefined {
     const { type } = this.schema;
     switch (condition.kind) {
@@ -106,7 +117,7 @@ class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
 
 /** A sealed segment's index, as decode-field-index.ts makes it. */
 export class SealedFieldIndex extends AnsweringIndex<SealedStore, RowFacts> implements FieldIndex {
-  encode(): Uint8Array {
+  protected override encodeSteps(): Steps<Uint8Array> {
     return encodeFieldIndex(this.schema, this.store, this.facts);
   }
 }
@@ -140,8 +151,11 @@ class HeadFieldIndex extends AnsweringIndex<MutableStore, { -readonly [Name in k
     if (hasValue) facts.rowsWithValue += 1;
   }
 
-  encode(): Uint8Array {
-    return encodeFieldIndex(this.schema, this.store.seal(), this.facts);
+  protected override *encodeSteps(): Steps<Uint8Array> {
+    const { rowCount } = this.facts;
+    const bytes = yield* encodeFieldIndex(this.schema, yield* this.store.seal(), this.facts);
+    invariant(this.facts.rowCount === rowCount, 'no row is added while an index is encoded');
+    return bytes;
   }
 }
 
