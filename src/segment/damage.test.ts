@@ -10,7 +10,8 @@ import { seededRandom } from '../base/random.ts';
 import { andInto } from '../payload/bitmap.ts';
 import { blockBytes, dataOffset, segmentFileName, segmentHeaderBytes } from './files.ts';
 import type { Segment, SegmentDescription } from './segment.ts';
-import { id, open, randomRows, seal, specs, temporaryPlace, type ModelRow } from './testing/segment-fixtures.ts';
+import { openSealedSegment } from './sealed-segment.ts';
+import { id, indexes, mappingIndexes, open, randomRows, seal, specs, temporaryPlace, type ModelRow } from './testing/segment-fixtures.ts';
 import { verifySegmentFiles } from './verify-segment.ts';
 import type { FilesPlace } from './write-file.ts';
 
@@ -141,6 +142,30 @@ test('large files: damage is named by its block, at first use of that block', as
   const [finding] = await verifySegmentFiles({ ...place, description, deep: false });
   assert.deepEqual([finding?.file, finding?.offsetBytes], [target.file, dataOffset + 3 * blockBytes]);
 });
+
+for (const [title, indexesOf] of [['maps the file', mappingIndexes], ['reads it whole', () => indexes]] as const) {
+  test(`vectors: a search over an index that ${title} meets damage as an error, again and again`, async (t) => {
+    const place = await temporaryPlace(t);
+    const description = await seal(place, randomRows(seed, 100), new Map());
+    const { file } = must(targets(place, { ...description, del: { sha256: '', size: 0, count: 1 } }).find(({ kind }) => kind === 'vec'), 'a vec file');
+    const bytes = await readFile(file);
+    bytes[dataOffset + 9] = must(bytes[dataOffset + 9], 'a byte') ^ 1;
+    await writeFile(file, bytes);
+    const refused = (error: unknown): boolean => error instanceof CorruptionError && error.file === file && error.offsetBytes === dataOffset;
+    const opening = openSealedSegment({ ...place, description, specs, indexes: indexesOf(place.disk), payloadSchema: new Map() });
+    if (title === 'reads it whole') {
+      await assert.rejects(opening, refused);
+      return;
+    }
+    const segment = await opening;
+    t.after(() => segment.close());
+    const query = { vector: new Float32Array(4), k: 3, allowed: segment.vectorBits('') };
+    for (let round = 0; round < 2; round += 1) await assert.rejects(segment.search('', [query]), refused);
+    await assert.rejects(segment.vectors('', [0, 1, 2, 3, 4, 5]), refused);
+    const [hits] = await segment.search('octets', [{ vector: new Float32Array(5), k: 3, allowed: segment.vectorBits('octets') }]);
+    assert.equal(hits?.rows.length, 3, 'other vectors are whole');
+  });
+}
 
 test('a block that has been checked is read directly afterwards', async (t) => {
   const place = await temporaryPlace(t);

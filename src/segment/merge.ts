@@ -209,7 +209,7 @@ function pieceEnd(offsets: Float64Array, { rows, firstRow }: Source, from: numbe
 }
 
 async function readTexts({ parts, rows }: Source, from: number, end: number): Promise<Buffer[]> {
-  const texts = new Array<Buffer>(end - from);
+  const texts: Buffer[] = Array.from({ length: end - from });
   await parts.payloads.read(rows.subarray(from, end), (at, text) => { texts[at] = text; });
   return texts;
 }

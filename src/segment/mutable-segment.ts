@@ -243,7 +243,7 @@ export class MutableSegment implements Segment {
   }
 
   async #vectors(column: VectorColumn<GrowingVectorIndex> | undefined, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
-    const found = new Array<Uint8Array | undefined>(rows.length).fill(undefined);
+    const found: (Uint8Array | undefined)[] = Array.from(rows, () => undefined);
     const pause = slices();
     for (let at = 0; at < rows.length; at += 1) {
       const slot = column?.slots.findSlot(rows[at] ?? 0);

@@ -82,7 +82,7 @@ export class PayloadReader {
   }
 
   async texts(rows: ArrayLike<number>): Promise<string[]> {
-    const texts = new Array<string>(rows.length);
+    const texts = Array.from(rows, () => '');
     await this.read(rows, (at, text) => { texts[at] = text.toString('utf8'); });
     return texts;
   }

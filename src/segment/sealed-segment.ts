@@ -161,7 +161,7 @@ export class SealedSegment implements Segment {
   }
 
   async vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
-    const found = new Array<Uint8Array | undefined>(rows.length).fill(undefined);
+    const found: (Uint8Array | undefined)[] = Array.from(rows, () => undefined);
     const column = this.#columns.get(name);
     if (column !== undefined) await this.#inFlight.run(() => column.read(rows, (at, bytes) => { found[at] = bytes; }));
     return found;

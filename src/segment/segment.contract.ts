@@ -17,14 +17,14 @@ export interface MakeSegment {
 const seed = 20_240_601;
 const count = 300;
 
-export function segmentContract(title: string, { make, repeatedIds }: MakeSegment): void {
-  const rows = randomRows(seed, count, { unique: !repeatedIds });
+export function segmentContract(title: string, form: MakeSegment): void {
+  const rows = randomRows(seed, count, { unique: !form.repeatedIds });
   const all = rows.map((_, at) => at);
-  const withSegment = (name: string, body: (segment: Segment, rows: readonly ModelRow[]) => Promise<void>): void => {
+  const withSegment = (name: string, checkSegment: (segment: Segment, rows: readonly ModelRow[]) => Promise<void>): void => {
     test(`${title}, seed ${seed}: ${name}`, async (t) => {
-      const segment = await make(t, rows);
+      const segment = await form.make(t, rows);
       t.after(() => segment.close());
-      await body(segment, rows);
+      await checkSegment(segment, rows);
     });
   };
 

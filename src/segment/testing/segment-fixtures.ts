@@ -6,8 +6,10 @@ import type { TestContext } from 'node:test';
 import { must } from '../../base/assert.ts';
 import { parsePointId, type PointId } from '../../base/ids.ts';
 import { seededRandom, type Random } from '../../base/random.ts';
+import type { Disk } from '../../fs/disk.ts';
 import { NodeDisk } from '../../fs/node-disk.ts';
 import { plainIndexes } from '../../index/testing/plain-indexes.ts';
+import type { VectorIndexes } from '../../index/vector-index.ts';
 import type { PayloadSchema } from '../../payload/field-schema.ts';
 import { strideBytes, type VectorSpec } from '../../vector/distance.ts';
 import { MutableSegment } from '../mutable-segment.ts';
@@ -18,6 +20,11 @@ import type { FilesPlace } from '../write-file.ts';
 
 export const uuid = '11111111-2222-4333-8444-555555555555';
 export const indexes = plainIndexes();
+
+/** Takes a file's bytes past the checks of this folder, as an index that maps files does. */
+export function mappingIndexes(disk: Disk): VectorIndexes {
+  return { ...indexes, openFile: (spec, file) => indexes.openFile(spec, file, () => disk.readFile(file.path)) };
+}
 
 export const specs: ReadonlyMap<string, VectorSpec> = new Map([
   ['', { size: 4, distance: 'Dot', datatype: 'float32' }],
@@ -65,7 +72,7 @@ export async function seal(place: FilesPlace, rows: readonly ModelRow[], payload
 }
 
 export function open(place: FilesPlace, description: SegmentDescription, payloadSchema: PayloadSchema = schema): Promise<SealedSegment> {
-  return openSealedSegment({ ...place, description, specs, indexes, payloadSchema });
+  return openSealedSegment({ ...place, description, specs, indexes: mappingIndexes(place.disk), payloadSchema });
 }
 
 const cities = ['Berlin', 'Zürich', '東京', 'São Paulo', 'Ålesund'];
