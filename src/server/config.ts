@@ -149,9 +149,8 @@ function readValue(key: string, rule: KeyRule, given: { readonly raw: unknown; r
   if (raw === null) return rule.fallback;
   switch (rule.kind) {
     case 'text': {
-      if (typeof raw === 'object') return refuse('text');
-      const text = String(raw);
-      return text === '' ? rule.fallback : text;
+      if (typeof raw !== 'string' && typeof raw !== 'number' && typeof raw !== 'boolean') return refuse('text');
+      return raw === '' ? rule.fallback : String(raw);
     }
     case 'boolean':
       if (raw === true || raw === 'true' || raw === '1') return true;
@@ -205,7 +204,7 @@ function distance(a: string, b: string): number {
 }
 
 function nest(values: Readonly<Record<string, unknown>>): Config {
-  const nested: Record<string, Record<string, unknown> | unknown> = { service: {}, storage: {} };
+  const nested: Record<string, unknown> = { service: {}, storage: {} };
   for (const [key, value] of Object.entries(values)) {
     const [section, name] = key.split('.');
     if (section !== undefined && name !== undefined) (nested[section] as Record<string, unknown>)[name] = value;

@@ -1,8 +1,9 @@
 // The composition root: builds engine and transports from a configuration, wires them, and closes them in reverse.
+import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { createRestServer } from '../api/rest/rest-server.ts';
+import { createRestServer, type RestSettings } from '../api/rest/rest-server.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Access } from '../engine/access.ts';
@@ -10,7 +11,7 @@ import { Engine } from '../engine/engine.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import type { BannerFacts } from './banner.ts';
 import { isLoopback, type Config } from './config.ts';
-import { randomBytes } from 'node:crypto';
+import { readProcessFacts } from './process-facts.ts';
 
 /** Requests in flight get this long to end at shutdown. */
 const drainMsMax = 10_000;
@@ -41,7 +42,11 @@ export class Server implements AsyncDisposable {
     });
     const state = { ready: true };
     try {
-      const rest = createRestServer({ engine, logger, access: new Access(keysOf(config)), settings: restSettings(config, loopback), isReady: () => state.ready });
+      const disk = new NodeDisk();
+      const rest = createRestServer({
+        engine, logger, access: new Access(keysOf(config)), settings: restSettings(config, loopback), isReady: () => state.ready,
+        processFacts: () => readProcessFacts(disk),
+      });
       await rest.listen({ host: config.service.host, port: config.service.http_port });
       const { port } = rest.server.address() as AddressInfo;
       const host = config.service.host.includes(':') ? `[${config.service.host}]` : config.service.host;
@@ -90,7 +95,7 @@ function keysOf({ service }: Config): { apiKey: string | undefined; altApiKey: s
   return { apiKey: service.api_key, altApiKey: service.alt_api_key, readOnlyApiKey: service.read_only_api_key };
 }
 
-function restSettings({ service }: Config, boundToLoopback: boolean) {
+function restSettings({ service }: Config, boundToLoopback: boolean): RestSettings {
   return {
     bodyLimitBytes: service.max_request_size_mb * 1024 * 1024,
     keepAliveTimeoutMs: service.http_keep_alive_timeout_sec * 1000,

@@ -10,9 +10,9 @@ export interface RestCall {
   readonly params: Readonly<Record<string, string>>;
   /** The last value of each query parameter. */
   readonly query: Readonly<Record<string, string | undefined>>;
-  /** The parsed body (vector/lift-json.ts); undefined where there was none. */
+  /** The parsed body (vector/lift-json.ts); undefined where the route has none. */
   readonly body: unknown;
-  /** Aborted when the client leaves before the answer. */
+  /** Aborted when the client leaves before the answer, and where the route's `timeout` has passed. */
   readonly signal: AbortSignal;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
@@ -33,7 +33,15 @@ export interface RestRoute {
   /** With `:name` parameters, as Fastify writes them. */
   readonly path: string;
   readonly access: RouteAccess;
-  /** `json`: parsed before `handle`. `stream`: left unread on `call.request.raw`, without a size limit. Default `json`. */
-  readonly body?: 'json' | 'stream';
+  /** `json`: parsed before `handle`, and an absent one is a format error. `stream`: left unread on `call.request.raw`, without a
+   *  size limit. `none`: never looked at. Default: `none` for GET and DELETE, else `json`. */
+  readonly body?: 'json' | 'stream' | 'none';
+  /** What the query parameter `timeout` (seconds) bounds. `read`: the signal is aborted and the answer is 408; default for POST
+   *  with read access. `change`: the answer is 408 while the change goes on to its end. `none`: the parameter is the handler's. */
+  readonly timeout?: 'read' | 'change' | 'none';
+  /** Shape of error answers; default `json`. */
+  readonly errors?: 'json' | 'text';
+  /** HEAD is answered too. The handler sees it in `request.method`. */
+  readonly hasHead?: boolean;
   readonly handle: (call: RestCall) => Promise<RestAnswer>;
 }

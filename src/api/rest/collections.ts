@@ -1,0 +1,68 @@
+// Collections: list, create, show, change, delete, and the cluster questions that one node can answer.
+import { RequestError } from '../../base/errors.ts';
+import type { CollectionInfo } from '../../collection/collection-info.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { checkNewCollectionName } from './collection-name.ts';
+import { decodeCreateCollection, decodeUpdateCollection } from './decode-collection-config.ts';
+import type { RestContext } from './rest-context.ts';
+import type { RestCall, RestRoute } from './route.ts';
+
+export function collectionRoutes({ engine }: RestContext): readonly RestRoute[] {
+  const nameOf = ({ params }: RestCall): string => params['collection'] ?? '';
+  const one = '/collections/:collection';
+  return [
+    { method: 'GET', path: '/collections', access: 'read', handle: result(() => ({ collections: engine.listCollections().map((name) => ({ name })) })) },
+    { method: 'GET', path: one, access: 'read', handle: result((call) => collectionInfoJson(engine.collectionInfo(nameOf(call)))) },
+    { method: 'GET', path: `${one}/exists`, access: 'read', handle: result((call) => ({ exists: engine.collectionExists(nameOf(call)) })) },
+    {
+      method: 'PUT', path: one, access: 'manage', timeout: 'change',
+      handle: result((call) => {
+        checkNewCollectionName(nameOf(call));
+        return engine.createCollection(nameOf(call), decodeCreateCollection(call.body));
+      }),
+    },
+    { method: 'PATCH', path: one, access: 'manage', timeout: 'change', handle: result((call) => engine.updateCollection(nameOf(call), decodeUpdateCollection(call.body))) },
+    { method: 'DELETE', path: one, access: 'manage', timeout: 'change', handle: result((call) => engine.deleteCollection(nameOf(call))) },
+    { method: 'GET', path: '/cluster', access: 'read', handle: result(() => ({ status: 'disabled' })) },
+    { method: 'GET', path: `${one}/cluster`, access: 'read', handle: result((call) => clusterInfoJson(engine, nameOf(call))) },
+    {
+      method: 'POST', path: `${one}/cluster`, access: 'manage', body: 'none',
+      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
+    },
+  ];
+}
+
+/** A handler whose value is the `result` of the envelope. */
+export function result(value: (call: RestCall) => unknown): RestRoute['handle'] {
+  return async (call) => ({ kind: 'result', value: await value(call) });
+}
+
+function collectionInfoJson(info: CollectionInfo): unknown {
+  return {
+    status: info.status,
+    optimizer_status: info.optimizerError === undefined ? 'ok' : { error: info.optimizerError },
+    indexed_vectors_count: info.indexedVectors,
+    points_count: info.points,
+    segments_count: info.segments,
+    config: info.config,
+    payload_schema: payloadSchemaJson(info),
+    update_queue: { length: info.unappliedEntries },
+  };
+}
+
+function payloadSchemaJson(info: CollectionInfo): unknown {
+  return Object.fromEntries([...info.payloadSchema].map(([field, { schema, points }]) => [
+    field, { data_type: schema.type, ...(schema.params === undefined ? {} : { params: schema.params }), points },
+  ]));
+}
+
+function clusterInfoJson(engine: Engine, name: string): unknown {
+  const { shards } = engine.collectionInfo(name);
+  return {
+    peer_id: engine.peerId,
+    shard_count: shards.length,
+    local_shards: shards.map(({ id, points, status }) => ({ shard_id: id, points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
+    remote_shards: [],
+    shard_transfers: [],
+  };
+}

@@ -1,0 +1,98 @@
+// Writing answers: the success envelope `{"result":…,"status":"ok","time":…}`, errors, and long results in slices, so that no
+// answer becomes one giant string and no answer holds the event loop.
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
+import { sliceMsMax, yieldToLoop } from '../../base/clock.ts';
+import type { RestAnswer } from './route.ts';
+import type { WireError } from './wire-error.ts';
+
+const jsonType = 'application/json';
+const textType = 'text/plain; charset=utf-8';
+/** An answer up to this size is sent whole; a longer one in slices of this size. */
+const sliceBytes = 256 * 1024;
+
+export async function sendAnswer(reply: FastifyReply, answer: RestAnswer): Promise<void> {
+  switch (answer.kind) {
+    case 'result':
+      await reply.type(jsonType).send(`{"result":${JSON.stringify(answer.value) ?? 'null'},"status":"ok","time":${seconds(reply)}}`);
+      return;
+    case 'result-text':
+      await sendSlices(reply, slices(envelopePieces(reply, answer.pieces)));
+      return;
+    case 'accepted':
+      await reply.code(202).type(jsonType).send(`{"status":"accepted","time":${seconds(reply)}}`);
+      return;
+    case 'sent':
+      return;
+  }
+}
+
+/** As JSON: `{"status":{"error":…},"time":…}` without `result`. As text: the text alone. */
+export function sendError(reply: FastifyReply, error: Pick<WireError, 'status' | 'text'>, shape: 'json' | 'text'): FastifyReply {
+  reply.code(error.status);
+  if (shape === 'text') return reply.type(textType).send(error.text);
+  return reply.type(jsonType).send(`{"status":{"error":${JSON.stringify(error.text)}},"time":${seconds(reply)}}`);
+}
+
+/** Seconds since the request arrived, as JSON. */
+function seconds(reply: FastifyReply): string {
+  return (reply.elapsedTime / 1000).toFixed(9);
+}
+
+async function* envelopePieces(reply: FastifyReply, pieces: Iterable<string> | AsyncIterable<string>): AsyncGenerator<string> {
+  yield '{"result":';
+  yield* pieces;
+  yield `,"status":"ok","time":${seconds(reply)}}`;
+}
+
+/** One slice is sent with its length; several with back-pressure, chunked. */
+async function sendSlices(reply: FastifyReply, all: AsyncGenerator<Buffer>): Promise<void> {
+  const first = await all.next();
+  const second = first.done === true ? first : await all.next();
+  reply.type(jsonType);
+  if (first.done === true) await reply.send('');
+  else if (second.done === true) await reply.send(first.value);
+  else await reply.send(Readable.from(joined([first.value, second.value], all), { objectMode: false, highWaterMark: sliceBytes }));
+}
+
+async function* joined(head: readonly Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield* head;
+  yield* rest;
+}
+
+/** Text as UTF-8 of at most `sliceBytes` each; lets the event loop run between slices of work. */
+export async function* slices(pieces: AsyncIterable<string>): AsyncGenerator<Buffer> {
+  let pending: string[] = [];
+  let pendingChars = 0;
+  let sliceStart = performance.now();
+  for await (const piece of pieces) {
+    for (const part of shortParts(piece)) {
+      if (pendingChars + part.length > charsMax && pendingChars > 0) {
+        yield Buffer.from(pending.join(''));
+        pending = [];
+        pendingChars = 0;
+      }
+      pending.push(part);
+      pendingChars += part.length;
+    }
+    if (performance.now() - sliceStart > sliceMsMax) {
+      await yieldToLoop();
+      sliceStart = performance.now();
+    }
+  }
+  if (pendingChars > 0) yield Buffer.from(pending.join(''));
+}
+
+/** A UTF-16 unit becomes at most three bytes of UTF-8. */
+const charsMax = Math.floor(sliceBytes / 3);
+
+/** Never cuts between the two halves of a surrogate pair. */
+function* shortParts(text: string): Generator<string> {
+  for (let at = 0; at < text.length;) {
+    let end = Math.min(at + charsMax, text.length);
+    const last = text.charCodeAt(end - 1);
+    if (end < text.length && last >= 0xd800 && last <= 0xdbff) end -= 1;
+    yield text.slice(at, end);
+    at = end;
+  }
+}

@@ -1,0 +1,122 @@
+// /metrics in Prometheus' text format. Only families whose value is known on one node; none is filled with a guess.
+import { sha256Hex } from '../../base/checksum.ts';
+import { apiVersion } from '../../engine/version.ts';
+import type { ProbeContext } from './probe-context.ts';
+import { bucketSeconds, type RouteStats } from './response-stats.ts';
+
+type Labels = Readonly<Record<string, string | number>>;
+
+interface Sample {
+  /** After the family's name: `_bucket`, `_sum`, `_count`. */
+  readonly suffix?: string;
+  readonly labels?: Labels;
+  readonly value: number;
+}
+
+interface Family {
+  readonly name: string;
+  readonly type: 'gauge' | 'counter' | 'histogram';
+  readonly help: string;
+  readonly samples: readonly Sample[];
+}
+
+export async function metricsText(context: ProbeContext, { anonymize }: { readonly anonymize: boolean }): Promise<string> {
+  const { metricsPrefix } = context.settings;
+  const families = [
+    ...appFamilies(context), ...collectionFamilies(context, anonymize), ...snapshotFamilies(context), ...responseFamilies(context.stats.all()),
+    ...await processFamilies(context),
+  ];
+  return families.filter(({ samples }) => samples.length > 0).map((family) => familyText(family, metricsPrefix)).join('');
+}
+
+/** The name of a collection, or a hash that tells collections apart without naming them. */
+export function shownId(name: string, anonymize: boolean): string {
+  return anonymize ? sha256Hex(name).slice(0, 16) : name;
+}
+
+function appFamilies({ engine }: ProbeContext): readonly Family[] {
+  return [
+    gauge('app_info', 'Name and version of the server', [{ labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 }]),
+    gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
+  ];
+}
+
+function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): readonly Family[] {
+  const infos = engine.listCollections().map((name) => engine.collectionInfo(name));
+  const each = (value: (info: (typeof infos)[number]) => number): readonly Sample[] =>
+    infos.map((info) => ({ labels: { id: shownId(info.name, anonymize) }, value: value(info) }));
+  return [
+    gauge('collections_total', 'Number of collections', [{ value: infos.length }]),
+    gauge('collection_points', 'Points in each collection', each(({ points }) => points)),
+    gauge('collection_active_replicas_min', 'Lowest number of active replicas of a shard', each(({ shards }) => Math.min(...shards.map(activeReplicas)))),
+    gauge('collection_active_replicas_max', 'Highest number of active replicas of a shard', each(({ shards }) => Math.max(...shards.map(activeReplicas)))),
+    gauge('collection_dead_replicas', 'Shards that cannot be opened', each(({ shards }) => shards.filter(({ status }) => status === 'red').length)),
+    gauge('collection_update_queue_length', 'Writes that are durable but not applied yet', each(({ unappliedEntries }) => unappliedEntries)),
+    gauge('collection_disk_bytes', 'Bytes of files in the data directory', each(({ diskBytes }) => diskBytes)),
+  ];
+}
+
+function activeReplicas({ status }: { readonly status: string }): number {
+  return status === 'red' ? 0 : 1;
+}
+
+function snapshotFamilies({ engine }: ProbeContext): readonly Family[] {
+  const { creating, recovering, created } = engine.snapshots.counts();
+  return [
+    gauge('snapshot_creation_running', 'Snapshots being created', [{ value: creating }]),
+    gauge('snapshot_recovery_running', 'Restores that run', [{ value: recovering }]),
+    { name: 'snapshot_created_total', type: 'counter', help: 'Snapshots created since the start', samples: [{ value: created }] },
+  ];
+}
+
+function responseFamilies(stats: readonly RouteStats[]): readonly Family[] {
+  const labels = ({ method, endpoint, status }: RouteStats): Labels => ({ method, endpoint, status });
+  const each = (value: (route: RouteStats) => number): readonly Sample[] => stats.map((route) => ({ labels: labels(route), value: value(route) }));
+  return [
+    { name: 'rest_responses_total', type: 'counter', help: 'Answers', samples: each(({ count }) => count) },
+    gauge('rest_responses_avg_duration_seconds', 'Mean time to an answer', each(({ sumSeconds, count }) => sumSeconds / count)),
+    gauge('rest_responses_min_duration_seconds', 'Shortest time to an answer', each(({ minSeconds }) => minSeconds)),
+    gauge('rest_responses_max_duration_seconds', 'Longest time to an answer', each(({ maxSeconds }) => maxSeconds)),
+    { name: 'rest_responses_duration_seconds', type: 'histogram', help: 'Time to an answer', samples: stats.flatMap((route) => histogram(route, labels(route))) },
+  ];
+}
+
+function histogram(route: RouteStats, labels: Labels): readonly Sample[] {
+  let below = 0;
+  const buckets = route.buckets.map((count, at): Sample => {
+    below += count;
+    return { suffix: '_bucket', labels: { ...labels, le: bucketSeconds[at] ?? '+Inf' }, value: below };
+  });
+  return [...buckets, { suffix: '_sum', labels, value: route.sumSeconds }, { suffix: '_count', labels, value: route.count }];
+}
+
+async function processFamilies(context: ProbeContext): Promise<readonly Family[]> {
+  const { threads, openFiles, openMaps } = await context.processFacts();
+  const memory = process.memoryUsage();
+  const usage = process.resourceUsage();
+  const known = (value: number | undefined): readonly Sample[] => (value === undefined ? [] : [{ value }]);
+  return [
+    gauge('memory_resident_bytes', 'Resident memory', [{ value: memory.rss }]),
+    gauge('memory_allocated_bytes', 'Heap in use and buffers', [{ value: memory.heapUsed + memory.external }]),
+    gauge('process_threads', 'Threads', known(threads)),
+    gauge('process_open_fds', 'Open file descriptors', known(openFiles)),
+    gauge('process_open_mmaps', 'Memory mappings', known(openMaps)),
+    { name: 'process_minor_page_faults_total', type: 'counter', help: 'Page faults without I/O', samples: [{ value: usage.minorPageFault }] },
+    { name: 'process_major_page_faults_total', type: 'counter', help: 'Page faults with I/O', samples: [{ value: usage.majorPageFault }] },
+  ];
+}
+
+function gauge(name: string, help: string, samples: readonly Sample[]): Family {
+  return { name, type: 'gauge', help, samples };
+}
+
+function familyText({ name, type, help, samples }: Family, prefix: string): string {
+  const full = prefix + name;
+  const lines = samples.map(({ suffix = '', labels = {}, value }) => `${full}${suffix}${labelsText(labels)} ${value}\n`);
+  return `# HELP ${full} ${help}\n# TYPE ${full} ${type}\n${lines.join('')}`;
+}
+
+function labelsText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${String(value).replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`);
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+}

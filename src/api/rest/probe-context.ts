@@ -1,0 +1,11 @@
+// What probes, metrics and telemetry are made from.
+import type { ProcessFacts } from './process-facts.ts';
+import type { ResponseStats } from './response-stats.ts';
+import type { RestContext } from './rest-context.ts';
+
+export interface ProbeContext extends RestContext {
+  readonly stats: ResponseStats;
+  readonly settings: { readonly metricsPrefix: string };
+  readonly isReady: () => boolean;
+  readonly processFacts: () => Promise<ProcessFacts>;
+}

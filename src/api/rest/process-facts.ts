@@ -1,0 +1,8 @@
+// What only the composition root can find out about the process; a fact that the platform does not tell is absent.
+
+export interface ProcessFacts {
+  readonly threads?: number;
+  readonly openFiles?: number;
+  readonly openMaps?: number;
+  readonly isContainer: boolean;
+}

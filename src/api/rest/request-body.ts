@@ -1,0 +1,100 @@
+// Bodies as they arrive. A body is read only after the request was admitted, never beyond its limit, and a client that stops
+// sending does not hold a request open. What is left of a refused body is read and dropped for a moment, so that the client
+// sees the answer and not a reset connection.
+import type { IncomingMessage } from 'node:http';
+import type { FastifyRequest } from 'fastify';
+import { RequestError } from '../../base/errors.ts';
+import { parseBody } from '../../vector/lift-json.ts';
+
+/** Longest pause between two pieces of a body, and between two of a download. */
+const idleMsMax = 60_000;
+/** What is dropped of a refused body before the connection is closed. */
+const lingerBytesMax = 16 * 1024 * 1024;
+const lingerMsMax = 5_000;
+
+/** The parsed body. @throws RequestError 'bad-format' for a wrong type, an empty, too long or malformed body. */
+export async function readJsonBody(request: FastifyRequest, limitBytes: number): Promise<unknown> {
+  const { raw } = request;
+  if (!hasBody(raw)) throw emptyBody();
+  refuseOtherTypes(request);
+  const declared = Number(raw.headers['content-length'] ?? 0);
+  if (declared > limitBytes) throw new RequestError('bad-format', `JSON payload (${declared} bytes) is larger than allowed (limit: ${limitBytes} bytes).`);
+  const pieces: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const piece of bodyBytes(raw)) {
+    sizeBytes += piece.byteLength;
+    if (sizeBytes > limitBytes) throw new RequestError('bad-format', `JSON payload has exceeded limit (${limitBytes} bytes).`);
+    pieces.push(piece);
+  }
+  if (sizeBytes === 0) throw emptyBody();
+  const [first] = pieces;
+  return parseBody(pieces.length === 1 && first instanceof Buffer ? first : Buffer.concat(pieces));
+}
+
+/** The raw bytes. Leaving the loop early leaves the request readable. @throws RequestError 'timeout' where nothing comes for a minute. */
+export async function* bodyBytes(raw: IncomingMessage): AsyncGenerator<Uint8Array> {
+  const stopWatching = endWhenIdle(raw);
+  try {
+    yield* raw.iterator({ destroyOnReturn: false }) as AsyncIterableIterator<Uint8Array>;
+  } finally {
+    stopWatching();
+  }
+}
+
+/** Whether the headers announce a body. */
+export function hasBody(raw: IncomingMessage): boolean {
+  const length = raw.headers['content-length'];
+  return raw.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+}
+
+/** For a request that was answered before its body was read to the end. */
+export function dropRest(raw: IncomingMessage): void {
+  if (raw.complete || raw.destroyed) return;
+  let dropped = 0;
+  const close = (): void => {
+    raw.socket.destroySoon();
+  };
+  const timer = setTimeout(close, lingerMsMax).unref();
+  raw.once('close', () => {
+    clearTimeout(timer);
+  });
+  raw.on('data', (piece: Uint8Array) => {
+    dropped += piece.byteLength;
+    if (dropped > lingerBytesMax) close();
+  });
+}
+
+/** Ends the connection of a download that its client does not read. */
+export function closeWhenIdle(raw: IncomingMessage): void {
+  raw.socket.setTimeout(idleMsMax, () => {
+    raw.socket.destroy();
+  });
+}
+
+/** Answers how to stop watching. Bytes that wait for us to read them are not the client's pause. */
+function endWhenIdle(raw: IncomingMessage): () => void {
+  const { socket } = raw;
+  let seenBytes = socket.bytesRead;
+  const timer = setInterval(() => {
+    if (socket.bytesRead === seenBytes && raw.readableLength === 0) {
+      raw.destroy(new RequestError('timeout', `no byte of the body came for ${idleMsMax / 1000} seconds`));
+    }
+    seenBytes = socket.bytesRead;
+  }, idleMsMax).unref();
+  return () => {
+    clearInterval(timer);
+  };
+}
+
+function refuseOtherTypes({ headers }: FastifyRequest): void {
+  const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (type !== 'application/json' && !/^application\/[\w.-]+\+json$/.test(type)) {
+    throw new RequestError('bad-format', `Content type error: the body must be application/json, not ${type === '' ? 'without a type' : type}`);
+  }
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if (encoding !== 'identity') throw new RequestError('bad-format', `Content encoding ${encoding} is not supported; send the body as it is`);
+}
+
+function emptyBody(): RequestError {
+  return new RequestError('bad-format', 'Format error in JSON body: EOF while parsing a value at line 1 column 0');
+}

@@ -1,0 +1,13 @@
+// All routes of the REST API.
+import { aliasRoutes } from './aliases.ts';
+import { collectionRoutes } from './collections.ts';
+import { pointRoutes } from './points.ts';
+import type { ProbeContext } from './probe-context.ts';
+import { probeRoutes } from './probes.ts';
+import type { RestRoute } from './route.ts';
+import { searchRoutes } from './search.ts';
+import { snapshotRoutes } from './snapshots.ts';
+
+export function restRoutes(context: ProbeContext): readonly RestRoute[] {
+  return [...probeRoutes(context), ...collectionRoutes(context), ...aliasRoutes(context), ...snapshotRoutes(context), ...pointRoutes(context), ...searchRoutes(context)];
+}
