@@ -12,6 +12,8 @@ import type { ShardOperation } from './shard-operation.ts';
 
 const kinds = Object.keys(ENTRY_KINDS) as EntryKind[];
 
+const plainObject = { noNullPrototype: true } as const;
+
 const arbitraryId: fc.Arbitrary<PointId> = fc.oneof(
   fc.nat().map((id) => id as PointId),
   fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }).map((id) => id as PointId),
@@ -33,22 +35,22 @@ const arbitrarySelector: fc.Arbitrary<PointSelector> = fc.oneof(
 const arbitraryOperation: fc.Arbitrary<ShardOperation> = fc.oneof(
   fc.record({
     kind: fc.constant('upsert' as const),
-    points: fc.array(fc.record({ id: arbitraryId, vectors: arbitraryVectors, payload: arbitraryText })),
+    points: fc.array(fc.record({ id: arbitraryId, vectors: arbitraryVectors, payload: arbitraryText }, plainObject)),
     updateFilter: arbitraryFilter,
     updateMode: fc.constantFrom('insert_only' as const, 'update_only' as const),
-  }, { requiredKeys: ['kind', 'points'] }),
-  fc.record({ kind: fc.constant('update-vectors' as const), points: fc.array(fc.record({ id: arbitraryId, vectors: arbitraryVectors })), updateFilter: arbitraryFilter }, { requiredKeys: ['kind', 'points'] }),
-  fc.record({ kind: fc.constantFrom('delete-points' as const, 'clear-payload' as const), selector: arbitrarySelector }),
-  fc.record({ kind: fc.constant('delete-vectors' as const), selector: arbitrarySelector, names: fc.array(arbitraryName) }),
-  fc.record({ kind: fc.constant('delete-payload' as const), selector: arbitrarySelector, keys: fc.array(fc.string()) }),
-  fc.record({ kind: fc.constant('overwrite-payload' as const), selector: arbitrarySelector, payload: arbitraryText }),
-  fc.record({ kind: fc.constant('set-payload' as const), selector: arbitrarySelector, payload: arbitraryText, key: fc.string() }, { requiredKeys: ['kind', 'selector', 'payload'] }),
-  fc.record({ kind: fc.constant('create-index' as const), field: fc.string(), schema: fc.constantFrom({ type: 'keyword' as const }, { type: 'integer' as const, params: { type: 'integer', range: false } }) }),
-  fc.record({ kind: fc.constant('drop-index' as const), field: fc.string() }),
-  fc.record({ kind: fc.constant('create-vector' as const), name: arbitraryName, spec: fc.record({ size: fc.integer({ min: 1, max: 65_536 }), distance: fc.constantFrom(...DISTANCES), datatype: fc.constantFrom(...DATATYPES) }) }),
-  fc.record({ kind: fc.constant('drop-vector' as const), name: arbitraryName }),
-  fc.record({ kind: fc.constant('restore' as const), origin: fc.record({ collectionUuid: fc.uuid(), shardId: fc.nat(), generation: fc.nat(), seq: fc.nat() }) }),
-  fc.record({ kind: fc.constantFrom('cut' as const, 'no-op' as const) }),
+  }, { ...plainObject, requiredKeys: ['kind', 'points'] }),
+  fc.record({ kind: fc.constant('update-vectors' as const), points: fc.array(fc.record({ id: arbitraryId, vectors: arbitraryVectors }, plainObject)), updateFilter: arbitraryFilter }, { ...plainObject, requiredKeys: ['kind', 'points'] }),
+  fc.record({ kind: fc.constantFrom('delete-points' as const, 'clear-payload' as const), selector: arbitrarySelector }, plainObject),
+  fc.record({ kind: fc.constant('delete-vectors' as const), selector: arbitrarySelector, names: fc.array(arbitraryName) }, plainObject),
+  fc.record({ kind: fc.constant('delete-payload' as const), selector: arbitrarySelector, keys: fc.array(fc.string()) }, plainObject),
+  fc.record({ kind: fc.constant('overwrite-payload' as const), selector: arbitrarySelector, payload: arbitraryText }, plainObject),
+  fc.record({ kind: fc.constant('set-payload' as const), selector: arbitrarySelector, payload: arbitraryText, key: fc.string() }, { ...plainObject, requiredKeys: ['kind', 'selector', 'payload'] }),
+  fc.record({ kind: fc.constant('create-index' as const), field: fc.string(), schema: fc.constantFrom({ type: 'keyword' as const }, { type: 'integer' as const, params: { type: 'integer', range: false } }) }, plainObject),
+  fc.record({ kind: fc.constant('drop-index' as const), field: fc.string() }, plainObject),
+  fc.record({ kind: fc.constant('create-vector' as const), name: arbitraryName, spec: fc.record({ size: fc.integer({ min: 1, max: 65_536 }), distance: fc.constantFrom(...DISTANCES), datatype: fc.constantFrom(...DATATYPES) }, plainObject) }, plainObject),
+  fc.record({ kind: fc.constant('drop-vector' as const), name: arbitraryName }, plainObject),
+  fc.record({ kind: fc.constant('restore' as const), origin: fc.record({ collectionUuid: fc.uuid(), shardId: fc.nat(), generation: fc.nat(), seq: fc.nat() }, plainObject) }, plainObject),
+  fc.record({ kind: fc.constantFrom('cut' as const, 'no-op' as const) }, plainObject),
 );
 
 test('decode(encode(operation)) is the operation', () => {
