@@ -59,8 +59,16 @@ export function encodeEntryBody(operation: ShardOperation): Buffer {
     case 'cut':
     case 'no-op':
       break;
-    default:
+    case 'delete-points':
+    case 'clear-payload':
+    case 'delete-vectors':
+    case 'delete-payload':
+    case 'set-payload':
+    case 'overwrite-payload':
       writeSelected(writer, operation);
+      break;
+    default:
+      unreachable(operation);
   }
   return writer.take();
 }

@@ -83,7 +83,7 @@ async function describe(shard: Shard, pinned: PinnedPosition): Promise<FrozenSha
     segments: manifest.segments.map(frozenSegment),
     logFiles: pinned.logFiles.map(({ firstSeq, lastSeq, sizeBytes, sha256 }) => ({ firstSeq, lastSeq, sizeBytes, sha256 })),
     files: [...pinned.logFiles.map(logFile), ...segmentFiles(shard.directory, manifest.segments)],
-    release: pinned.checkpoint.release,
+    release: () => pinned.checkpoint.release(),
   };
 }
 

@@ -32,7 +32,7 @@ export class HeldSegment<T extends Segment = Segment> {
   }
 
   async vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {
-    return this.#hidden.has(name) ? new Array<undefined>(rows.length).fill(undefined) : await this.segment.vectors(name, rows);
+    return this.#hidden.has(name) ? Array.from({ length: rows.length }, () => undefined) : await this.segment.vectors(name, rows);
   }
 
   retain(): void {

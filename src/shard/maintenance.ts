@@ -23,7 +23,7 @@ export class Maintenance {
   readonly #limits: ShardLimits;
   readonly #logger: Logger;
   readonly #publishing = new Lock();
-  readonly #failures = new Map<Work, unknown>();
+  readonly #failures = new Map<Work, Error>();
   readonly #aborted = new AbortController();
   #logBytes = 0;
   #checkpoint: Promise<void> | undefined;
@@ -43,7 +43,7 @@ export class Maintenance {
   /** What last failed and has not succeeded since. */
   get error(): string | undefined {
     const [failure] = this.#failures.values();
-    return failure === undefined ? undefined : failure instanceof Error ? failure.message : String(failure);
+    return failure?.message;
   }
 
   afterEntry(entry: Entry): void {
@@ -155,7 +155,7 @@ export class Maintenance {
   }
 
   #fail(work: Work, error: unknown): void {
-    this.#failures.set(work, error);
+    this.#failures.set(work, error instanceof Error ? error : new RequestError('internal', String(error)));
     this.#logger.error({ directory: this.#parts.folder.directory, work, error: String(error) }, 'background work failed; everything stays as it was and it is tried again');
   }
 }

@@ -78,11 +78,18 @@ export async function toEntries(operation: WriteOperation, specs: Specs): Promis
     case 'drop-index':
     case 'drop-vector':
       return [operation];
-    default: {
+    case 'delete-points':
+    case 'delete-vectors':
+    case 'set-payload':
+    case 'overwrite-payload':
+    case 'delete-payload':
+    case 'clear-payload': {
       const { selector } = operation;
       if (selector.kind === 'filter') return [operation];
       return cut([...new Set(selector.ids)], () => idBytesMax).map((ids) => ({ ...operation, selector: { kind: 'ids', ids } }));
     }
+    default:
+      return unreachable(operation);
   }
 }
 
@@ -96,8 +103,16 @@ export function requiredIds(operation: WriteOperation): readonly PointId[] {
     case 'delete-payload':
     case 'clear-payload':
       return operation.selector.kind === 'ids' ? operation.selector.ids : [];
-    default:
+    case 'upsert':
+    case 'delete-points':
+    case 'delete-vectors':
+    case 'create-index':
+    case 'drop-index':
+    case 'create-vector':
+    case 'drop-vector':
       return [];
+    default:
+      return unreachable(operation);
   }
 }
 

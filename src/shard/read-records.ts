@@ -14,7 +14,7 @@ const rowsAtOnceMax = 1_024;
 /** One record for each place, in their order. @throws RequestError for a vector name the collection lacks. */
 export async function readRecords(view: View, places: readonly RowPlace[], selectors: Selectors, signal?: AbortSignal): Promise<readonly PointRecord[]> {
   const specs = selectedVectors(view, selectors.vectors);
-  const records = new Array<PointRecord>(places.length);
+  const records: PointRecord[] = Array.from({ length: places.length });
   for (const { segment, positions } of bySegment(places)) {
     for (let at = 0; at < positions.length; at += rowsAtOnceMax) {
       signal?.throwIfAborted();

@@ -74,7 +74,7 @@ export class Shard {
   readonly #queue: WriteQueue;
   readonly #folder: ShardFolder;
   readonly #maintenance: Maintenance;
-  readonly #reads = new Gauge();
+  readonly #inFlight = new Gauge();
   #closing: Promise<void> | undefined;
 
   private constructor(options: ShardOptions, { stored, segments, log }: ShardContents) {
@@ -137,24 +137,8 @@ export class Shard {
     checkWrite(operation, this.#state.vectors);
   }
 
-  async write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
-    const startMs = performance.now();
-    this.check(operation);
-    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors) };
-    await this.#queue.waitForRoom();
-    await this.#maintenance.waitForRoom();
-    const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
-    const applied = Promise.all(submitted.map((entry) => entry.applied));
-    applied.catch(() => undefined); // a failure after the answer shows in info() and refuses the next write
-    const seqs = await Promise.all(submitted.map((entry) => entry.stored));
-    const seq = must(seqs.at(-1), 'a write has an entry');
-    if (!options.wait) return { seq, status: 'acknowledged' };
-    if (options.timeoutMs === undefined) {
-      await applied;
-      return { seq, status: 'completed' };
-    }
-    const isApplied = await endsWithin(applied, options.timeoutMs - (performance.now() - startMs));
-    return { seq, status: isApplied ? 'completed' : 'wait_timeout' };
+  write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
+    return this.#use(() => this.#write(operation, options));
   }
 
   search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
@@ -198,8 +182,8 @@ export class Shard {
 
   /** Notes that the contents came from elsewhere, as an entry of its own. */
   async noteRestore(origin: RestoreOrigin): Promise<void> {
-    const { applied } = await this.#queue.takeTurn(() => submitQuietly(this.#queue, { kind: 'restore', origin }));
-    await applied;
+    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit({ kind: 'restore', origin }));
+    await Promise.all([stored, applied]);
   }
 
   /** For freeze.ts: waits until every write so far is stored, then keeps writers out until the answer is called. */
@@ -242,11 +226,31 @@ export class Shard {
     return this.close();
   }
 
+  async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
+    const startMs = performance.now();
+    checkWrite(operation, this.#state.vectors);
+    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors) };
+    await this.#queue.waitForRoom();
+    await this.#maintenance.waitForRoom();
+    const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
+    const applied = Promise.all(submitted.map((entry) => entry.applied));
+    applied.catch(() => undefined); // a failure after the answer shows in info() and refuses the next write
+    const seqs = await Promise.all(submitted.map((entry) => entry.stored));
+    const seq = must(seqs.at(-1), 'a write has an entry');
+    if (!options.wait) return { seq, status: 'acknowledged' };
+    if (options.timeoutMs === undefined) {
+      await applied;
+      return { seq, status: 'completed' };
+    }
+    const isApplied = await endsWithin(applied, options.timeoutMs - (performance.now() - startMs));
+    return { seq, status: isApplied ? 'completed' : 'wait_timeout' };
+  }
+
   async #close(): Promise<void> {
+    await this.#inFlight.waitFor(0);
     await this.#queue.close();
     await this.#maintenance.close();
     await this.#log.close();
-    await this.#reads.waitFor(0);
     await this.#state.close();
   }
 
@@ -294,15 +298,25 @@ export class Shard {
     }
   }
 
-  async #read<T>(work: (view: View) => Promise<T>): Promise<T> {
+  #read<T>(work: (view: View) => Promise<T>): Promise<T> {
+    return this.#use(async () => {
+      const view = this.#state.view();
+      try {
+        return await work(view);
+      } finally {
+        await view.release();
+      }
+    });
+  }
+
+  /** What is under way when the shard is closed comes to its end. */
+  async #use<T>(work: () => Promise<T>): Promise<T> {
     this.#refuseClosed();
-    this.#reads.add(1);
-    const view = this.#state.view();
+    this.#inFlight.add(1);
     try {
-      return await work(view);
+      return await work();
     } finally {
-      await view.release();
-      this.#reads.subtract(1);
+      this.#inFlight.subtract(1);
     }
   }
 
@@ -336,12 +350,6 @@ export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directo
     await Promise.all(opened.map((segment) => segment.close()));
     throw error;
   }
-}
-
-function submitQuietly(queue: WriteQueue, operation: ShardOperation): SubmittedEntry {
-  const entry = queue.submit(operation);
-  entry.stored.catch(() => undefined); // `applied` rejects like it
-  return entry;
 }
 
 /** false where the time is over first; a failure before that is thrown. */

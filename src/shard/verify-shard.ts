@@ -1,6 +1,5 @@
 // Proves a shard's folder without opening it for service and without changing a byte: of a running server's data directory whose
 // lock the caller holds, or of a snapshot. Finds all damaged segment files; of a log the first damage.
-import path from 'node:path';
 import { CorruptionError, isNotFound } from '../base/errors.ts';
 import type { PointId } from '../base/ids.ts';
 import type { Disk } from '../fs/disk.ts';

@@ -1,6 +1,7 @@
 // What a shard should hold, as a plain map, and random writes for both. Payloads are {n, tag, deep: {x}} with members missing at
 // random; filters are on `n` and `tag`.
 import assert from 'node:assert/strict';
+import { must } from '../../base/assert.ts';
 import { comparePointIds, type PointId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
 import type { PointDraft, PointSelector, WriteOperation } from '../../command/write.ts';
@@ -47,6 +48,10 @@ export class ShardModel {
     return [...this.points.keys()].sort(comparePointIds);
   }
 
+  get(id: PointId): ModelPoint {
+    return must(this.points.get(id), 'the model has the point');
+  }
+
   edit(ids: Iterable<PointId>, version: number, change: (point: ModelPoint) => Partial<ModelPoint>): void {
     for (const id of ids) {
       const point = this.points.get(id);
@@ -63,25 +68,29 @@ export class ShardModel {
 /** Everything the shard answers is what the model has. */
 export async function assertEqualsModel(shard: Shard, model: ShardModel, place: string): Promise<void> {
   const found = (await allPoints(shard)).map(({ id, version, payload, vectors }) => ({
-    id, version, payload: JSON.parse(payload ?? 'null') as unknown, vectors: [...(vectors ?? [])].map(([name, vector]) => [name, [...vector]]).sort(),
+    id, version, payload: JSON.parse(payload ?? 'null') as unknown, vectors: sortedVectors(vectors ?? new Map()),
   }));
   const wanted = model.ids().map((id) => {
-    const point = model.points.get(id)!;
-    return { id, version: point.version, payload: point.payload, vectors: [...point.vectors].map(([name, vector]) => [name, [...vector]]).sort() };
+    const { version, payload, vectors } = model.get(id);
+    return { id, version, payload, vectors: sortedVectors(vectors) };
   });
   assert.deepEqual(found, wanted, place);
   assert.equal(shard.info().points, wanted.length, place);
 }
 
+function sortedVectors(vectors: ReadonlyMap<string, Iterable<number>>): readonly (readonly [string, readonly number[]])[] {
+  return [...vectors].map(([name, vector]) => [name, [...vector]] as const).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
 /** Filters, counts, order and search agree with the model. */
 export async function assertReadsEqualModel(shard: Shard, model: ShardModel, random: Random): Promise<void> {
   const { filter, passes } = randomFilter(random);
-  const passing = model.ids().filter((id) => passes(model.points.get(id)!.payload));
+  const passing = model.ids().filter((id) => passes(model.get(id).payload));
   assert.deepEqual((await shard.scroll({ filter, limit: 1_000, selectors: everything })).map(({ id }) => id), passing);
   assert.equal(await shard.count({ filter, exact: true }), passing.length);
   const vector = Float32Array.of(1, random.below(9) - 4, random.below(9) - 4, 1);
   const [hits] = await shard.search([{ vector, using: '', filter, limit: 1_000, offset: 0, selectors: { payload: { kind: 'none' }, vectors: { kind: 'none' } } }]);
-  const score = (id: PointId): number | undefined => model.points.get(id)?.vectors.get('')?.reduce((sum, value, at) => sum + value * vector[at]!, 0);
+  const score = (id: PointId): number | undefined => model.get(id).vectors.get('')?.reduce((sum, value, at) => sum + value * (vector[at] ?? NaN), 0);
   const ranked = passing.flatMap((id) => { const found = score(id); return found === undefined ? [] : [{ id, score: found }]; });
   ranked.sort((a, b) => b.score - a.score || comparePointIds(a.id, b.id));
   assert.deepEqual(hits?.map(({ id, score: found }) => ({ id, score: found })), ranked);
@@ -92,7 +101,7 @@ async function assertOrder(shard: Shard, model: ShardModel): Promise<void> {
   const key = { text: 'n', steps: [{ kind: 'key' as const, name: 'n' }] };
   const page = await shard.scroll({ orderBy: { key, direction: 'desc', startFrom: 7 }, limit: 12, selectors: { payload: { kind: 'none' }, vectors: { kind: 'none' } } });
   const wanted = model.ids().flatMap((id) => {
-    const n = model.points.get(id)!.payload['n'];
+    const n = model.get(id).payload['n'];
     return typeof n === 'number' && n <= 7 ? [{ id, n }] : [];
   });
   wanted.sort((a, b) => b.n - a.n || comparePointIds(a.id, b.id));
@@ -210,7 +219,7 @@ function randomPayload(model: ShardModel, random: Random): ModelWrite {
     case 0: return edit({ kind: 'set-payload', selector, payload }, (old) => ({ ...old, ...patch }));
     case 1: return edit({ kind: 'set-payload', selector, payload: '{"y":1}', key: 'deep' }, (old) => ({ ...old, deep: { ...(old['deep'] as object | undefined), y: 1 } }));
     case 2: return edit({ kind: 'overwrite-payload', selector, payload }, () => patch);
-    case 3: return edit({ kind: 'delete-payload', selector, keys: ['tag'] }, ({ tag: _, ...rest }) => rest);
+    case 3: return edit({ kind: 'delete-payload', selector, keys: ['tag'] }, (old) => Object.fromEntries(Object.entries(old).filter(([name]) => name !== 'tag')));
     default: return edit({ kind: 'clear-payload', selector }, () => ({}));
   }
 }
