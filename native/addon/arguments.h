@@ -35,7 +35,7 @@ class Arguments {
     return text;
   }
 
-  // An integer in [min, max]; max below 2^53.
+  // max stays below 2^53.
   uint64_t Integer(size_t at, const char* name, uint64_t min, uint64_t max) { return IntegerOf(Has(at) ? values_[at] : nullptr, name, min, max); }
 
   uint64_t IntegerOf(napi_value value, const char* name, uint64_t min, uint64_t max) {

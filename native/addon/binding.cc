@@ -180,7 +180,7 @@ napi_value MapRows(napi_env env, Arguments& arguments) {
   });
 }
 
-// appendRows(rows, bytes)
+// appendRows(rows, bytes): number of rows now
 napi_value AppendRows(napi_env env, Arguments& arguments) {
   GrowingRows* growing = OpenGrowingRows(env, arguments, 0);
   const auto bytes = arguments.Bytes(arguments.Get(1), "bytes");
@@ -188,8 +188,10 @@ napi_value AppendRows(napi_env env, Arguments& arguments) {
   const size_t stride = growing->view().spec.StrideBytes();
   if (bytes.length % stride != 0) arguments.Bad("bytes", "whole rows");
   if (bytes.length / stride > kRowsMax - growing->view().row_count) arguments.Refuse("more than 2^32 - 1 rows");
-  if (arguments.ok()) growing->Append(bytes.data, static_cast<uint32_t>(bytes.length / stride));
-  return nullptr;
+  if (!arguments.ok()) return nullptr;
+  growing->Append(bytes.data, static_cast<uint32_t>(bytes.length / stride));
+  napi_value result;
+  return napi_create_uint32(env, growing->view().row_count, &result) == napi_ok ? result : nullptr;
 }
 
 // copyRow(rows, row): Uint8Array
@@ -212,7 +214,7 @@ napi_value MemoryBytes(napi_env env, Arguments& arguments) {
   return result;
 }
 
-// closeRows(rows)
+// closeRows(rows): no call with the handle afterwards
 napi_value CloseRows(napi_env env, Arguments& arguments) {
   RowsHandle* handle = OpenRows(env, arguments, 0);
   if (handle == nullptr) return nullptr;
@@ -311,7 +313,7 @@ std::vector<const uint8_t*> PackedRows(Arguments& arguments, size_t at, const Ro
   return rows;
 }
 
-// approximate(kernel, size, distance, datatype, vector, rows): { sums, norms, lanes }, on the calling thread
+// approximate(kernel, size, distance, datatype, vector, rows): { sums, norms }, on the calling thread
 napi_value Approximate(napi_env env, Arguments& arguments) {
   const Kernels* kernels = KernelsArgument(arguments, 0);
   const RowSpec spec = SpecArguments(arguments, 1);
@@ -321,12 +323,10 @@ napi_value Approximate(napi_env env, Arguments& arguments) {
   std::vector<float> sums(rows.size()), norms(rows.size());
   kernels->approximate[static_cast<size_t>(spec.metric)][static_cast<size_t>(spec.datatype)](query.data(), rows.data(), rows.size(),
                                                                                               spec.dims, sums.data(), norms.data());
-  napi_value result, lanes;
+  napi_value result;
   napi_create_object(env, &result);
-  napi_create_uint32(env, static_cast<uint32_t>(kernels->lanes), &lanes);
   napi_set_named_property(env, result, "sums", MakeFloats(env, sums));
   napi_set_named_property(env, result, "norms", MakeFloats(env, norms));
-  napi_set_named_property(env, result, "lanes", lanes);
   return result;
 }
 
@@ -388,16 +388,20 @@ void Export(napi_env env, napi_value exports, const char* name, napi_callback ca
   napi_set_named_property(env, exports, name, function);
 }
 
-void ExportKernelNames(napi_env env, napi_value exports) {
-  napi_value names;
-  napi_create_array(env, &names);
+void ExportKernels(napi_env env, napi_value exports) {
+  napi_value list;
+  napi_create_array(env, &list);
   uint32_t at = 0;
   for (const Kernels* kernels : OfferedKernels()) {
-    napi_value name;
+    napi_value entry, name, lanes;
+    napi_create_object(env, &entry);
     napi_create_string_utf8(env, kernels->name, NAPI_AUTO_LENGTH, &name);
-    napi_set_element(env, names, at++, name);
+    napi_create_uint32(env, static_cast<uint32_t>(kernels->lanes), &lanes);
+    napi_set_named_property(env, entry, "name", name);
+    napi_set_named_property(env, entry, "lanes", lanes);
+    napi_set_element(env, list, at++, entry);
   }
-  napi_set_named_property(env, exports, "kernels", names);
+  napi_set_named_property(env, exports, "kernels", list);
 }
 
 }  // namespace
@@ -409,7 +413,7 @@ NAPI_MODULE_INIT() {
     napi_throw_error(env, "ERR_NATIVE", "the addon cannot be set up");
     return nullptr;
   }
-  ExportKernelNames(env, exports);
+  ExportKernels(env, exports);
   Export(env, exports, "growRows", Call<GrowRows>);
   Export(env, exports, "mapRows", Call<MapRows>);
   Export(env, exports, "appendRows", Call<AppendRows>);

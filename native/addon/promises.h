@@ -57,7 +57,7 @@ class Environment {
   std::unique_ptr<Pool> pool_;  // last: its threads use the above
 };
 
-// An Error with a `code`.
+// For rejections: `code` is what callers look at, the message is for people.
 napi_value MakeError(napi_env env, const char* code, const std::string& message);
 
 }  // namespace nearkeep
