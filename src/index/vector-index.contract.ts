@@ -131,10 +131,12 @@ function difficultNumbers(title: string, open: Open): void {
     for (const distance of DISTANCES) {
       const spec: VectorSpec = { size: 2, distance, datatype: 'float32' };
       // on the way: inf, -inf, inf - inf; in f64: ordinary numbers
-      const rows = floats([3e38, 3e38, -3e38, -3e38, 3e38, -3e38, 1, 1, 3e38, -2.9e38, 0, 0, -1e38, 2e38, 3e19, 3e19]);
+      const values = [3e38, -3e38, 2.9e38, -2.9e38, 1e38, 3.4e38, 3e19, -3e19, 1, 0];
+      const random = seededRandom(31);
+      const rows = floats(Array.from({ length: 600 }, () => (values[random.below(10)] ?? 0) * (1 - random.below(40) * 2 ** -20)));
       const queries = [[2, 2], [3e38, 3e38], [3e38, -3e38], [1e-38, 1e-38], [-2e19, 5]].flatMap((vector) =>
-        [1, 3, 8].map((k) => ({ vector: Float32Array.from(vector), k, allowed: bits(8, () => true) })));
-      await assertSame(indexes, spec, rows, queries, distance);
+        [1, 3, 80].map((k) => ({ vector: Float32Array.from(vector), k, allowed: bits(300, () => true) })));
+      await assertSame(indexes, spec, rows, queries, `seed 31, ${distance}`);
     }
     await indexes.close();
   });
@@ -142,8 +144,9 @@ function difficultNumbers(title: string, open: Open): void {
   test(`${title}: an infinite score ties with a larger one that rounds to it`, async () => {
     const indexes = await open();
     const spec: VectorSpec = { size: 1, distance: 'Dot', datatype: 'float32' };
-    const query = { vector: Float32Array.of(10), k: 1, allowed: bits(2, () => true) };
-    await assertSame(indexes, spec, floats([1e38, 3e38]), [query], 'both are infinite, the first row wins');
+    const query = { vector: Float32Array.of(10), k: 3, allowed: bits(300, (row) => row > 2) };
+    const rows = floats(Array.from({ length: 300 }, (_, row) => 1e38 + row * 5e35));
+    await assertSame(indexes, spec, rows, [query], 'all are infinite, the first rows win');
     await indexes.close();
   });
 

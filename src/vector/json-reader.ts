@@ -138,8 +138,11 @@ export class JsonReader {
         this.#at += 1;
         this.#state = 'value';
         break;
-      default:
+      case 'after':
         this.#afterValue(byte);
+        break;
+      case 'string': // has no white space to skip and is read by #stringPiece
+        break;
     }
   }
 

@@ -23,7 +23,7 @@ async function outcome(work: () => Promise<unknown>): Promise<unknown> {
   }
 }
 
-async function refused(body: string | Buffer, problem: string): Promise<void> {
+async function checkRefused(body: string | Buffer, problem: string): Promise<void> {
   await assert.rejects(() => parse(body), { code: 'bad-format', message: `Format error in JSON body: ${problem}` }, `body ${body.toString()}`);
 }
 
@@ -106,74 +106,74 @@ test('strings: escapes, text like a marker, keys with escapes', async () => {
 });
 
 test('error texts and positions are those of serde_json', async () => {
-  await refused('', 'EOF while parsing a value at line 1 column 0');
-  await refused(' \n ', 'EOF while parsing a value at line 2 column 1');
-  await refused('[x]', 'expected value at line 1 column 2');
-  await refused('{"a":1', 'EOF while parsing an object at line 1 column 6');
-  await refused('{"a"', 'EOF while parsing an object at line 1 column 4');
-  await refused('{"a":', 'EOF while parsing a value at line 1 column 5');
-  await refused('{', 'EOF while parsing an object at line 1 column 1');
-  await refused('[', 'EOF while parsing a list at line 1 column 1');
-  await refused('[1', 'EOF while parsing a list at line 1 column 2');
-  await refused('[1,', 'EOF while parsing a value at line 1 column 3');
-  await refused('{"a":1,', 'EOF while parsing a value at line 1 column 7');
-  await refused('"ab', 'EOF while parsing a string at line 1 column 3');
-  await refused('"ab\\', 'EOF while parsing a string at line 1 column 4');
-  await refused('{"a', 'EOF while parsing a string at line 1 column 3');
-  await refused('{"a":1}\n x', 'trailing characters at line 2 column 2');
-  await refused('{"a":1 "b"', 'expected `,` or `}` at line 1 column 8');
-  await refused('[1\n2]', 'expected `,` or `]` at line 2 column 1');
-  await refused('{"a" 1}', 'expected `:` at line 1 column 6');
-  await refused('{a:1}', 'key must be a string at line 1 column 2');
-  await refused('{"a":1,b:2}', 'key must be a string at line 1 column 8');
-  await refused('[1,]', 'trailing comma at line 1 column 4');
-  await refused('[1, ]', 'trailing comma at line 1 column 5');
-  await refused('{"a":1,}', 'trailing comma at line 1 column 8');
-  await refused('[,1]', 'expected value at line 1 column 2');
-  await refused('nul', 'EOF while parsing a value at line 1 column 3');
-  await refused('nulL', 'expected ident at line 1 column 4');
-  await refused('nu\n', 'expected ident at line 2 column 0');
-  await refused('01', 'invalid number at line 1 column 2');
-  await refused('-', 'EOF while parsing a value at line 1 column 1');
-  await refused('-x', 'invalid number at line 1 column 2');
-  await refused('1.', 'EOF while parsing a value at line 1 column 2');
-  await refused('[1.]', 'invalid number at line 1 column 4');
-  await refused('1e', 'EOF while parsing a value at line 1 column 2');
-  await refused('[1e+]', 'invalid number at line 1 column 5');
-  await refused('[+1]', 'expected value at line 1 column 2');
-  await refused('[.5]', 'expected value at line 1 column 2');
-  await refused('[NaN]', 'expected value at line 1 column 2');
-  await refused('"\\x"', 'invalid escape at line 1 column 3');
-  await refused('"\\u12g4"', 'invalid escape at line 1 column 7');
-  await refused('"\\u12', 'EOF while parsing a string at line 1 column 5');
-  await refused('"a\tb"', 'control character (\\u0000-\\u001F) found while parsing a string at line 1 column 3');
-  await refused('"a\nb"', 'control character (\\u0000-\\u001F) found while parsing a string at line 2 column 0');
-  await refused('\ufeff{}', 'expected value at line 1 column 1');
-  await refused(`{"vector":[${numbers(40).join()},\n 1.]}`, 'invalid number at line 2 column 4');
-  await refused('{"payload":{"a":[1,\n2,x]}}', 'expected value at line 2 column 3');
+  await checkRefused('', 'EOF while parsing a value at line 1 column 0');
+  await checkRefused(' \n ', 'EOF while parsing a value at line 2 column 1');
+  await checkRefused('[x]', 'expected value at line 1 column 2');
+  await checkRefused('{"a":1', 'EOF while parsing an object at line 1 column 6');
+  await checkRefused('{"a"', 'EOF while parsing an object at line 1 column 4');
+  await checkRefused('{"a":', 'EOF while parsing a value at line 1 column 5');
+  await checkRefused('{', 'EOF while parsing an object at line 1 column 1');
+  await checkRefused('[', 'EOF while parsing a list at line 1 column 1');
+  await checkRefused('[1', 'EOF while parsing a list at line 1 column 2');
+  await checkRefused('[1,', 'EOF while parsing a value at line 1 column 3');
+  await checkRefused('{"a":1,', 'EOF while parsing a value at line 1 column 7');
+  await checkRefused('"ab', 'EOF while parsing a string at line 1 column 3');
+  await checkRefused('"ab\\', 'EOF while parsing a string at line 1 column 4');
+  await checkRefused('{"a', 'EOF while parsing a string at line 1 column 3');
+  await checkRefused('{"a":1}\n x', 'trailing characters at line 2 column 2');
+  await checkRefused('{"a":1 "b"', 'expected `,` or `}` at line 1 column 8');
+  await checkRefused('[1\n2]', 'expected `,` or `]` at line 2 column 1');
+  await checkRefused('{"a" 1}', 'expected `:` at line 1 column 6');
+  await checkRefused('{a:1}', 'key must be a string at line 1 column 2');
+  await checkRefused('{"a":1,b:2}', 'key must be a string at line 1 column 8');
+  await checkRefused('[1,]', 'trailing comma at line 1 column 4');
+  await checkRefused('[1, ]', 'trailing comma at line 1 column 5');
+  await checkRefused('{"a":1,}', 'trailing comma at line 1 column 8');
+  await checkRefused('[,1]', 'expected value at line 1 column 2');
+  await checkRefused('nul', 'EOF while parsing a value at line 1 column 3');
+  await checkRefused('nulL', 'expected ident at line 1 column 4');
+  await checkRefused('nu\n', 'expected ident at line 2 column 0');
+  await checkRefused('01', 'invalid number at line 1 column 2');
+  await checkRefused('-', 'EOF while parsing a value at line 1 column 1');
+  await checkRefused('-x', 'invalid number at line 1 column 2');
+  await checkRefused('1.', 'EOF while parsing a value at line 1 column 2');
+  await checkRefused('[1.]', 'invalid number at line 1 column 4');
+  await checkRefused('1e', 'EOF while parsing a value at line 1 column 2');
+  await checkRefused('[1e+]', 'invalid number at line 1 column 5');
+  await checkRefused('[+1]', 'expected value at line 1 column 2');
+  await checkRefused('[.5]', 'expected value at line 1 column 2');
+  await checkRefused('[NaN]', 'expected value at line 1 column 2');
+  await checkRefused('"\\x"', 'invalid escape at line 1 column 3');
+  await checkRefused('"\\u12g4"', 'invalid escape at line 1 column 7');
+  await checkRefused('"\\u12', 'EOF while parsing a string at line 1 column 5');
+  await checkRefused('"a\tb"', 'control character (\\u0000-\\u001F) found while parsing a string at line 1 column 3');
+  await checkRefused('"a\nb"', 'control character (\\u0000-\\u001F) found while parsing a string at line 2 column 0');
+  await checkRefused('\ufeff{}', 'expected value at line 1 column 1');
+  await checkRefused(`{"vector":[${numbers(40).join()},\n 1.]}`, 'invalid number at line 2 column 4');
+  await checkRefused('{"payload":{"a":[1,\n2,x]}}', 'expected value at line 2 column 3');
 });
 
 test('bytes that are no UTF-8 are refused, with their place', async () => {
-  await refused(Buffer.from([0x22, 0xff, 0x22]), 'invalid unicode code point at line 1 column 2');
-  await refused(Buffer.from([0x0a, 0x22, 0x61, 0xc3, 0x22]), 'invalid unicode code point at line 2 column 3');
-  await refused(Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'invalid unicode code point at line 1 column 2');
-  await refused(Buffer.alloc(1_200_000, 0x80), 'invalid unicode code point at line 1 column 1');
+  await checkRefused(Buffer.from([0x22, 0xff, 0x22]), 'invalid unicode code point at line 1 column 2');
+  await checkRefused(Buffer.from([0x0a, 0x22, 0x61, 0xc3, 0x22]), 'invalid unicode code point at line 2 column 3');
+  await checkRefused(Buffer.from([0x22, 0xed, 0xa0, 0x80, 0x22]), 'invalid unicode code point at line 1 column 2');
+  await checkRefused(Buffer.alloc(1_200_000, 0x80), 'invalid unicode code point at line 1 column 1');
   const late = Buffer.concat([Buffer.from(`"${'é'.repeat(700_000)}`), Buffer.from([0xc3])]);
-  await refused(late, `invalid unicode code point at line 1 column ${late.length}`);
+  await checkRefused(late, `invalid unicode code point at line 1 column ${late.length}`);
 });
 
 test('nesting: 127 levels are read, one more is refused', async () => {
   const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
   assert.deepEqual(await parse(nested(127)), JSON.parse(nested(127)));
-  await refused(nested(128), 'recursion limit exceeded at line 1 column 128');
-  await refused('['.repeat(100_000), 'recursion limit exceeded at line 1 column 128');
-  await refused(`{"payload":${'{"a":'.repeat(127)}1${'}'.repeat(128)}`, `recursion limit exceeded at line 1 column ${11 + 5 * 126 + 1}`);
+  await checkRefused(nested(128), 'recursion limit exceeded at line 1 column 128');
+  await checkRefused('['.repeat(100_000), 'recursion limit exceeded at line 1 column 128');
+  await checkRefused(`{"payload":${'{"a":'.repeat(127)}1${'}'.repeat(128)}`, `recursion limit exceeded at line 1 column ${11 + 5 * 126 + 1}`);
 });
 
 test('numbers longer than any measurement are refused, in payloads too', async () => {
   const most = '1'.repeat(64 * 1024);
   assert.equal(await parse(most), Infinity);
-  await refused(`${most}1`, `number out of range at line 1 column ${64 * 1024 + 1}`);
+  await checkRefused(`${most}1`, `number out of range at line 1 column ${64 * 1024 + 1}`);
   await assert.rejects(() => parse(`{"payload":{"a":0.${most}}}`), /number out of range/);
 });
 
@@ -216,7 +216,7 @@ for (const [name, body] of bigBodies) {
 }
 
 test('a late error in a big body has its own place', async () => {
-  await refused(`{"points":[${'{"id":1},\n'.repeat(200_000)}{"id":01}]}`, 'invalid number at line 200001 column 8');
+  await checkRefused(`{"points":[${'{"id":1},\n'.repeat(200_000)}{"id":01}]}`, 'invalid number at line 200001 column 8');
 });
 
 test('the clock lets other work run between slices', async () => {
