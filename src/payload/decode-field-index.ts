@@ -2,10 +2,27 @@
 // which are not ours end as a CorruptionError and never as a wrong answer.
 import { ByteReader } from '../base/bytes.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
-import { checksumOf, FACT_SECTIONS, INDEX_HEADER_SIZE_BYTES, INDEX_MAGIC, INDEX_VERSION, padded, SINGLE_VALUED_FLAG } from './encode-field-index.ts';
+import {
+  checksumOf,
+  FACT_SECTIONS,
+  INDEX_HEADER_SIZE_BYTES,
+  INDEX_MAGIC,
+  INDEX_VERSION,
+  padded,
+  SINGLE_VALUED_FLAG,
+} from './encode-field-index.ts';
 import { FIELD_TYPES, type FieldSchema } from './field-schema.ts';
 import type { FieldIndex } from './field-index.ts';
-import { RUN_KINDS, RUN_SECTIONS, runKindOf, SealedNumbers, type NumberRun, type NumberType, type RunKind, type RunValues } from './number-store.ts';
+import {
+  RUN_KINDS,
+  RUN_SECTIONS,
+  runKindOf,
+  SealedNumbers,
+  type NumberRun,
+  type NumberType,
+  type RunKind,
+  type RunValues,
+} from './number-store.ts';
 import { parseFieldSchema } from './parse-field-schema.ts';
 import { runAtOnce, runInSlices, turnsPerStep, type Steps } from './steps.ts';
 import { SealedFieldIndex } from './stored-index.ts';
@@ -30,7 +47,8 @@ export function decodeFieldIndexInSlices(bytes: Buffer, file: string): Promise<F
 }
 
 function* decodeSteps(bytes: Buffer, file: string): Steps<FieldIndex> {
-  const fail = (problem: string, offsetBytes = 0): CorruptionError => new CorruptionError({ file, offsetBytes, problem: `payload index: ${problem}` });
+  const fail = (problem: string, offsetBytes = 0): CorruptionError =>
+    new CorruptionError({ file, offsetBytes, problem: `payload index: ${problem}` });
   const reader = new ByteReader(bytes, fail);
   if (reader.u32() !== INDEX_MAGIC) throw fail('wrong magic');
   if (reader.u32() !== (yield* checksumOf(bytes))) throw fail('checksum mismatch');
@@ -38,14 +56,23 @@ function* decodeSteps(bytes: Buffer, file: string): Steps<FieldIndex> {
   if (version !== INDEX_VERSION) throw fail(`version ${version} is unknown`);
   const type = FIELD_TYPES[reader.u8()];
   const flags = reader.u8();
-  const [rowCount, rowsWithValue, schemaLength, sectionCount, reserved] = [reader.u32(), reader.u32(), reader.u32(), reader.u32(), reader.u32()];
+  const [rowCount, rowsWithValue, schemaLength, sectionCount, reserved] = [
+    reader.u32(),
+    reader.u32(),
+    reader.u32(),
+    reader.u32(),
+    reader.u32(),
+  ];
   if (type === undefined || flags > SINGLE_VALUED_FLAG || rowsWithValue > rowCount || reserved !== 0) throw fail('bad header');
   const schema = decodeSchema(takePadded(reader, schemaLength), fail);
   if (schema.type !== type) throw fail('type and schema differ', INDEX_HEADER_SIZE_BYTES);
   const parts: Parts = { fail, rowCount, sections: yield* readSections(reader, sectionCount, fail) };
   const facts: RowFacts = {
-    rowCount, rowsWithValue, isSingleValued: flags === SINGLE_VALUED_FLAG,
-    filled: takeBits(parts, FACT_SECTIONS.filled), foreign: takeBits(parts, FACT_SECTIONS.foreign),
+    rowCount,
+    rowsWithValue,
+    isSingleValued: flags === SINGLE_VALUED_FLAG,
+    filled: takeBits(parts, FACT_SECTIONS.filled),
+    foreign: takeBits(parts, FACT_SECTIONS.foreign),
   };
   const store = yield* decodeStore(type, parts);
   if (parts.sections.size > 0) throw fail('unknown section');
@@ -56,12 +83,17 @@ function decodeSchema(text: Buffer, fail: (problem: string, offsetBytes: number)
   try {
     return parseFieldSchema(JSON.parse(text.toString()));
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof RequestError) throw fail(`schema is damaged: ${error.message}`, INDEX_HEADER_SIZE_BYTES);
+    if (error instanceof SyntaxError || error instanceof RequestError)
+      throw fail(`schema is damaged: ${error.message}`, INDEX_HEADER_SIZE_BYTES);
     throw error;
   }
 }
 
-function* readSections(reader: ByteReader, count: number, fail: (problem: string, offsetBytes: number) => CorruptionError): Steps<Parts['sections']> {
+function* readSections(
+  reader: ByteReader,
+  count: number,
+  fail: (problem: string, offsetBytes: number) => CorruptionError,
+): Steps<Parts['sections']> {
   const sections: Parts['sections'] = new Map();
   if (count * 8 > reader.remaining) throw fail('section table ends early', reader.offset);
   const table = Array.from({ length: count }, () => ({ id: reader.u32(), length: reader.u32() }));
@@ -80,9 +112,13 @@ function takePadded(reader: ByteReader, length: number): Buffer {
 
 function* decodeStore(type: FieldSchema['type'], parts: Parts): Steps<SealedStore> {
   switch (type) {
-    case 'keyword': case 'uuid': case 'bool':
+    case 'keyword':
+    case 'uuid':
+    case 'bool':
       return yield* decodeTerms(type, parts);
-    case 'integer': case 'float': case 'datetime':
+    case 'integer':
+    case 'float':
+    case 'datetime':
       return yield* decodeNumbers(type, parts);
   }
 }
@@ -94,7 +130,8 @@ function* decodeTerms(type: TermType, parts: Parts): Steps<SealedTerms> {
   if (size !== undefined && bytes.length % size !== 0) throw parts.fail('terms of broken length');
   const count = size === undefined ? (offsets?.length ?? 0) - 1 : bytes.length / size;
   const at = (place: number): number => offsets?.[place] ?? place * (size ?? 0);
-  if (offsets !== undefined && (count < 0 || at(0) !== 0 || at(count) !== bytes.length)) throw parts.fail('terms do not fit their offsets');
+  if (offsets !== undefined && (count < 0 || at(0) !== 0 || at(count) !== bytes.length))
+    throw parts.fail('terms do not fit their offsets');
   for (let place = 1; place <= count; place += 1) {
     if (at(place - 1) > at(place)) throw parts.fail('offsets go back');
     if (place % turnsPerStep === 0) yield;
@@ -126,7 +163,8 @@ function* decodeNumbers(type: NumberType, parts: Parts): Steps<SealedNumbers> {
       if (at % turnsPerStep === 0) yield;
       const before = values[at - 1];
       const value = values[at];
-      if (value === undefined || Number.isNaN(value) || runKindOf(asKept(value)) !== kind) throw parts.fail('value in a wrong run');
+      if (value === undefined || Number.isNaN(value) || runKindOf(asKept(value)) !== kind)
+        throw parts.fail('value in a wrong run');
       if (before !== undefined && !(before < value)) throw parts.fail('values are out of order');
     }
     runs.push({ kind, values, ...(yield* takePostings(parts, id + 1, values.length)) });
@@ -149,7 +187,8 @@ function valuesOf(kind: RunKind, parts: Parts, bytes: Uint8Array<ArrayBuffer>): 
 function* takePostings(parts: Parts, id: number, count: number): Steps<Postings> {
   const starts = takeU32(parts, id);
   const rows = takeU32(parts, id + 1);
-  if (starts.length !== count + 1 || starts[0] !== 0 || starts[count] !== rows.length) throw parts.fail('rows do not fit their starts');
+  if (starts.length !== count + 1 || starts[0] !== 0 || starts[count] !== rows.length)
+    throw parts.fail('rows do not fit their starts');
   for (let value = 0; value < count; value += 1) {
     const start = starts[value] ?? 0;
     const end = starts[value + 1] ?? 0;

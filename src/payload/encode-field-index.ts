@@ -1,7 +1,7 @@
 // The sealed form of a field index as bytes. Little-endian; schema and sections start at multiples of 8, zeros fill the gaps.
 //
-// file:    | magic "NKPX" u32 | crc32 u32 | version u16 | type u8 | flags u8 | rowCount u32 | rowsWithValue u32 | schemaLength u32 |
-//          | sectionCount u32 | 0 u32 | schema: JSON as on the wire | table | sections |
+// file:    | magic "NKPX" u32 | crc32 u32 | version u16 | type u8 | flags u8 | rowCount u32 | rowsWithValue u32 |
+//          | schemaLength u32 | sectionCount u32 | 0 u32 | schema: JSON as on the wire | table | sections |
 // table:   | id u32 | lengthBytes u32 | per section, in the order of the sections
 // type:    place in FIELD_TYPES; flags: 1 where the path names one value at most; crc32: over everything behind itself
 // sections of all types:               1 filled rows, 2 foreign rows (bitmaps of u32 words, no longer than needed)
@@ -29,7 +29,10 @@ export function* encodeFieldIndex(schema: FieldSchema, store: SealedStore, facts
     ...store.sections(),
   ];
   const schemaText = Buffer.from(JSON.stringify(schema.params ?? schema.type));
-  const size = sections.reduce((sum, { bytes }) => sum + padded(bytes.length), INDEX_HEADER_SIZE_BYTES + padded(schemaText.length) + sections.length * 8);
+  const size = sections.reduce(
+    (sum, { bytes }) => sum + padded(bytes.length),
+    INDEX_HEADER_SIZE_BYTES + padded(schemaText.length) + sections.length * 8,
+  );
   const writer = new ByteWriter(size);
   writer.u32(INDEX_MAGIC);
   writer.u32(0);

@@ -1,7 +1,10 @@
 // Paths into payloads: `a.b`, `a[].b`, `a[0]`, `"key with.dots".b`. One parser for filters, indexes, selectors and payload edits.
 import { formatError } from './format-error.ts';
 
-export type PathStep = { readonly kind: 'key'; readonly name: string } | { readonly kind: 'all' } | { readonly kind: 'at'; readonly index: number };
+export type PathStep =
+  | { readonly kind: 'key'; readonly name: string }
+  | { readonly kind: 'all' }
+  | { readonly kind: 'at'; readonly index: number };
 
 /** `text` is the path as given, used as its name on the wire. */
 export interface JsonPath {
@@ -68,7 +71,9 @@ function childrenAt(value: unknown, step: PathStep): readonly unknown[] {
 
 /** What matches, ranges and indexes look at: a value, or each element of an array; arrays inside arrays stay whole. */
 export function elementsOf(values: readonly unknown[]): readonly unknown[] {
-  return values.some(Array.isArray) ? values.flatMap((value): readonly unknown[] => (Array.isArray(value) ? value : [value])) : values;
+  return values.some(Array.isArray)
+    ? values.flatMap((value): readonly unknown[] => (Array.isArray(value) ? value : [value]))
+    : values;
 }
 
 /** true where the path can name one value at most. */

@@ -94,8 +94,12 @@ export class MutableNumbers implements MutableStore {
 
   *ordered(direction: 'asc' | 'desc', startFrom: number | bigint | undefined): Generator<OrderedRow> {
     const values = this.#inOrder();
-    const first = startFrom === undefined ? 0 : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) >= 0);
-    const last = startFrom === undefined ? values.length - 1 : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) > 0) - 1;
+    const first =
+      startFrom === undefined ? 0 : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) >= 0);
+    const last =
+      startFrom === undefined
+        ? values.length - 1
+        : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) > 0) - 1;
     const step = direction === 'asc' ? 1 : -1;
     for (let at = direction === 'asc' ? first : last; at >= 0 && at < values.length; at += step) {
       const value = values[at];
@@ -112,7 +116,13 @@ export class MutableNumbers implements MutableStore {
   *seal(): Steps<SealedNumbers> {
     const values = yield* sortSteps([...this.#rows.keys()], compareNumbers);
     const runs: NumberRun[] = [];
-    for (const kind of RUN_KINDS) runs.push(yield* this.#sealRun(kind, values.filter((value) => runKindOf(value) === kind)));
+    for (const kind of RUN_KINDS)
+      runs.push(
+        yield* this.#sealRun(
+          kind,
+          values.filter((value) => runKindOf(value) === kind),
+        ),
+      );
     return new SealedNumbers(this.#type, runs);
   }
 
@@ -151,22 +161,33 @@ export class SealedNumbers implements SealedStore {
   equalTo(values: readonly MatchValue[]): RowPieces | undefined {
     const numbers = numbersOf(values);
     if (numbers === undefined) return undefined;
-    return toRowPieces(this.#runs.flatMap((run) => placesIn(run, numbers).map((at) => (at < 0 ? [] : rowsBetween(run, at, at + 1)))));
+    return toRowPieces(
+      this.#runs.flatMap((run) => placesIn(run, numbers).map((at) => (at < 0 ? [] : rowsBetween(run, at, at + 1)))),
+    );
   }
 
   except(values: readonly MatchValue[]): RowPieces | undefined {
     const numbers = numbersOf(values);
-    return numbers === undefined ? undefined : toRowPieces(this.#runs.flatMap((run) => piecesWithout(run, [...new Set(placesIn(run, numbers))])));
+    return numbers === undefined
+      ? undefined
+      : toRowPieces(this.#runs.flatMap((run) => piecesWithout(run, [...new Set(placesIn(run, numbers))])));
   }
 
   within(bounds: RangeBounds): RowPieces {
     const { gt, gte, lt, lte } = bounds;
-    return toRowPieces(this.#runs.map((run) => {
-      const valueAt = (at: number): number | bigint => run.values[at] ?? 0;
-      const first = firstPlace(run.values.length, (at) => inBounds(valueAt(at), { ...(gt === undefined ? {} : { gt }), ...(gte === undefined ? {} : { gte }) }));
-      const end = firstPlace(run.values.length, (at) => !inBounds(valueAt(at), { ...(lt === undefined ? {} : { lt }), ...(lte === undefined ? {} : { lte }) }));
-      return rowsBetween(run, first, Math.max(first, end));
-    }));
+    return toRowPieces(
+      this.#runs.map((run) => {
+        const valueAt = (at: number): number | bigint => run.values[at] ?? 0;
+        const first = firstPlace(run.values.length, (at) =>
+          inBounds(valueAt(at), { ...(gt === undefined ? {} : { gt }), ...(gte === undefined ? {} : { gte }) }),
+        );
+        const end = firstPlace(
+          run.values.length,
+          (at) => !inBounds(valueAt(at), { ...(lt === undefined ? {} : { lt }), ...(lte === undefined ? {} : { lte }) }),
+        );
+        return rowsBetween(run, first, Math.max(first, end));
+      }),
+    );
   }
 
   *ordered(direction: 'asc' | 'desc', startFrom: number | bigint | undefined): Generator<OrderedRow> {
@@ -182,14 +203,16 @@ export class SealedNumbers implements SealedStore {
       const best = heads.toSorted((a, b) => compareNumbers(a.value, b.value) * step)[0];
       if (best === undefined) return;
       const equal = heads.filter(({ value }) => compareNumbers(value, best.value) === 0);
-      for (const row of mergeRows(equal.map(({ cursor: { run, at } }) => rowsBetween(run, at, at + 1)))) yield { row, value: best.value };
+      for (const row of mergeRows(equal.map(({ cursor: { run, at } }) => rowsBetween(run, at, at + 1))))
+        yield { row, value: best.value };
       for (const { cursor } of equal) cursor.at += step;
     }
   }
 
   sections(): readonly IndexSection[] {
     return this.#runs.flatMap(({ kind, values, starts, rows }) =>
-      [values, starts, rows].map((array, at) => ({ id: RUN_SECTIONS[kind] + at, bytes: bytesOf(array) })));
+      [values, starts, rows].map((array, at) => ({ id: RUN_SECTIONS[kind] + at, bytes: bytesOf(array) })),
+    );
   }
 }
 
@@ -215,10 +238,12 @@ function mergeRows(lists: readonly ArrayLike<number>[]): Iterable<number> {
 
 /** Places of the numbers that the run holds, -1 for one it does not hold; numbers of other runs are left out. */
 function placesIn(run: NumberRun, numbers: readonly (number | bigint)[]): readonly number[] {
-  return numbers.filter((number) => runKindOf(number) === run.kind).map((number) => {
-    const at = firstPlace(run.values.length, (place) => compareNumbers(run.values[place] ?? 0, number) >= 0);
-    return run.values[at] === number ? at : -1;
-  });
+  return numbers
+    .filter((number) => runKindOf(number) === run.kind)
+    .map((number) => {
+      const at = firstPlace(run.values.length, (place) => compareNumbers(run.values[place] ?? 0, number) >= 0);
+      return run.values[at] === number ? at : -1;
+    });
 }
 
 function firstOf({ values }: NumberRun, direction: 'asc' | 'desc', startFrom: number | bigint | undefined): number {

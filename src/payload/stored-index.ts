@@ -43,7 +43,9 @@ abstract class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> 
       return isFilled ? countBits(filled) : rowCount - countBits(filled);
     }
     const answer = this.#find(condition);
-    return answer === undefined ? undefined : Math.min(rowCount, answer.count + (answer.withForeign === true ? countBits(foreign) : 0));
+    return answer === undefined
+      ? undefined
+      : Math.min(rowCount, answer.count + (answer.withForeign === true ? countBits(foreign) : 0));
   }
 
   select(condition: Condition, into: Uint32Array): boolean {
@@ -92,8 +94,18 @@ abstract class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> 
       case 'datetime-range':
         return type === 'datetime' ? this.store.within(condition.bounds) : undefined;
       case 'is-empty': // answered by its callers
-      case 'is-null': case 'match-text': case 'values-count': case 'geo-bounding-box': case 'geo-radius': case 'geo-polygon':
-      case 'has-id': case 'has-vector': case 'nested': case 'slice': case 'any-of': case 'filter':
+      case 'is-null':
+      case 'match-text':
+      case 'values-count':
+      case 'geo-bounding-box':
+      case 'geo-radius':
+      case 'geo-polygon':
+      case 'has-id':
+      case 'has-vector':
+      case 'nested':
+      case 'slice':
+      case 'any-of':
+      case 'filter':
         return undefined;
     }
   }
@@ -122,11 +134,20 @@ export class SealedFieldIndex extends AnsweringIndex<SealedStore, RowFacts> impl
   }
 }
 
-class HeadFieldIndex extends AnsweringIndex<MutableStore, { -readonly [Name in keyof RowFacts]: RowFacts[Name] }> implements MutableFieldIndex {
+class HeadFieldIndex
+  extends AnsweringIndex<MutableStore, { -readonly [Name in keyof RowFacts]: RowFacts[Name] }>
+  implements MutableFieldIndex
+{
   readonly #field: JsonPath;
 
   constructor(field: JsonPath, schema: FieldSchema, store: MutableStore) {
-    super(schema, store, { rowCount: 0, rowsWithValue: 0, isSingleValued: isSingleValued(field), filled: emptyBits(1024), foreign: emptyBits(1024) });
+    super(schema, store, {
+      rowCount: 0,
+      rowsWithValue: 0,
+      isSingleValued: isSingleValued(field),
+      filled: emptyBits(1024),
+      foreign: emptyBits(1024),
+    });
     this.#field = field;
   }
 
@@ -166,9 +187,13 @@ export function createFieldIndex(field: JsonPath, schema: FieldSchema): MutableF
 
 function createStore(type: FieldType): MutableStore {
   switch (type) {
-    case 'keyword': case 'uuid': case 'bool':
+    case 'keyword':
+    case 'uuid':
+    case 'bool':
       return new MutableTerms(type);
-    case 'integer': case 'float': case 'datetime':
+    case 'integer':
+    case 'float':
+    case 'datetime':
       return new MutableNumbers(type);
   }
 }

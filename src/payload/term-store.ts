@@ -131,7 +131,9 @@ export class SealedTerms implements SealedStore {
 
   equalTo(values: readonly MatchValue[]): RowPieces | undefined {
     const places = this.#placesOf(values);
-    return places === undefined ? undefined : toRowPieces(places.map((at) => (at < 0 ? [] : rowsBetween(this.#postings, at, at + 1))));
+    return places === undefined
+      ? undefined
+      : toRowPieces(places.map((at) => (at < 0 ? [] : rowsBetween(this.#postings, at, at + 1))));
   }
 
   except(values: readonly MatchValue[]): RowPieces | undefined {

@@ -112,6 +112,10 @@ export function firstPlace(length: number, isReached: (at: number) => boolean): 
   return low;
 }
 
-export function bytesOf(array: { readonly buffer: ArrayBufferLike; readonly byteOffset: number; readonly byteLength: number }): Uint8Array {
+export function bytesOf(array: {
+  readonly buffer: ArrayBufferLike;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
