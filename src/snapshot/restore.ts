@@ -15,7 +15,7 @@ import { receiveArchive } from './receive.ts';
 import { shareFolder } from './share.ts';
 import { openStaging, type Staging } from './staging.ts';
 import { readSealedManifest } from './stored-folder.ts';
-import { checkChecksum, checkComplete } from './verify.ts';
+import { asBadSnapshot, checkChecksum, checkComplete, checkShardManifests } from './verify.ts';
 
 const pieceBytes = 256 << 10;
 
@@ -93,7 +93,9 @@ async function restoreFolder(context: RestoreContext, folder: string, restore: R
 async function withStaging({ disk, stagingRoot }: RestoreContext, work: (staging: Staging) => Promise<void>): Promise<void> {
   try {
     await using staging = await openStaging(disk, stagingRoot);
-    await work(staging);
+    await work(staging).catch((error: unknown) => {
+      throw asBadSnapshot(error, staging.path);
+    });
   } catch (error) {
     if (!isNoSpace(error)) throw error;
     const { freeBytes } = await disk.space(stagingRoot);
@@ -111,10 +113,11 @@ function accept({ source }: RestoreContext, sealed: SealedManifest, name: string
   if (shards.length > 0) checkComplete(sealed);
 }
 
-async function adopt({ source, logger }: RestoreContext, ready: { readonly sealed: SealedManifest; readonly staging: Staging; readonly restore: Restore }): Promise<void> {
+async function adopt({ disk, source, logger }: RestoreContext, ready: { readonly sealed: SealedManifest; readonly staging: Staging; readonly restore: Restore }): Promise<void> {
   const { sealed, staging, restore } = ready;
   const { config, uuid, shards } = sealed.manifest.collection;
-  restore.signal.throwIfAborted();
+  await checkShardManifests(disk, staging.path, sealed);
+  restore.signal.throwIfAborted(); // the last moment: adopting is not undone by a client that leaves
   if (shards.length === 0) return; // made on a node that held none of the collection's shards
   const points = await source.adopt({
     name: restore.name,
