@@ -9,7 +9,7 @@ import { NodeDisk } from '../fs/node-disk.ts';
 import { encodeManifest } from '../shard/shard-manifest.ts';
 import { configOf, manifestOf, type FakeShard } from './testing/fake-source.ts';
 import { allBytes, openRig, until, type Rig } from './testing/rig.ts';
-import { inChunks } from './testing/temporary.ts';
+import { inChunks } from './testing/archives.ts';
 
 const options = { priority: 'snapshot' } as const;
 

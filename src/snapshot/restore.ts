@@ -8,6 +8,7 @@ import type { Disk } from '../fs/disk.ts';
 import type { SnapshotCatalog } from './catalog.ts';
 import type { RecoverOptions, RecoverRequest } from './description.ts';
 import { fetchSnapshot, type Address } from './fetch.ts';
+import { fileBytes } from './file-bytes.ts';
 import type { Hasher } from './hasher.ts';
 import { resolveLocation, type Location } from './location.ts';
 import type { SealedManifest } from './manifest.ts';
@@ -16,8 +17,6 @@ import { shareFolder } from './share.ts';
 import { openStaging, type Staging } from './staging.ts';
 import { readSealedManifest } from './stored-folder.ts';
 import { asBadSnapshot, checkChecksum, checkComplete, checkShardManifests } from './verify.ts';
-
-const pieceBytes = 256 << 10;
 
 export interface UrlPolicy {
   /** undefined: only while the server listens on loopback. */
@@ -126,11 +125,6 @@ async function adopt({ disk, source, logger }: RestoreContext, ready: { readonly
     shards: shards.map(({ shardId, position, points: count }) => ({ id: shardId, directory: path.join(staging.path, String(shardId)), position, points: count })),
   });
   logger.info({ collection: restore.name, points, priority: restore.priority, origin: restore.origin, made_at: new Date(sealed.manifest.createdAtMs).toISOString() }, 'collection restored');
-}
-
-async function* fileBytes(disk: Disk, file: string): AsyncGenerator<Buffer> {
-  await using handle = await disk.openRead(file);
-  for (let at = 0; at < handle.sizeBytes; at += pieceBytes) yield await handle.read(at, Math.min(pieceBytes, handle.sizeBytes - at));
 }
 
 /** @throws RequestError 'forbidden' before any network traffic where the configuration says so. */
