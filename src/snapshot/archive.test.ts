@@ -6,12 +6,13 @@ import path from 'node:path';
 import test from 'node:test';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
+import { temporaryFolder } from '../fs/testing/temporary-folder.ts';
 import { decodeSize, encodeHeader, layoutOf, type ArchiveMember } from './archive-layout.ts';
 import { readArchive, type ArchiveTarget } from './archive-read.ts';
 import { archiveBytes, type MemberFiles } from './archive-write.ts';
 import type { SealedManifest } from './manifest.ts';
 import { parseManifest } from './manifest-parse.ts';
-import { inChunks, makeArchive, testFolder } from './testing/temporary.ts';
+import { inChunks, makeArchive } from './testing/archives.ts';
 
 /** Keeps members in memory; counts what was opened and not disposed. */
 class MemoryTarget implements ArchiveTarget {
@@ -54,7 +55,7 @@ async function checkRefused(bytes: Buffer, title: string): Promise<RequestError>
 }
 
 test('an archive reads back member by member, with its checksum, whatever the chunks', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes, layout, sealed } = await makeArchive(folder.path);
   assert.equal(bytes.length, layout.sizeBytes);
   for (const chunkBytes of [1, 511, 512, 70_000, 1 << 22]) {
@@ -68,7 +69,7 @@ test('an archive reads back member by member, with its checksum, whatever the ch
 });
 
 test('any range of an archive is the same bytes', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes, layout, files } = await storedArchive(folder.path);
   const edges = layout.members.flatMap(({ offsetBytes, sizeBytes }) => [offsetBytes, offsetBytes + 512, offsetBytes + 512 + sizeBytes]).flatMap((at) => [at - 1, at, at + 1]);
   const points = [...new Set([...edges, 0, bytes.length - 1, bytes.length - 1024].filter((at) => at >= 0 && at < bytes.length))];
@@ -82,7 +83,7 @@ test('any range of an archive is the same bytes', async () => {
 });
 
 test('tar opens an archive', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes, layout } = await makeArchive(folder.path);
   const file = path.join(folder.path, 'x.tar');
   writeFileSync(file, bytes);
@@ -97,7 +98,7 @@ test('headers hold sizes above 8 GiB', () => {
 });
 
 test('a file that is missing, cut or grown ends the stream before its first byte', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { layout, files } = await storedArchive(folder.path);
   const last = layout.members.at(-1)!;
   const cut: MemberFiles = { open: async (name) => {
@@ -112,7 +113,7 @@ test('a file that is missing, cut or grown ends the stream before its first byte
 });
 
 test('a flipped bit is refused wherever it is', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path, { shards: 1, fileBytes: [513] });
   let count = 0;
   for (let at = 0; at < bytes.length; at += 97) {
@@ -125,14 +126,14 @@ test('a flipped bit is refused wherever it is', async () => {
 });
 
 test('an archive cut at any block is refused', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path, { shards: 1 });
   for (let length = 0; length < bytes.length; length += 512) await checkRefused(bytes.subarray(0, length), `cut to ${length} bytes`);
   await checkRefused(bytes.subarray(0, -1), 'cut by one byte');
 });
 
 test('anything behind the end is refused', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path, { shards: 1 });
   for (const tail of [Buffer.alloc(1), Buffer.alloc(512), Buffer.alloc(10_240), Buffer.from('x')]) {
     assert.match((await checkRefused(Buffer.concat([bytes, tail]), 'trailing data')).message, /goes on behind its end/);
@@ -216,7 +217,7 @@ const hostile: readonly (readonly [string, (blocks: { header: Buffer; content: B
 ];
 for (const [title, change] of hostile) {
   test(`refused: ${title}`, async () => {
-    await using folder = await testFolder();
+    await using folder = await temporaryFolder();
     const { bytes, sealed } = await makeArchive(folder.path, { shards: 1 });
     const error = await checkRefused(await withMembers(bytes, sealed, change), title);
     assert.ok(!error.message.includes('passwd'), 'the text quotes nothing of the archive');
@@ -238,7 +239,7 @@ test('other bytes are called what they are', async () => {
 });
 
 test('a body that fails is not mistaken for one that ends', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path);
   async function* failing(): AsyncGenerator<Buffer> {
     yield* inChunks(bytes.subarray(0, 5000));
@@ -248,7 +249,7 @@ test('a body that fails is not mistaken for one that ends', async () => {
 });
 
 test('an abort ends a wait for a body that hangs', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path);
   const controller = new AbortController();
   let released = false;

@@ -1,6 +1,6 @@
 // What snapshot/ needs hashed off the event loop. engine/hash-pool.ts implements it with a worker thread.
 
-export interface BytesPart {
+interface BytesPart {
   readonly kind: 'bytes';
   readonly bytes: Uint8Array;
 }

@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { sha256Hex } from '../base/checksum.ts';
 import { RequestError } from '../base/errors.ts';
+import { temporaryFolder } from '../fs/testing/temporary-folder.ts';
 import { MANIFEST_BYTES_MAX } from './manifest.ts';
 import { parseManifest } from './manifest-parse.ts';
-import { makeArchive, testFolder } from './testing/temporary.ts';
+import { makeArchive } from './testing/archives.ts';
 
 type Json = Record<string, unknown>;
 type Change = (document: Json, collection: Json, shard: Json) => void;
 
 test('a manifest that was written reads back equal', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { sealed } = await makeArchive(folder.path);
   assert.deepEqual(await parseManifest(sealed.text), sealed);
   assert.equal(sealed.sha256, sha256Hex(sealed.text));
@@ -18,7 +19,7 @@ test('a manifest that was written reads back equal', async () => {
 });
 
 test('unknown fields of a later minor format are ignored', async () => {
-  await using folder = await testFolder();
+  await using folder = await temporaryFolder();
   const { sealed } = await makeArchive(folder.path);
   const document = JSON.parse(sealed.text.toString()) as Json;
   document['format_version'] = 2;
@@ -63,7 +64,7 @@ const refused: readonly (readonly [string, Change, RegExp])[] = [
 ];
 for (const [title, change, message] of refused) {
   test(`refuses ${title}`, async () => {
-    await using folder = await testFolder();
+    await using folder = await temporaryFolder();
     const { sealed } = await makeArchive(folder.path);
     const document = JSON.parse(sealed.text.toString()) as Json;
     const collection = (document['collections'] as Json[])[0]!;

@@ -4,11 +4,12 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statS
 import path from 'node:path';
 import test from 'node:test';
 import { sha256Hex } from '../base/checksum.ts';
-import { RequestError } from '../base/errors.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
-import { configOf } from './testing/fake-source.ts';
+import { encodeManifest } from '../shard/shard-manifest.ts';
+import { configOf, manifestOf, type FakeShard } from './testing/fake-source.ts';
 import { allBytes, openRig, until, type Rig } from './testing/rig.ts';
-import { inChunks } from './testing/temporary.ts';
+import { inChunks } from './testing/archives.ts';
 
 const options = { priority: 'snapshot' } as const;
 
@@ -159,6 +160,30 @@ test('an adopt that fails leaves nothing staged', async () => {
   rig.source.beforeAdopt = () => Promise.reject(new RequestError('internal', 'cannot adopt'));
   await checkRefused(rig, () => rig.snapshots.upload('new', inChunks(bytes), options), /cannot adopt/, 'internal');
 });
+
+test('damage that only adopting finds is a 400 about the archive', async () => {
+  await using rig = await openRig();
+  const { bytes } = await storedSnapshot(rig);
+  rig.source.beforeAdopt = ([first]) => Promise.reject(new CorruptionError({ file: path.join(first!.directory, 'logs'), problem: 'ends at seq 3' }));
+  await checkRefused(rig, () => rig.snapshots.upload('new', inChunks(bytes), options), /^Bad request: Invalid snapshot: 0\/logs: ends at seq 3$/);
+});
+
+const otherFile = { name: 'files/x', path: '', sizeBytes: 5, sha256: 'b'.repeat(64) };
+const manifests: readonly (readonly [string, (uuid: string, shard: FakeShard) => Buffer, RegExp])[] = [
+  ['names a file that is not there', (uuid, shard) => encodeManifest(manifestOf(uuid, shard.id, [...shard.files, otherFile])), /0\/manifest.json: names b{64}.vec, which the snapshot does not hold/],
+  ['is of another shard', (uuid, shard) => encodeManifest(manifestOf(uuid, 1 - shard.id, shard.files)), /is of another shard than snapshot.json says/],
+  ['is of another collection', (_, shard) => encodeManifest(manifestOf('11111111-1111-4111-8111-111111111111', shard.id, shard.files)), /is of another shard/],
+  ['is no manifest', () => Buffer.from('{"secret":"words"}'), /^Bad request: Invalid snapshot: 0\/manifest.json: does not end with its sha256$/],
+];
+for (const [title, make, message] of manifests) {
+  test(`an archive whose shard manifest ${title} is refused`, async () => {
+    await using rig = await openRig();
+    const whole = rig.source.collections.get('c')!;
+    rig.source.collections.set('c', { ...whole, shards: whole.shards.map((shard) => ({ ...shard, manifestText: make(whole.uuid, shard) })) });
+    const { bytes } = await storedSnapshot(rig);
+    await checkRefused(rig, () => rig.snapshots.upload('new', inChunks(bytes), options), message);
+  });
+}
 
 test('a disk without room is a 507 with numbers, before anything is written', async () => {
   const full = new (class extends NodeDisk {

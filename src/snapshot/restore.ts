@@ -8,6 +8,7 @@ import type { Disk } from '../fs/disk.ts';
 import type { SnapshotCatalog } from './catalog.ts';
 import type { RecoverOptions, RecoverRequest } from './description.ts';
 import { fetchSnapshot, type Address } from './fetch.ts';
+import { fileBytes } from './file-bytes.ts';
 import type { Hasher } from './hasher.ts';
 import { resolveLocation, type Location } from './location.ts';
 import type { SealedManifest } from './manifest.ts';
@@ -15,9 +16,7 @@ import { receiveArchive } from './receive.ts';
 import { shareFolder } from './share.ts';
 import { openStaging, type Staging } from './staging.ts';
 import { readSealedManifest } from './stored-folder.ts';
-import { checkChecksum, checkComplete } from './verify.ts';
-
-const pieceBytes = 256 << 10;
+import { asBadSnapshot, checkChecksum, checkComplete, checkShardManifests } from './verify.ts';
 
 export interface UrlPolicy {
   /** undefined: only while the server listens on loopback. */
@@ -93,7 +92,9 @@ async function restoreFolder(context: RestoreContext, folder: string, restore: R
 async function withStaging({ disk, stagingRoot }: RestoreContext, work: (staging: Staging) => Promise<void>): Promise<void> {
   try {
     await using staging = await openStaging(disk, stagingRoot);
-    await work(staging);
+    await work(staging).catch((error: unknown) => {
+      throw asBadSnapshot(error, staging.path);
+    });
   } catch (error) {
     if (!isNoSpace(error)) throw error;
     const { freeBytes } = await disk.space(stagingRoot);
@@ -111,10 +112,11 @@ function accept({ source }: RestoreContext, sealed: SealedManifest, name: string
   if (shards.length > 0) checkComplete(sealed);
 }
 
-async function adopt({ source, logger }: RestoreContext, ready: { readonly sealed: SealedManifest; readonly staging: Staging; readonly restore: Restore }): Promise<void> {
+async function adopt({ disk, source, logger }: RestoreContext, ready: { readonly sealed: SealedManifest; readonly staging: Staging; readonly restore: Restore }): Promise<void> {
   const { sealed, staging, restore } = ready;
   const { config, uuid, shards } = sealed.manifest.collection;
-  restore.signal.throwIfAborted();
+  await checkShardManifests(disk, staging.path, sealed);
+  restore.signal.throwIfAborted(); // the last moment: adopting is not undone by a client that leaves
   if (shards.length === 0) return; // made on a node that held none of the collection's shards
   const points = await source.adopt({
     name: restore.name,
@@ -123,11 +125,6 @@ async function adopt({ source, logger }: RestoreContext, ready: { readonly seale
     shards: shards.map(({ shardId, position, points: count }) => ({ id: shardId, directory: path.join(staging.path, String(shardId)), position, points: count })),
   });
   logger.info({ collection: restore.name, points, priority: restore.priority, origin: restore.origin, made_at: new Date(sealed.manifest.createdAtMs).toISOString() }, 'collection restored');
-}
-
-async function* fileBytes(disk: Disk, file: string): AsyncGenerator<Buffer> {
-  await using handle = await disk.openRead(file);
-  for (let at = 0; at < handle.sizeBytes; at += pieceBytes) yield await handle.read(at, Math.min(pieceBytes, handle.sizeBytes - at));
 }
 
 /** @throws RequestError 'forbidden' before any network traffic where the configuration says so. */

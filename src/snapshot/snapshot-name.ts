@@ -2,7 +2,7 @@
 // a hash stands for it, so that no name can lead out of the snapshots folder or into another collection's.
 import { sha256Hex } from '../base/checksum.ts';
 
-export const SNAPSHOT_SUFFIX = '.snapshot';
+const SNAPSHOT_SUFFIX = '.snapshot';
 export const CHECKSUM_SUFFIX = '.checksum';
 export const TEMPORARY_PREFIX = '.tmp-';
 

@@ -2,11 +2,12 @@
 import path from 'node:path';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Disk } from '../fs/disk.ts';
+import { namedFiles, readManifest } from '../shard/shard-manifest.ts';
 import { badSnapshot } from './archive-error.ts';
 import type { ArchiveLayout, ArchiveMember } from './archive-layout.ts';
 import { archiveParts } from './archive-write.ts';
 import type { Hasher } from './hasher.ts';
-import type { SealedManifest } from './manifest.ts';
+import { shardMembers, type SealedManifest } from './manifest.ts';
 
 /** The archive brings every shard that its collection has; one node has nobody else to get a missing one from. */
 export function checkComplete({ manifest }: SealedManifest): void {
@@ -24,14 +25,34 @@ export function checkChecksum(given: string | undefined, computed: string | unde
   throw new RequestError('bad-input', `Snapshot checksum mismatch: expected ${given}, got ${computed ?? 'none'}`);
 }
 
+/** Each shard's own manifest is of this collection and shard, and names only files that the snapshot brought. */
+export async function checkShardManifests(disk: Disk, folder: string, { manifest }: SealedManifest): Promise<void> {
+  for (const shard of manifest.collection.shards) {
+    const file = `${shard.shardId}/manifest.json`;
+    const { manifest: own } = await readManifest(disk, path.join(folder, String(shard.shardId)));
+    if (own.collectionUuid !== manifest.collection.uuid || own.shardId !== shard.shardId || own.generation !== shard.position.generation) {
+      throw badSnapshot(file, 'is of another shard than snapshot.json says');
+    }
+    const brought = new Set(shardMembers(shard).map(({ name }) => name));
+    for (const name of namedFiles(own)) {
+      if (!brought.has(`files/${name}`)) throw badSnapshot(file, `names ${name}, which the snapshot does not hold`);
+    }
+  }
+}
+
+/** Damage that was found in staged files is the archive's: a 400 that names the member, not the server's folder. */
+export function asBadSnapshot(error: unknown, folder: string): unknown {
+  if (!(error instanceof CorruptionError) || !error.file.startsWith(`${folder}${path.sep}`)) return error;
+  return badSnapshot(path.relative(folder, error.file), error.problem, error.offsetBytes);
+}
+
 /** Every file of a staged or stored snapshot folder against its sha256. Answers the checksum of its archive.
  *  @throws RequestError 'bad-request' naming the first file that is absent or not what the manifest says. */
 export async function verifyFolder(hasher: Hasher, folder: { readonly path: string; readonly layout: ArchiveLayout; readonly signal?: AbortSignal }): Promise<string> {
   try {
     return await hasher.hash(archiveParts(folder.path, folder.layout), folder.signal);
   } catch (error) {
-    if (!(error instanceof CorruptionError)) throw error;
-    throw badSnapshot(path.relative(folder.path, error.file), error.problem, error.offsetBytes);
+    throw asBadSnapshot(error, folder.path);
   }
 }
 

@@ -8,12 +8,13 @@ import { RequestError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/random.ts';
 import { collectionNotFound } from '../../collection/aliases.ts';
 import { refuseIncompatible } from '../../collection/compatibility.ts';
-import type { AdoptRequest, FrozenCollection, SnapshotSource } from '../../collection/snapshot-source.ts';
+import type { AdoptRequest, FrozenCollection, SnapshotSource, StagedShard } from '../../collection/snapshot-source.ts';
 import type { CollectionConfig } from '../../command/collection-config.ts';
 import { makeDirectoryDurably, writeNewFile } from '../../fs/atomic-file.ts';
 import { NodeDisk } from '../../fs/node-disk.ts';
 import type { FieldSchema } from '../../payload/field-schema.ts';
 import type { FrozenFile, FrozenShard } from '../../shard/freeze.ts';
+import { encodeManifest, type ShardManifest } from '../../shard/shard-manifest.ts';
 
 export interface FakeCollection {
   readonly uuid: string;
@@ -21,7 +22,7 @@ export interface FakeCollection {
   readonly shards: readonly FakeShard[];
 }
 
-interface FakeShard {
+export interface FakeShard {
   readonly id: number;
   readonly manifestText: Buffer;
   readonly points: number;
@@ -46,7 +47,7 @@ export class FakeSource implements SnapshotSource {
   /** Freezes that nobody has released yet. */
   borrowed = 0;
   /** Runs inside adopt, before anything is taken. */
-  beforeAdopt: () => Promise<void> = () => Promise.resolve();
+  beforeAdopt: (staged: readonly StagedShard[]) => Promise<void> = () => Promise.resolve();
 
   constructor(root: string) {
     this.#root = root;
@@ -54,6 +55,7 @@ export class FakeSource implements SnapshotSource {
 
   async add(name: string, options: { readonly shards?: number; readonly seed?: number; readonly fileBytes?: readonly number[] } = {}): Promise<void> {
     const random = seededRandom(options.seed ?? 7);
+    const uuid = randomUUID();
     const shards: FakeShard[] = [];
     for (let id = 0; id < (options.shards ?? 2); id += 1) {
       const folder = path.join(this.#root, randomUUID());
@@ -68,9 +70,9 @@ export class FakeSource implements SnapshotSource {
       };
       const files: FrozenFile[] = [await write(() => 'logs/00000000000000000001', 700), await write(() => 'logs/00000000000000000011', 80)];
       for (const sizeBytes of options.fileBytes ?? fileSizes) files.push(await write((sha256) => `files/${sha256}.vec`, sizeBytes));
-      shards.push({ id, manifestText: Buffer.from(JSON.stringify({ shard: id, of: name })), points: 10 + id, files });
+      shards.push({ id, manifestText: encodeManifest(manifestOf(uuid, id, files)), points: 10 + id, files });
     }
-    this.collections.set(name, { uuid: randomUUID(), config: configOf(shards.length), shards });
+    this.collections.set(name, { uuid, config: configOf(shards.length), shards });
   }
 
   resolve(name: string): string | undefined {
@@ -106,7 +108,7 @@ export class FakeSource implements SnapshotSource {
   }
 
   async adopt(request: AdoptRequest): Promise<number> {
-    await this.beforeAdopt();
+    await this.beforeAdopt(request.shards);
     const shards: FakeShard[] = [];
     for (const staged of request.shards) {
       const folder = path.join(this.#root, randomUUID());
@@ -121,7 +123,7 @@ export class FakeSource implements SnapshotSource {
       }
       shards.push({ id: staged.id, manifestText: await this.disk.readFile(path.join(folder, 'manifest.json')), points: staged.points, files });
     }
-    this.collections.set(this.resolve(request.name) ?? request.name, { uuid: randomUUID(), config: request.config, shards });
+    this.collections.set(this.resolve(request.name) ?? request.name, { uuid: request.originUuid, config: request.config, shards });
     return shards.reduce((sum, shard) => sum + shard.points, 0);
   }
 
@@ -138,17 +140,29 @@ export class FakeSource implements SnapshotSource {
   }
 }
 
+const chain = '0123456789abcdef0123456789abcdef';
+const segmentUuid = '00000000-0000-4000-8000-000000000001';
+
+/** The shard manifest of a state after entry 10 that logs lead on to 20. */
+export function manifestOf(collectionUuid: string, shardId: number, files: readonly FrozenFile[]): ShardManifest {
+  const named = files.filter(({ name }) => name.startsWith('files/')).map(({ sizeBytes, sha256 }) => ({ kind: 'vec', chunk: 0, sha256, size: sizeBytes }));
+  return {
+    collectionUuid, shardId, generation: 0, applied: 10, chain, time: 1n, durable: 20, vectors: new Map(), payloadSchema: new Map(),
+    segments: [{ uuid: segmentUuid, rows: 10 + shardId, min_seq: 1, max_seq: 10, files: named }], opUuids: [],
+  };
+}
+
 function freezeShard(shard: FakeShard): FrozenShard {
   const ofKind = (kind: string): FrozenFile[] => shard.files.filter(({ name }) => name.startsWith(`${kind}/`));
   const [first, second] = ofKind('logs').map(({ sizeBytes, sha256 }) => ({ sizeBytes, sha256 }));
   return {
     shardId: shard.id,
-    position: { generation: 0, seq: 20, chain: '0123456789abcdef0123456789abcdef' },
+    position: { generation: 0, seq: 20, chain },
     time: 0x1_0000_0000_0001n,
     points: shard.points,
     manifest: { text: shard.manifestText, sha256: sha256Hex(shard.manifestText) },
     segments: [{
-      uuid: '00000000-0000-4000-8000-000000000001', points: shard.points, deleted: 0, minSeq: 1, maxSeq: 10,
+      uuid: segmentUuid, points: shard.points, deleted: 0, minSeq: 1, maxSeq: 10,
       files: ofKind('files').map(({ sizeBytes, sha256 }) => ({ kind: 'vec', vector: 'image', formatVersion: 1, sizeBytes, sha256 })),
     }],
     logFiles: [

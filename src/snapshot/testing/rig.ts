@@ -4,11 +4,12 @@ import path from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { silentLogger, type Logger } from '../../base/logger.ts';
 import { NodeDisk } from '../../fs/node-disk.ts';
+import { temporaryFolder } from '../../fs/testing/temporary-folder.ts';
 import type { ArchiveDownload } from '../description.ts';
 import { Snapshots, type SnapshotsOptions } from '../snapshots.ts';
 import { FakeSource } from './fake-source.ts';
 import { PlainHasher } from './plain-hasher.ts';
-import { createdAtMs, testFolder } from './temporary.ts';
+import { createdAtMs } from './archives.ts';
 
 /** Wall time that stands still until somebody waits for it. */
 export class TestClock implements Clock {
@@ -44,7 +45,7 @@ export interface Rig extends AsyncDisposable {
 }
 
 export async function openRig(options: Partial<SnapshotsOptions> = {}): Promise<Rig> {
-  const folder = await testFolder();
+  const folder = await temporaryFolder();
   const dataDirectory = path.join(folder.path, 'data');
   const snapshotsPath = options.snapshotsPath ?? path.join(dataDirectory, 'snapshots');
   const disk = new NodeDisk();

@@ -1,21 +1,10 @@
-// A folder of its own for a test, and the pieces most snapshot tests start from.
-import { mkdtemp, rm } from 'node:fs/promises';
-import os from 'node:os';
+// What most snapshot tests start from: an archive in memory, and bodies in chunks.
 import path from 'node:path';
 import { NodeDisk } from '../../fs/node-disk.ts';
 import { layoutOf, type ArchiveLayout } from '../archive-layout.ts';
 import { archiveBytes } from '../archive-write.ts';
 import { manifestOf, type SealedManifest } from '../manifest.ts';
 import { FakeSource } from './fake-source.ts';
-
-export interface TestFolder extends AsyncDisposable {
-  readonly path: string;
-}
-
-export async function testFolder(): Promise<TestFolder> {
-  const folder = await mkdtemp(path.join(os.tmpdir(), 'nearkeep-snapshot-'));
-  return { path: folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
-}
 
 export const createdAtMs = Date.UTC(2026, 1, 3, 4, 5, 6, 789);
 

@@ -1,0 +1,116 @@
+// Proves snapshots: a folder file by file, an archive as one stream. Both end with the checksum of the archive, which is compared
+// with the one stored beside. Deep: the shards are also opened and their logs replayed, in place or out of a temporary folder.
+import path from 'node:path';
+import { sha256Pattern } from '../base/checksum.ts';
+import { CorruptionError } from '../base/errors.ts';
+import type { Disk } from '../fs/disk.ts';
+import { readOptionalFile } from '../fs/read-optional.ts';
+import { verifyShard } from '../shard/verify-shard.ts';
+import { layoutOf } from '../snapshot/archive-layout.ts';
+import { readArchive, type ArchiveTarget } from '../snapshot/archive-read.ts';
+import { fileBytes } from '../snapshot/file-bytes.ts';
+import type { Hasher } from '../snapshot/hasher.ts';
+import { totalsOf, type SealedManifest } from '../snapshot/manifest.ts';
+import { receiveArchive } from '../snapshot/receive.ts';
+import { openStaging } from '../snapshot/staging.ts';
+import { readSealedManifest } from '../snapshot/stored-folder.ts';
+import { checkPlainFile, checkShardManifests, verifyFolder } from '../snapshot/verify.ts';
+import type { VerifyFindings } from './verify-report.ts';
+
+export interface SnapshotVerification {
+  readonly disk: Disk;
+  readonly hasher: Hasher;
+  readonly deep: boolean;
+  readonly findings: VerifyFindings;
+}
+
+export async function verifySnapshotFolder(verification: SnapshotVerification, folder: string): Promise<void> {
+  const { disk, findings } = verification;
+  findings.add({ snapshots: 1 });
+  if ((await disk.findStat(path.join(folder, 'snapshot.json'))) === undefined) {
+    findings.notes.push(`${folder}: has no snapshot.json, so it is no snapshot and in no list`);
+    return;
+  }
+  const sealed = await findings.collect(path.join(folder, 'snapshot.json'), () => readSealedManifest((name) => disk.openRead(path.join(folder, name))));
+  if (sealed === undefined) return;
+  countSnapshot(findings, sealed);
+  const before = findings.problems.length;
+  const checksum = await findEachProblem(verification, folder, sealed);
+  if (checksum === undefined) return;
+  await compareChecksum(verification, folder, checksum);
+  await findings.collect(folder, () => checkShardManifests(disk, folder, sealed));
+  if (verification.deep && findings.problems.length === before) await verifyShards(verification, folder, sealed);
+}
+
+export async function verifyArchive(verification: SnapshotVerification, file: string): Promise<void> {
+  const { disk, findings, deep } = verification;
+  findings.add({ snapshots: 1 });
+  const read = await findings.collect(file, async () => {
+    const { sealed, checksum } = deep ? await verifyUnpacked(verification, file) : await readArchive(fileBytes(disk, file), discard, { checksum: true });
+    countSnapshot(findings, sealed);
+    return checksum;
+  });
+  if (read !== undefined) await compareChecksum(verification, file, read);
+}
+
+/** Beside the archive, where there is room for archives; removed at the end. */
+async function verifyUnpacked(verification: SnapshotVerification, file: string): ReturnType<typeof readArchive> {
+  const { disk } = verification;
+  await using staging = await openStaging(disk, path.dirname(file));
+  const read = await receiveArchive({ disk, staging, body: fileBytes(disk, file), checksum: true, accept: () => undefined });
+  await checkShardManifests(disk, staging.path, read.sealed);
+  await verifyShards({ ...verification, deep: true }, staging.path, read.sealed, file);
+  return read;
+}
+
+const discard: ArchiveTarget = {
+  begin: () => Promise.resolve(),
+  open: () => Promise.resolve({ write: () => Promise.resolve(), commit: () => Promise.resolve(), [Symbol.asyncDispose]: () => Promise.resolve() }),
+};
+
+/** One pass where all is well; where it is not, file by file, so that every damaged one is named. */
+async function findEachProblem({ disk, hasher, findings }: SnapshotVerification, folder: string, sealed: SealedManifest): Promise<string | undefined> {
+  const layout = layoutOf(sealed);
+  const before = findings.problems.length;
+  for (const member of layout.members) await findings.collect(path.join(folder, member.name), () => checkPlainFile(disk, folder, member));
+  if (findings.problems.length === before) {
+    try {
+      return await verifyFolder(hasher, { path: folder, layout });
+    } catch (error) {
+      if (!(error instanceof Error) || !(error.cause instanceof CorruptionError)) throw error;
+    }
+  }
+  for (const { name, sizeBytes, sha256 } of layout.members) {
+    const file = path.join(folder, name);
+    if (findings.problems.some((problem) => problem.file === file)) continue;
+    await findings.collect(file, () => hasher.hash([{ kind: 'file', path: file, sizeBytes, sha256 }]));
+  }
+  return undefined;
+}
+
+async function compareChecksum({ disk, findings }: SnapshotVerification, place: string, checksum: string): Promise<void> {
+  const file = `${place}.checksum`;
+  const stated = (await readOptionalFile(disk, file))?.toString('latin1').trim().toLowerCase();
+  if (stated === undefined || stated === checksum) return;
+  findings.problem(file, sha256Pattern.test(stated) ? `is ${stated}, the archive has ${checksum}` : 'is no sha256');
+}
+
+/** @param shown the place to report, where the folder itself is a temporary one */
+async function verifyShards({ disk, findings }: SnapshotVerification, folder: string, { manifest }: SealedManifest, shown = folder): Promise<void> {
+  for (const { shardId, position, points } of manifest.collection.shards) {
+    const directory = path.join(folder, String(shardId));
+    const verdict = await verifyShard({ disk, directory, deep: true });
+    for (const { file, ...rest } of verdict.findings) findings.problems.push({ ...rest, file: path.join(shown, path.relative(folder, file)) });
+    if (verdict.findings.length > 0) continue;
+    const found = verdict.position;
+    if (found?.seq !== position.seq || found.chain !== position.chain || verdict.points !== points) {
+      findings.problem(path.join(shown, String(shardId)), `leads to entry ${found?.seq ?? 'none'} with ${verdict.points ?? 'unknown'} points, snapshot.json says ${position.seq} and ${points}`);
+    }
+  }
+}
+
+function countSnapshot(findings: VerifyFindings, { manifest }: SealedManifest): void {
+  const { points, files, bytes } = totalsOf(manifest.collection.shards);
+  findings.add({ files, bytes, shards: manifest.collection.shards.length });
+  findings.addPoints(points);
+}
