@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { NodeDisk } from '../fs/node-disk.ts';
-import { environmentSources, flatten, isLoopback, resolveConfig } from './config.ts';
+import { environmentSources, flatten, isLoopback, refuseOpenServer, resolveConfig } from './config.ts';
 import { loadConfig, type ConfigInputs } from './load-config.ts';
 
 const source = (values: Readonly<Record<string, unknown>>, origin = 'test') => ({ origin, values: new Map(Object.entries(values)) });
@@ -82,6 +82,23 @@ test('loopback is told from the rest', () => {
   for (const host of ['localhost', '127.0.0.1', '127.9.9.9', '::1', '[::1]']) assert.equal(isLoopback(host), true, host);
   for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.0.0.1.example', 'localhost.example']) assert.equal(isLoopback(host), false, host);
 });
+
+const hosts: readonly [string, Readonly<Record<string, unknown>>, boolean][] = [
+  ['loopback without a key', { 'service.host': '127.0.0.1' }, true],
+  ['every address without a key', { 'service.host': '0.0.0.0' }, false],
+  ['every IPv6 address without a key', { 'service.host': '::' }, false],
+  ['every address with an empty key', { 'service.host': '0.0.0.0', 'service.api_key': '' }, false],
+  ['every address with a key', { 'service.host': '0.0.0.0', 'service.api_key': 'k' }, true],
+  ['every address with a read-only key', { 'service.host': '0.0.0.0', 'service.read_only_api_key': 'k' }, true],
+  ['every address, asked for', { 'service.host': '0.0.0.0', 'service.allow_no_key': 'true' }, true],
+];
+for (const [title, values, isAllowed] of hosts) {
+  test(`${title} ${isAllowed ? 'starts' : 'refuses the start and shows a key'}`, () => {
+    const start = (): void => refuseOpenServer(resolveConfig([source(values)]).config);
+    if (isAllowed) assert.doesNotThrow(start);
+    else assert.throws(start, { code: 'bad-request', message: /refusing to listen on [^]*QDRANT__SERVICE__API_KEY=[\w-]{24}\n[^]*NEARKEEP__SERVICE__ALLOW_NO_KEY=true/ });
+  });
+}
 
 async function folder(t: TestContext, files: Readonly<Record<string, string>>): Promise<(inputs?: Partial<ConfigInputs>) => ReturnType<typeof loadConfig>> {
   const workingDirectory = await mkdtemp(path.join(os.tmpdir(), 'nearkeep-config-'));

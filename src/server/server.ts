@@ -1,16 +1,14 @@
 // The composition root: builds engine and transports from a configuration, wires them, and closes them in reverse.
-import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { createRestServer, type RestSettings } from '../api/rest/rest-server.ts';
-import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Access } from '../engine/access.ts';
 import { Engine } from '../engine/engine.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import type { BannerFacts } from './banner.ts';
-import { isLoopback, type Config } from './config.ts';
+import { isLoopback, refuseOpenServer, type Config } from './config.ts';
 import { readProcessFacts } from './process-facts.ts';
 
 /** Requests in flight get this long to end at shutdown. */
@@ -100,20 +98,9 @@ function restSettings({ service }: Config, boundToLoopback: boolean): RestSettin
     bodyLimitBytes: service.max_request_size_mb * 1024 * 1024,
     keepAliveTimeoutMs: service.http_keep_alive_timeout_sec * 1000,
     headersTimeoutMs: service.http_client_request_timeout_sec * 1000,
-    enableCors: service.enable_cors,
+    enableCors: service.enable_cors || service.cors_origins.includes('*'),
     corsOrigins: service.cors_origins,
     metricsPrefix: service.metrics_prefix,
     boundToLoopback,
   };
-}
-
-/** A server that anybody in the network can wipe must be asked for by name. */
-function refuseOpenServer({ service }: Config): void {
-  const hasKey = [service.api_key, service.alt_api_key, service.read_only_api_key].some((key) => key !== undefined);
-  if (hasKey || service.allow_no_key || isLoopback(service.host)) return;
-  throw new RequestError('bad-request', [
-    `refusing to listen on ${service.host} without an API key: anybody who reaches it could read and delete everything.`,
-    `  Set a key, for example:   QDRANT__SERVICE__API_KEY=${randomBytes(18).toString('base64url')}`,
-    '  or, if that is wanted:    NEARKEEP__SERVICE__ALLOW_NO_KEY=true',
-  ].join('\n'));
 }

@@ -158,6 +158,36 @@ test('timeout: a bad value is 400 or 422, a change that takes longer is 408', as
   finish();
 });
 
+test('timeout: a read that takes longer is aborted and answered with 408', async (t) => {
+  const rest = await startRest(t);
+  let reason: unknown;
+  rest.engine.onCount = (signal) => new Promise(() => {
+    signal.addEventListener('abort', () => { reason = signal.reason; });
+  });
+  const { status, text } = await rest.send('POST', '/collections/c/points/count?timeout=1', { json: {} });
+  assert.equal(status, 408);
+  assert.match(text, /"Timeout: Operation timed out after 1 seconds"/);
+  assert.equal((reason as Error).message, 'Operation timed out after 1 seconds');
+});
+
+test('a client that leaves aborts its read', async (t) => {
+  const rest = await startRest(t);
+  const { socket } = await openRaw(rest.port);
+  const signals = new Promise<AbortSignal>((resolve) => {
+    rest.engine.onCount = (signal) => new Promise((_done, reject) => {
+      signal.addEventListener('abort', () => { reject(signal.reason as Error); });
+      resolve(signal);
+    });
+  });
+  socket.write('POST /collections/c/points/count HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}');
+  const signal = await signals;
+  assert.equal(signal.aborted, false);
+  socket.destroy();
+  await new Promise((resolve) => { signal.addEventListener('abort', resolve); });
+  while (!rest.lines.some(({ message }) => message === 'client left before the answer')) await new Promise(setImmediate);
+  assert.equal(rest.lines.filter(({ level }) => level === 'error').length, 0);
+});
+
 test('without settings no CORS header is sent; named origins and * are', async (t) => {
   const closed = await startRest(t, { keys: { apiKey: 'k' } });
   const plain = await closed.send('GET', '/healthz', { headers: { origin: 'http://evil.example' } });

@@ -12,6 +12,7 @@ import { admit, type Admission } from './admission.ts';
 import { callSeconds, disconnectSignal, lastValues, withinSeconds } from './call-signals.ts';
 import { checkCollectionName } from './collection-name.ts';
 import { sendAnswer, sendError } from './envelope.ts';
+import { frameworkLogger } from './framework-logger.ts';
 import type { ProcessFacts } from './process-facts.ts';
 import { dropRest, readJsonBody } from './request-body.ts';
 import { ResponseStats } from './response-stats.ts';
@@ -62,7 +63,7 @@ export function createRestServer(options: RestServerOptions): FastifyInstance {
     access,
     origins: { enableCors: settings.enableCors, corsOrigins: settings.corsOrigins, isOpenOnLoopback: settings.boundToLoopback && access.isOpen },
   };
-  const app = newFastify(settings, (error, request, reply) => {
+  const app = newFastify(settings, logger, (error, request, reply) => {
     // A URL that cannot be decoded reaches no route and no hook.
     if (admit(admission, undefined, { request, reply })) answerError(error, request, reply, { logger, shape: 'json' });
   });
@@ -83,7 +84,7 @@ export function createRestServer(options: RestServerOptions): FastifyInstance {
       method: route.hasHead === true ? [route.method, 'HEAD'] : [route.method],
       url: route.path,
       config: { restRoute: route },
-      handler: (request, reply) => serve(route, settings, { request, reply }),
+      handler: (request, reply) => serve(route, options, { request, reply }),
     });
   }
   return app;
@@ -91,9 +92,9 @@ export function createRestServer(options: RestServerOptions): FastifyInstance {
 
 type FrameworkErrors = (error: Error, request: FastifyRequest, reply: FastifyReply) => void;
 
-function newFastify(settings: RestSettings, frameworkErrors: FrameworkErrors): FastifyInstance {
+function newFastify(settings: RestSettings, logger: Logger, frameworkErrors: FrameworkErrors): FastifyInstance {
   const app = Fastify({
-    logger: false,
+    loggerInstance: frameworkLogger(logger),
     exposeHeadRoutes: false,
     keepAliveTimeout: settings.keepAliveTimeoutMs,
     http: { headersTimeout: settings.headersTimeoutMs, connectionsCheckingInterval: connectionCheckMs },
@@ -111,13 +112,16 @@ function newFastify(settings: RestSettings, frameworkErrors: FrameworkErrors): F
   return app;
 }
 
-async function serve(route: RestRoute, settings: RestSettings, at: { readonly request: FastifyRequest; readonly reply: FastifyReply }): Promise<FastifyReply> {
+async function serve(route: RestRoute, { settings, logger }: RestServerOptions, at: { readonly request: FastifyRequest; readonly reply: FastifyReply }): Promise<FastifyReply> {
   const { request, reply } = at;
   const params = request.params as Readonly<Record<string, string>>;
   checkCollectionParameter(route, params);
   const query = lastValues(request);
   const seconds = callSeconds(route, query);
   const gone = disconnectSignal(reply);
+  gone.addEventListener('abort', () => {
+    logger.info({ method: route.method, route: route.path, ms: Math.round(reply.elapsedTime) }, 'client left before the answer');
+  });
   const kind = route.body ?? (route.method === 'GET' || route.method === 'DELETE' ? 'none' : 'json');
   const body = kind === 'json' ? await readJsonBody(request, settings.bodyLimitBytes) : undefined;
   const work = (signal: AbortSignal): Promise<RestAnswer> => route.handle({ params, query, body, signal, request, reply });

@@ -13,6 +13,10 @@ export interface ByteRange {
 
 /** Answers the request; the download is released when the answer has ended, however it ends. */
 export async function sendArchive(download: ArchiveDownload, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  if (reply.raw.destroyed) { // the client left while the archive was being opened
+    download.release();
+    return;
+  }
   reply.raw.once('close', () => {
     download.release();
   });

@@ -98,6 +98,17 @@ export class SmallEngine {
   /** Awaited by createCollection. */
   beforeCreate: () => Promise<void> = () => Promise.resolve();
 
+  /** What `count` does; by default it waits for its signal. */
+  onCount: (signal: AbortSignal) => Promise<number> = (signal) => new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => {
+      reject(signal.reason as Error);
+    });
+  });
+
+  count(_name: string, _request: unknown, signal: AbortSignal): Promise<number> {
+    return this.onCount(signal);
+  }
+
   listCollections(): readonly string[] {
     return [...this.configs.keys()];
   }
