@@ -8,7 +8,7 @@ declare function exactFloat(from: usize, to: usize): f32;
 
 // src/vector/json-places.ts and, the last, src/base/exact-json.ts
 const nestingMax = 127;
-const liftedCountMin = 16;
+const liftedCountMin: usize = 16;
 const numberBytesMax: usize = 64 * 1024;
 const exactDigitsMax: usize = 1024;
 
@@ -73,7 +73,11 @@ export function advance(bytes: usize): i32 {
       if (at < until && !step(load<u8>(at))) return GIVEN_UP;
     }
   }
-  if (at < end) return MORE;
+  if (at < end) {
+    // In pieces: copying a whole body at its end would hold the caller. What may still be lifted is not copied.
+    if (payloadDepth == 0 && state != NUMBERS && state != AFTER_NUMBER) copyTo(at);
+    return MORE;
+  }
   if (state != AFTER || depth > 0) return GIVEN_UP;
   copyTo(end);
   return DONE;

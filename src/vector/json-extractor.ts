@@ -1,4 +1,4 @@
-// The port of the fast extractor, and which one this process has.
+// The port of the fast extractor: native-extractor.ts and wasm-extractor.ts.
 //
 // It answers the body with vectors, big integers and payload objects cut out: in their places the skeleton holds strings, which
 // JSON.parse leaves alone. A marker is `"\b`, one letter and a decimal index, closed by `"` (`\b` stands for the two bytes of
@@ -19,7 +19,3 @@ export interface Lifted {
 
 /** `bytes` is valid UTF-8. undefined: given up, the body may or may not be JSON. */
 export type Extractor = (bytes: Buffer, pace: SlicePace) => Promise<Lifted | undefined>;
-
-export function chooseExtractor(): Extractor | undefined {
-  return undefined;
-}

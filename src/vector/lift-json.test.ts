@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { RequestError } from '../base/errors.ts';
-import { chooseExtractor } from './json-extractor.ts';
-import { parseBody, parseBodyWith, RawJson } from './lift-json.ts';
+import type { Extractor } from './json-extractor.ts';
+import { parseBodyWith, RawJson } from './lift-json.ts';
+import { nativeExtractor } from './native-extractor.ts';
 import { clockPace, sliceBytes, type SlicePace } from './slice-pace.ts';
+import { wasmExtractor } from './wasm-extractor.ts';
 
-/** Every body goes through the plain path and through the process's extractor; both must answer the same. */
+const extractors: readonly Extractor[] = [nativeExtractor(), wasmExtractor].filter((extractor) => extractor !== undefined);
+
+/** Every body goes through the plain path and through all extractors; they must answer the same. */
 async function parse(text: string | Buffer): Promise<unknown> {
   const bytes = Buffer.from(text as string);
   const plain = await outcome(() => parseBodyWith(bytes, undefined, clockPace()));
-  assert.deepEqual(await outcome(() => parseBody(bytes)), plain);
+  for (const extractor of extractors) assert.deepEqual(await outcome(() => parseBodyWith(bytes, extractor, clockPace())), plain);
   if (plain instanceof RequestError) throw plain;
   return plain;
 }
@@ -204,7 +208,7 @@ for (const [name, body] of bigBodies) {
   test(`a big body is read in slices of bounded work: ${name}`, async () => {
     const bytes = Buffer.from(body());
     const expected = await parseBodyWith(bytes, undefined, clockPace());
-    for (const extractor of [undefined, chooseExtractor()]) {
+    for (const extractor of [undefined, ...extractors]) {
       const pace = countingPace();
       assert.deepEqual(await parseBodyWith(bytes, extractor, pace), expected);
       assert.ok(pace.steps.length > 3, `${pace.steps.length} pauses`);
@@ -228,7 +232,7 @@ test('the clock lets other work run between slices', async () => {
     if (running) setImmediate(count);
   };
   setImmediate(count);
-  await parseBody(bytes);
+  await parseBodyWith(bytes, undefined, clockPace());
   running = false;
   assert.ok(turns > 2, `${turns} turns of the event loop`);
 });

@@ -9,17 +9,22 @@
 // Nothing here holds the event loop for more than one slice, except joining the text of a payload of several MiB and growing an
 // array of several million elements, which the engine does in one step.
 import { parseExact } from '../base/exact-json.ts';
-import { chooseExtractor, type Extractor, type Lifted } from './json-extractor.ts';
+import type { Extractor, Lifted } from './json-extractor.ts';
 import { JsonReader, type JsonRules } from './json-reader.ts';
 import { decodeText } from './json-text.ts';
 import { checkUtf8 } from './json-utf8.ts';
+import { nativeExtractor } from './native-extractor.ts';
 import { clockPace, sliceBytes, type SlicePace } from './slice-pace.ts';
+import { wasmExtractor } from './wasm-extractor.ts';
 
 /** Below both, a skeleton goes through JSON.parse in one step: 2 to 4 ms at most. */
 const skeletonAtOnceBytes = 256 * 1024;
 const markersAtOnce = 4096;
 /** Longer payloads are decoded in pieces before the skeleton is read. */
 const payloadAtOnceBytes = 256 * 1024;
+
+/** Below it, starting the WASM module takes longer than reading the body with the plain parser. */
+const wasmBytesMin = 32 * 1024;
 
 /** A JSON value kept as the text the client sent: proved strict JSON, with its spaces, key order, duplicates and digits. */
 export class RawJson {
@@ -42,7 +47,7 @@ export class RawJson {
  * @throws RequestError bad-format `Format error in JSON body: <problem> at line L column C`
  */
 export async function parseBody(bytes: Buffer): Promise<unknown> {
-  return parseBodyWith(bytes, chooseExtractor(), clockPace());
+  return parseBodyWith(bytes, nativeExtractor() ?? (bytes.length < wasmBytesMin ? undefined : wasmExtractor), clockPace());
 }
 
 /** parseBody over a given extractor (undefined: none) and pace. */

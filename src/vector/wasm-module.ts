@@ -11,9 +11,9 @@ interface WebAssemblyApi {
   instantiate(bytes: Uint8Array, imports: object): Promise<{ readonly instance: { readonly exports: object } }>;
 }
 
-/** The exports of the module, whose shape its source in wasm/ decides. */
-export async function startWasm(base64: string): Promise<object> {
+/** The exports of a new instance of the module; their shape and that of `imports` is decided by its source in wasm/. */
+export async function startWasm(base64: string, imports: object = {}): Promise<object> {
   const api = Reflect.get(globalThis, 'WebAssembly') as WebAssemblyApi;
-  const { instance } = await api.instantiate(Buffer.from(base64, 'base64'), {});
+  const { instance } = await api.instantiate(Buffer.from(base64, 'base64'), imports);
   return instance.exports;
 }
