@@ -92,6 +92,7 @@ test('advisory 05: a refused upload is answered before its body, and none of it 
   for (let sent = 0; sent < 64 && !socket.destroyed; sent += 1) await new Promise((resolve) => { socket.write(piece, resolve); });
   await closed;
   assert.equal(rest.engine.snapshots.takenBytes, 0);
+  assert.ok(socket.bytesWritten < 48 * 1024 * 1024, `${socket.bytesWritten} bytes were taken off the wire`);
 });
 
 test('a client that waits for 100-continue is told to go on only when it may', async (t) => {
@@ -108,6 +109,9 @@ test('a client that waits for 100-continue is told to go on only when it may', a
   admitted.socket.write(body);
   assert.match(await admitted.until(/"ok"/), /HTTP\/1\.1 200 OK/);
   assert.equal(rest.engine.snapshots.uploads[0]?.bytes.toString(), 'bytes');
+  const plain = await openRaw(rest.port);
+  plain.socket.write('GET /collections HTTP/1.1\r\nhost: localhost\r\napi-key: full-key\r\n\r\n');
+  assert.match(await plain.until(/"ok"/), /^HTTP\/1\.1 200 OK/);
 });
 
 test('a key is compared by its UTF-8 bytes', async (t) => {
