@@ -19,7 +19,8 @@ export async function readJsonBody(request: FastifyRequest, limitBytes: number):
   if (!hasBody(raw)) throw emptyBody();
   refuseOtherTypes(request);
   const declared = Number(raw.headers['content-length'] ?? 0);
-  if (declared > limitBytes) throw new RequestError('bad-format', `JSON payload (${declared} bytes) is larger than allowed (limit: ${limitBytes} bytes).`);
+  if (declared > limitBytes)
+    throw new RequestError('bad-format', `JSON payload (${declared} bytes) is larger than allowed (limit: ${limitBytes} bytes).`);
   const pieces: Uint8Array[] = [];
   let sizeBytes = 0;
   for await (const piece of bodyBytes(raw)) {
@@ -86,10 +87,14 @@ function endWhenIdle(raw: IncomingMessage): () => void {
 function refuseOtherTypes({ headers }: FastifyRequest): void {
   const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (type !== 'application/json' && !/^application\/[\w.-]+\+json$/.test(type)) {
-    throw new RequestError('bad-format', `Content type error: the body must be application/json, not ${type === '' ? 'without a type' : type}`);
+    throw new RequestError(
+      'bad-format',
+      `Content type error: the body must be application/json, not ${type === '' ? 'without a type' : type}`,
+    );
   }
   const encoding = headers['content-encoding'] ?? 'identity';
-  if (encoding !== 'identity') throw new RequestError('bad-format', `Content encoding ${encoding} is not supported; send the body as it is`);
+  if (encoding !== 'identity')
+    throw new RequestError('bad-format', `Content encoding ${encoding} is not supported; send the body as it is`);
 }
 
 function emptyBody(): RequestError {
