@@ -40,8 +40,7 @@ void InstallHandler() {
   std::call_once(once, [] {
     struct sigaction action = {};
     action.sa_sigaction = OnSigbus;
-    // SA_NODEFER: the handler is left by a jump, which then need not restore the signal mask (a system call per guarded read).
-    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, &previous_action);
   });
@@ -58,8 +57,12 @@ int OpenRetrying(const char* path, int flags) {
 
 bool RunGuarded(void (*body)(const void*), const void* context) {
   sigjmp_buf here;
-  if (sigsetjmp(here, 0) != 0) {
+  if (sigsetjmp(here, 0) != 0) {  // 0: saving the signal mask would be a system call for every read
     jump_target = nullptr;
+    sigset_t left_blocked;  // by the handler that was not returned from
+    sigemptyset(&left_blocked);
+    sigaddset(&left_blocked, SIGBUS);
+    pthread_sigmask(SIG_UNBLOCK, &left_blocked, nullptr);
     return false;
   }
   jump_target = &here;

@@ -2,7 +2,7 @@
 
 /** Like Promise.all over `items.map(work)`, with at most `limit` running; the first failure stops new starts and is thrown. */
 export async function mapLimit<T, R>(items: readonly T[], limit: number, work: (item: T, index: number) => Promise<R>): Promise<R[]> {
-  const results = new Array<R>(items.length);
+  const results = Array.from<R>({ length: items.length });
   const queue = items.entries();
   let failed = false;
   const worker = async (): Promise<void> => {

@@ -1,5 +1,5 @@
 // Exit codes of the command line; docs/operations.md repeats the table.
-import { CorruptionError, isNoSpace, RequestError, systemCode } from '../base/errors.ts';
+import { type ErrorCode, CorruptionError, isNoSpace, RequestError, systemCode } from '../base/errors.ts';
 
 export const EXIT = {
   ok: 0, failed: 1, usage: 2, partial: 3, verifyFailed: 4, notFound: 5, access: 6, unreachable: 7, incompatible: 8, noSpace: 9, locked: 10,
@@ -20,18 +20,15 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+const byCode: Partial<Record<ErrorCode, number>> = {
+  locked: EXIT.locked, 'not-found': EXIT.notFound, forbidden: EXIT.access, 'no-space': EXIT.noSpace, 'bad-request': EXIT.usage,
+};
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
   if (error instanceof CorruptionError) return EXIT.verifyFailed;
   if (isNoSpace(error)) return EXIT.noSpace;
   if (['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ETIMEDOUT'].includes(systemCode(error) ?? '')) return EXIT.unreachable;
   if (!(error instanceof RequestError)) return EXIT.failed;
-  switch (error.code) {
-    case 'locked': return EXIT.locked;
-    case 'not-found': return EXIT.notFound;
-    case 'forbidden': return EXIT.access;
-    case 'no-space': return EXIT.noSpace;
-    case 'bad-request': return EXIT.usage;
-    default: return EXIT.failed;
-  }
+  return byCode[error.code] ?? EXIT.failed;
 }

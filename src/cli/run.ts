@@ -52,8 +52,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     return EXIT.ok;
   }
   try {
-    const { run: runVerb } = await verb.load();
-    return await runVerb(args, output);
+    const loaded = await verb.load();
+    return await loaded.run(args, output);
   } catch (error) {
     const exit = exitCodeOf(error);
     const message = error instanceof Error ? error.message : String(error);

@@ -21,7 +21,7 @@ import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
 import type { Metastore } from './metastore.ts';
-import { ShardSet } from './shard-set.ts';
+import type { ShardSet } from './shard-set.ts';
 import type { AdoptRequest, FrozenCollection, SnapshotSource } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 

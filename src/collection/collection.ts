@@ -132,7 +132,7 @@ async function retrieveFrom(slots: readonly ShardSlot[], request: RetrieveReques
   if (slots.length === 1) return await slotAt(slots, 0).replica.retrieve(request);
   const lists = await Promise.all(slots.map((slot, index) => {
     const ids = request.ids.filter((id) => routePoint(id, slots.length) === index);
-    return ids.length === 0 ? [] : slot.replica.retrieve({ ...request, ids });
+    return ids.length === 0 ? Promise.resolve([]) : slot.replica.retrieve({ ...request, ids });
   }));
   const found = new Map(lists.flat().map((record) => [record.id, record]));
   return request.ids.flatMap((id) => found.get(id) ?? []);

@@ -1,6 +1,5 @@
 // One process's engine: everything a transport or the library can ask for. Opens in the order lock, metastore, collections,
 // snapshots, and closes in reverse. Transports authorise before they call; nothing here knows about keys or wire shapes.
-import path from 'node:path';
 import { systemClock, type Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { Catalog } from '../collection/catalog.ts';

@@ -48,6 +48,8 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
       await refuseDamage(disk, scanned, { isLast: index === needed.length - 1, badEnd: scanned.badEnd, mark });
       torn = scanned.sizeBytes - scanned.goodBytes;
       scanned = await cutTail(disk, scanned);
+    } else if (scanned.lastSeq < firstSeq) {
+      await removeFile(disk, file); // a header and nothing else: the next append wants the name
     }
     checkChainAt(request, scanned, chainAtApplied);
     const files = scanned.lastSeq < firstSeq ? state.files : [...state.files, closedFile(scanned)];
@@ -117,13 +119,17 @@ async function refuseDamage(disk: Disk, scanned: ScannedFile, end: { readonly is
 
 async function cutTail(disk: Disk, scanned: ScannedFile): Promise<ScannedFile> {
   if (scanned.lastSeq < scanned.firstSeq) {
-    await disk.remove(scanned.path);
-    await disk.syncDirectory(path.dirname(scanned.path));
+    await removeFile(disk, scanned.path);
   } else {
     const handle = await copyPrefix(disk, scanned.path, { bytes: scanned.goodBytes, sha256: scanned.hash.copy().digest('hex') });
     await handle.close();
   }
   return { ...scanned, sizeBytes: scanned.goodBytes, badEnd: undefined };
+}
+
+async function removeFile(disk: Disk, file: string): Promise<void> {
+  await disk.remove(file);
+  await disk.syncDirectory(path.dirname(file));
 }
 
 /** Where the checkpoint lies inside a file, the hash there must be the checkpoint's. */
