@@ -204,8 +204,9 @@ export class Catalog implements SnapshotSource {
     const record: CollectionRecord = { config: collection.config, shards };
     const set = await this.#files.adoptAll(collection.uuid, record, request.shards);
     try {
+      const isSchemaKnown = collection.set.slots.some(({ shard }) => shard !== undefined); // else the archive's is the only one
       const schema = collection.info([]).payloadSchema;
-      await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
+      if (isSchemaKnown) await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
       const revision = await this.#metastore.set(recordKey(collection.uuid), record, current.revision);
       invariant(revision !== undefined, 'changes of a collection run one after another');
     } catch (error) {
