@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -54,7 +54,7 @@ export class Catalog implements SnapshotSource {
 
   /** Opens every collection that has a name and removes what has none. A damaged shard leaves its collection red, not closed. */
   static async open(options: CatalogOptions): Promise<Catalog> {
-    const catalog = new Catalog(options, await loadDirectory(options.metastore));
+    const catalog = new Catalog(options, await loadDirectory(options));
     await catalog.#load();
     return catalog;
   }
@@ -273,9 +273,14 @@ export class Catalog implements SnapshotSource {
   }
 }
 
-async function loadDirectory(metastore: Metastore): Promise<Versioned<NameDirectory>> {
+/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
+async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
   const record = await metastore.get(directoryKey);
   if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
+  const folder = path.join(dataDirectory, 'collections');
+  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
+    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
+  }
   const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
   return { value: emptyDirectory, revision };
 }

@@ -1,6 +1,6 @@
-// The way back when a live collection is damaged: an upload over it.
+// Damage that must not become a loss: a restore over a collection that does not open, and a data directory without its metastore.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { must } from '../base/assert.ts';
@@ -43,3 +43,16 @@ for (const shardNumber of [1, 2]) {
     assert.deepEqual([...info.payloadSchema], [['year', { schema: { type: 'integer' }, points: 1 }]]);
   });
 }
+
+test('a data directory whose metastore is gone is refused and keeps its collections', async () => {
+  await using folder = await temporaryFolder();
+  await prepare(folder.path, 1);
+  const [metastore, aside] = [path.join(folder.path, 'metastore.json'), path.join(folder.path, 'aside')];
+  renameSync(metastore, aside);
+  for (let start = 0; start < 2; start += 1) await assert.rejects(openEngine(folder.path), /the metastore has no record of names/);
+  assert.equal(readdirSync(path.join(folder.path, 'collections')).length, 1);
+  rmSync(metastore);
+  renameSync(aside, metastore);
+  await using engine = await openEngine(folder.path);
+  assert.equal(await engine.count('c', { exact: true }), 1);
+});
