@@ -4,7 +4,7 @@ import test from 'node:test';
 import { must } from '../base/assert.ts';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { adoptShard } from './adopt.ts';
 import { freezeShards, type FrozenShard } from './freeze.ts';
