@@ -1,11 +1,12 @@
 // The table of fuzzers, and how one is run. Each has canaries: decoders broken on purpose, which the fuzzer must catch, or it
 // proves nothing about the sound ones.
+import { InvariantError } from '../src/base/assert.ts';
 import { seededRandom, type Random } from '../src/base/random.ts';
 import { liftJsonFuzzer } from './lift-json.ts';
 
 export interface Fuzzer {
   readonly name: string;
-  /** One random input through the decoder. @throws where its answer is wrong. */
+  /** One random input through the decoder. @throws InvariantError where its answer is wrong. */
   once(random: Random): Promise<void>;
   /** By what is broken: like `once`, and must throw before long. */
   readonly canaries: ReadonlyMap<string, (random: Random) => Promise<void>>;
@@ -32,7 +33,7 @@ export async function fuzz(fuzzer: Fuzzer, seed: number, seconds: number): Promi
     try {
       await fuzzer.once(seededRandom(inputSeed));
     } catch (error) {
-      throw new Error(`fuzzer ${fuzzer.name} failed: NEARKEEP_FUZZ_SEED=${inputSeed}`, { cause: error });
+      throw new InvariantError(`fuzzer ${fuzzer.name} failed: NEARKEEP_FUZZ_SEED=${inputSeed}`, { cause: error });
     }
     inputs += 1;
   } while (performance.now() < endMs);
@@ -44,8 +45,9 @@ export async function inputsUntilCaught(once: (random: Random) => Promise<void>,
   for (let input = 0; input < inputsMax; input += 1) {
     try {
       await once(seededRandom(seed + input));
-    } catch {
-      return input + 1; // caught, which is what a canary is for
+    } catch (error) {
+      if (!(error instanceof InvariantError)) throw error; // the fuzzer itself failed
+      return input + 1;
     }
   }
   return undefined;
