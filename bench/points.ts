@@ -1,6 +1,6 @@
 // Points for the engine, and an engine in a folder.
 import { must } from '../src/base/assert.ts';
-import { yieldToLoop } from '../src/base/clock.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLogger } from '../src/base/logger.ts';
 import { parsePointId } from '../src/base/ids.ts';
 import type { PointDraft } from '../src/command/write.ts';
@@ -41,6 +41,6 @@ export async function settle(engine: Engine, timeoutMs = 120_000): Promise<void>
   const deadline = performance.now() + timeoutMs;
   while (engine.collectionInfo('bench').status !== 'green') {
     if (performance.now() > deadline) throw new RangeError('the collection did not settle');
-    await yieldToLoop();
+    await sleep(5);
   }
 }
