@@ -10,7 +10,9 @@ const pattern =
 export function parseDatetime(text: string): number | bigint | undefined {
   const match = text.length > 64 ? null : pattern.exec(text);
   if (match === null) return undefined;
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1, 7).map((part) => (part === undefined ? 0 : Number(part)));
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match
+    .slice(1, 7)
+    .map((part) => (part === undefined ? 0 : Number(part)));
   const offset = offsetSeconds(match[8]);
   if (hour > 23 || minute > 59 || second > 60 || offset === undefined) return undefined;
   const date = new Date(0);

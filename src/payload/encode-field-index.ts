@@ -1,7 +1,7 @@
 // The sealed form of a field index as bytes. Little-endian; schema and sections start at multiples of 8, zeros fill the gaps.
 //
-// file:    | magic "NKPX" u32 | crc32 u32 | version u16 | type u8 | flags u8 | rowCount u32 | rowsWithValue u32 | schemaLength u32 |
-//          | sectionCount u32 | 0 u32 | schema: JSON as on the wire | table | sections |
+// file:    | magic "NKPX" u32 | crc32 u32 | version u16 | type u8 | flags u8 | rowCount u32 | rowsWithValue u32 |
+//          | schemaLength u32 | sectionCount u32 | 0 u32 | schema: JSON as on the wire | table | sections |
 // table:   | id u32 | lengthBytes u32 | per section, in the order of the sections
 // type:    place in FIELD_TYPES; flags: 1 where the path names one value at most; crc32: over everything behind itself
 // sections of all types:               1 filled rows, 2 foreign rows (bitmaps of u32 words, no longer than needed)
@@ -11,15 +11,17 @@
 import { ByteWriter } from '../base/bytes.ts';
 import { crc32 } from '../base/checksum.ts';
 import { FIELD_TYPES, type FieldSchema } from './field-schema.ts';
+import type { Steps } from './steps.ts';
 import { bytesOf, type IndexSection, type RowFacts, type SealedStore } from './value-store.ts';
 
 export const INDEX_MAGIC = 0x58504b4e;
 export const INDEX_VERSION = 1;
 export const INDEX_HEADER_SIZE_BYTES = 4 + 4 + 2 + 1 + 1 + 4 + 4 + 4 + 4 + 4;
+const checksumPieceBytes = 1 << 20;
 export const FACT_SECTIONS = { filled: 1, foreign: 2 } as const;
 export const SINGLE_VALUED_FLAG = 1;
 
-export function encodeFieldIndex(schema: FieldSchema, store: SealedStore, facts: RowFacts): Uint8Array {
+export function* encodeFieldIndex(schema: FieldSchema, store: SealedStore, facts: RowFacts): Steps<Uint8Array> {
   const words = (facts.rowCount + 31) >>> 5;
   const sections: readonly IndexSection[] = [
     { id: FACT_SECTIONS.filled, bytes: bytesOf(resized(facts.filled, words)) },
@@ -27,7 +29,10 @@ export function encodeFieldIndex(schema: FieldSchema, store: SealedStore, facts:
     ...store.sections(),
   ];
   const schemaText = Buffer.from(JSON.stringify(schema.params ?? schema.type));
-  const size = sections.reduce((sum, { bytes }) => sum + padded(bytes.length), INDEX_HEADER_SIZE_BYTES + padded(schemaText.length) + sections.length * 8);
+  const size = sections.reduce(
+    (sum, { bytes }) => sum + padded(bytes.length),
+    INDEX_HEADER_SIZE_BYTES + padded(schemaText.length) + sections.length * 8,
+  );
   const writer = new ByteWriter(size);
   writer.u32(INDEX_MAGIC);
   writer.u32(0);
@@ -40,10 +45,23 @@ export function encodeFieldIndex(schema: FieldSchema, store: SealedStore, facts:
     writer.u32(id);
     writer.u32(bytes.length);
   }
-  for (const { bytes } of sections) writePadded(writer, bytes);
+  for (const { bytes } of sections) {
+    writePadded(writer, bytes);
+    yield;
+  }
   const file = writer.take();
-  file.writeUInt32LE(crc32(file.subarray(8)), 4);
+  file.writeUInt32LE(yield* checksumOf(file), 4);
   return file;
+}
+
+/** Of everything behind the field that holds it. */
+export function* checksumOf(file: Uint8Array): Steps<number> {
+  let checksum = 0;
+  for (let start = 8; start < file.length; start += checksumPieceBytes) {
+    checksum = crc32(file.subarray(start, start + checksumPieceBytes), checksum);
+    yield;
+  }
+  return checksum;
 }
 
 /** Length with the zeros behind it. */

@@ -18,15 +18,34 @@ assert.ok(isJsonObject(payload));
 const point = { id, payload, hasVector: (name: string) => name === 'image' };
 
 const key = parseJsonPath;
-const value = (path: string, wanted: string | number | bigint | boolean): Condition => ({ kind: 'match-value', key: key(path), value: wanted });
+const value = (path: string, wanted: string | number | bigint | boolean): Condition => ({
+  kind: 'match-value',
+  key: key(path),
+  value: wanted,
+});
 const any = (path: string, ...values: (string | number)[]): Condition => ({ kind: 'match-any', key: key(path), values });
 const except = (path: string, ...values: (string | number)[]): Condition => ({ kind: 'match-except', key: key(path), values });
-const text = (path: string, mode: 'text' | 'text-any' | 'phrase' | 'prefix', words: string): Condition => ({ kind: 'match-text', key: key(path), text: words, mode });
+const text = (path: string, mode: 'text' | 'text-any' | 'phrase' | 'prefix', words: string): Condition => ({
+  kind: 'match-text',
+  key: key(path),
+  text: words,
+  mode,
+});
 const range = (path: string, bounds: object): Condition => ({ kind: 'range', key: key(path), bounds });
 const dates = (path: string, bounds: object): Condition => ({ kind: 'datetime-range', key: key(path), bounds });
 const count = (path: string, bounds: object): Condition => ({ kind: 'values-count', key: key(path), bounds });
-const empty = (form: 'condition' | 'field', path: string, wanted = true): Condition => ({ kind: 'is-empty', key: key(path), form, wanted });
-const isNull = (form: 'condition' | 'field', path: string, wanted = true): Condition => ({ kind: 'is-null', key: key(path), form, wanted });
+const empty = (form: 'condition' | 'field', path: string, wanted = true): Condition => ({
+  kind: 'is-empty',
+  key: key(path),
+  form,
+  wanted,
+});
+const isNull = (form: 'condition' | 'field', path: string, wanted = true): Condition => ({
+  kind: 'is-null',
+  key: key(path),
+  form,
+  wanted,
+});
 const nested = (path: string, filter: Filter): Condition => ({ kind: 'nested', key: key(path), filter });
 
 const shipped = Date.UTC(2020, 1, 15) * 1000;
@@ -142,7 +161,11 @@ const twisted = [at(-1, -1), at(1, 1), at(1, -1), at(-1, 1), at(-1, -1)];
 const hole = [at(-0.5, -0.5), at(0.5, -0.5), at(0.5, 0.5), at(-0.5, 0.5), at(-0.5, -0.5)];
 const box = (topLeft: GeoPoint, bottomRight: GeoPoint): object => ({ kind: 'geo-bounding-box', topLeft, bottomRight });
 const radius = (center: GeoPoint, radiusMeters: number): object => ({ kind: 'geo-radius', center, radiusMeters });
-const polygon = (exterior: readonly GeoPoint[], ...interiors: GeoPoint[][]): object => ({ kind: 'geo-polygon', exterior, interiors });
+const polygon = (exterior: readonly GeoPoint[], ...interiors: GeoPoint[][]): object => ({
+  kind: 'geo-polygon',
+  exterior,
+  interiors,
+});
 
 const geoCases: readonly (readonly [string, object, unknown, boolean])[] = [
   ['box: inside', box(at(-1, 1), at(1, -1)), at(-0.5, 0.5), true],

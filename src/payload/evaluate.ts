@@ -90,7 +90,10 @@ function check(condition: Condition, scope: Scope): boolean {
 function nestedObjects(payload: JsonObject, condition: OfKind<'nested'>): readonly JsonObject[] {
   const { key } = condition;
   const values = valuesAt(payload, key);
-  const opened = key.steps.at(-1)?.kind === 'all' ? values : values.flatMap((value): readonly unknown[] => (Array.isArray(value) ? value : []));
+  const opened =
+    key.steps.at(-1)?.kind === 'all'
+      ? values
+      : values.flatMap((value): readonly unknown[] => (Array.isArray(value) ? value : []));
   return opened.filter(isJsonObject);
 }
 
@@ -105,14 +108,18 @@ function checkValues(condition: OfKind<'is-empty' | 'is-null' | 'values-count'>,
       if (condition.form === 'condition') return values.includes(null) === condition.wanted;
       return values.length === 0 ? !condition.wanted : values.some((value) => hasNull(value) === condition.wanted);
     case 'values-count':
-      return values.length === 0 ? inBounds(0, condition.bounds) : values.some((value) => inBounds(countOf(value), condition.bounds));
+      return values.length === 0
+        ? inBounds(0, condition.bounds)
+        : values.some((value) => inBounds(countOf(value), condition.bounds));
     default:
       return unreachable(condition);
   }
 }
 
 type GeoCondition = OfKind<'geo-bounding-box' | 'geo-radius' | 'geo-polygon'>;
-type ElementCondition = GeoCondition | OfKind<'match-value' | 'match-any' | 'match-except' | 'match-text' | 'range' | 'datetime-range'>;
+type ElementCondition =
+  | GeoCondition
+  | OfKind<'match-value' | 'match-any' | 'match-except' | 'match-text' | 'range' | 'datetime-range'>;
 
 function checkElement(condition: ElementCondition, element: unknown): boolean {
   switch (condition.kind) {

@@ -27,8 +27,10 @@ export function asNumberIfSafe(value: bigint): number | bigint {
 
 export function inBounds(value: number | bigint, bounds: RangeBounds): boolean {
   return (
-    (bounds.lt === undefined || value < bounds.lt) && (bounds.gt === undefined || value > bounds.gt) &&
-    (bounds.lte === undefined || value <= bounds.lte) && (bounds.gte === undefined || value >= bounds.gte)
+    (bounds.lt === undefined || value < bounds.lt) &&
+    (bounds.gt === undefined || value > bounds.gt) &&
+    (bounds.lte === undefined || value <= bounds.lte) &&
+    (bounds.gte === undefined || value >= bounds.gte)
   );
 }
 

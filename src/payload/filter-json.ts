@@ -20,7 +20,8 @@ export function decodeFilter(text: string, file = 'log entry'): Filter {
   try {
     return filterOf(JSON.parse(text), 0);
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof RequestError) throw new CorruptionError({ file, problem: 'filter is damaged' }, { cause: error });
+    if (error instanceof SyntaxError || error instanceof RequestError)
+      throw new CorruptionError({ file, problem: 'filter is damaged' }, { cause: error });
     throw error;
   }
 }
@@ -60,23 +61,51 @@ const decoders: Readonly<Record<string, (json: JsonObject, depth: number) => Con
   'match-value': (json) => ({ kind: 'match-value', key: pathOf(json), value: matchValueOf(json['value']) }),
   'match-any': (json) => ({ kind: 'match-any', key: pathOf(json), values: listOf(json['values'], matchValueOf) }),
   'match-except': (json) => ({ kind: 'match-except', key: pathOf(json), values: listOf(json['values'], matchValueOf) }),
-  'match-text': (json) => ({ kind: 'match-text', key: pathOf(json), text: textOf(json['text']), mode: oneOf(json['mode'], ['text', 'text-any', 'phrase', 'prefix']) }),
-  'range': (json) => ({ kind: 'range', key: pathOf(json), bounds: boundsOf(json['bounds']) }),
+  'match-text': (json) => ({
+    kind: 'match-text',
+    key: pathOf(json),
+    text: textOf(json['text']),
+    mode: oneOf(json['mode'], ['text', 'text-any', 'phrase', 'prefix']),
+  }),
+  range: (json) => ({ kind: 'range', key: pathOf(json), bounds: boundsOf(json['bounds']) }),
   'datetime-range': (json) => ({ kind: 'datetime-range', key: pathOf(json), bounds: boundsOf(json['bounds']) }),
   'values-count': (json) => ({ kind: 'values-count', key: pathOf(json), bounds: boundsOf(json['bounds']) }),
-  'geo-bounding-box': (json) => ({ kind: 'geo-bounding-box', key: pathOf(json), topLeft: pointOf(json['topLeft']), bottomRight: pointOf(json['bottomRight']) }),
-  'geo-radius': (json) => ({ kind: 'geo-radius', key: pathOf(json), center: pointOf(json['center']), radiusMeters: finiteOf(json['radiusMeters']) }),
-  'geo-polygon': (json) => ({
-    kind: 'geo-polygon', key: pathOf(json), exterior: listOf(json['exterior'], pointOf), interiors: listOf(json['interiors'], (ring) => listOf(ring, pointOf)),
+  'geo-bounding-box': (json) => ({
+    kind: 'geo-bounding-box',
+    key: pathOf(json),
+    topLeft: pointOf(json['topLeft']),
+    bottomRight: pointOf(json['bottomRight']),
   }),
-  'is-empty': (json) => ({ kind: 'is-empty', key: pathOf(json), form: oneOf(json['form'], ['condition', 'field']), wanted: booleanOf(json['wanted']) }),
-  'is-null': (json) => ({ kind: 'is-null', key: pathOf(json), form: oneOf(json['form'], ['condition', 'field']), wanted: booleanOf(json['wanted']) }),
+  'geo-radius': (json) => ({
+    kind: 'geo-radius',
+    key: pathOf(json),
+    center: pointOf(json['center']),
+    radiusMeters: finiteOf(json['radiusMeters']),
+  }),
+  'geo-polygon': (json) => ({
+    kind: 'geo-polygon',
+    key: pathOf(json),
+    exterior: listOf(json['exterior'], pointOf),
+    interiors: listOf(json['interiors'], (ring) => listOf(ring, pointOf)),
+  }),
+  'is-empty': (json) => ({
+    kind: 'is-empty',
+    key: pathOf(json),
+    form: oneOf(json['form'], ['condition', 'field']),
+    wanted: booleanOf(json['wanted']),
+  }),
+  'is-null': (json) => ({
+    kind: 'is-null',
+    key: pathOf(json),
+    form: oneOf(json['form'], ['condition', 'field']),
+    wanted: booleanOf(json['wanted']),
+  }),
   'has-id': (json) => ({ kind: 'has-id', ids: listOf(json['ids'], idOf) }),
   'has-vector': (json) => ({ kind: 'has-vector', name: textOf(json['name']) }),
-  'nested': (json, depth) => ({ kind: 'nested', key: pathOf(json), filter: filterOf(json['filter'], depth + 1) }),
-  'slice': (json) => ({ kind: 'slice', total: countOf(json['total']), index: countOf(json['index']) }),
+  nested: (json, depth) => ({ kind: 'nested', key: pathOf(json), filter: filterOf(json['filter'], depth + 1) }),
+  slice: (json) => ({ kind: 'slice', total: countOf(json['total']), index: countOf(json['index']) }),
   'any-of': (json, depth) => ({ kind: 'any-of', conditions: conditionsOf(json['conditions'], depth) }),
-  'filter': (json, depth) => ({ kind: 'filter', filter: filterOf(json['filter'], depth + 1) }),
+  filter: (json, depth) => ({ kind: 'filter', filter: filterOf(json['filter'], depth + 1) }),
 } satisfies { [Kind in Condition['kind']]: (json: JsonObject, depth: number) => Condition & { kind: Kind } };
 
 function objectOf(json: unknown): JsonObject {
@@ -145,7 +174,9 @@ function pointOf(json: unknown): GeoPoint {
 function boundsOf(json: unknown): RangeBounds {
   const { lt, gt, lte, gte } = objectOf(json);
   return {
-    ...(lt === undefined ? {} : { lt: numberOf(lt) }), ...(gt === undefined ? {} : { gt: numberOf(gt) }),
-    ...(lte === undefined ? {} : { lte: numberOf(lte) }), ...(gte === undefined ? {} : { gte: numberOf(gte) }),
+    ...(lt === undefined ? {} : { lt: numberOf(lt) }),
+    ...(gt === undefined ? {} : { gt: numberOf(gt) }),
+    ...(lte === undefined ? {} : { lte: numberOf(lte) }),
+    ...(gte === undefined ? {} : { gte: numberOf(gte) }),
   };
 }

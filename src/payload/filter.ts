@@ -24,13 +24,23 @@ export type Condition =
   | { readonly kind: 'match-value'; readonly key: JsonPath; readonly value: MatchValue }
   | { readonly kind: 'match-any'; readonly key: JsonPath; readonly values: readonly MatchValue[] }
   | { readonly kind: 'match-except'; readonly key: JsonPath; readonly values: readonly MatchValue[] }
-  | { readonly kind: 'match-text'; readonly key: JsonPath; readonly text: string; readonly mode: 'text' | 'text-any' | 'phrase' | 'prefix' }
+  | {
+      readonly kind: 'match-text';
+      readonly key: JsonPath;
+      readonly text: string;
+      readonly mode: 'text' | 'text-any' | 'phrase' | 'prefix';
+    }
   | { readonly kind: 'range'; readonly key: JsonPath; readonly bounds: RangeBounds }
   | { readonly kind: 'datetime-range'; readonly key: JsonPath; readonly bounds: RangeBounds }
   | { readonly kind: 'values-count'; readonly key: JsonPath; readonly bounds: RangeBounds }
   | { readonly kind: 'geo-bounding-box'; readonly key: JsonPath; readonly topLeft: GeoPoint; readonly bottomRight: GeoPoint }
   | { readonly kind: 'geo-radius'; readonly key: JsonPath; readonly center: GeoPoint; readonly radiusMeters: number }
-  | { readonly kind: 'geo-polygon'; readonly key: JsonPath; readonly exterior: readonly GeoPoint[]; readonly interiors: readonly (readonly GeoPoint[])[] }
+  | {
+      readonly kind: 'geo-polygon';
+      readonly key: JsonPath;
+      readonly exterior: readonly GeoPoint[];
+      readonly interiors: readonly (readonly GeoPoint[])[];
+    }
   /** `form` condition: `{is_empty: {key}}`; field: `{key, is_empty: …}`. The two differ on arrays (see evaluate.ts). */
   | { readonly kind: 'is-empty'; readonly key: JsonPath; readonly form: 'condition' | 'field'; readonly wanted: boolean }
   | { readonly kind: 'is-null'; readonly key: JsonPath; readonly form: 'condition' | 'field'; readonly wanted: boolean }

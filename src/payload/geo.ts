@@ -16,9 +16,10 @@ export function geoPointOf(value: unknown): GeoPoint | undefined {
 
 /** A box whose left edge is east of its right edge crosses the antimeridian. */
 export function isInBox(point: GeoPoint, topLeft: GeoPoint, bottomRight: GeoPoint): boolean {
-  const lonInside = topLeft.lon > bottomRight.lon
-    ? point.lon > topLeft.lon || point.lon < bottomRight.lon
-    : topLeft.lon < point.lon && point.lon < bottomRight.lon;
+  const lonInside =
+    topLeft.lon > bottomRight.lon
+      ? point.lon > topLeft.lon || point.lon < bottomRight.lon
+      : topLeft.lon < point.lon && point.lon < bottomRight.lon;
   return lonInside && bottomRight.lat < point.lat && point.lat < topLeft.lat;
 }
 
@@ -31,7 +32,11 @@ export function isInRadius(point: GeoPoint, center: GeoPoint, radiusMeters: numb
 }
 
 /** Inside the exterior ring, outside every interior ring. */
-export function isInPolygon(point: GeoPoint, exterior: readonly GeoPoint[], interiors: readonly (readonly GeoPoint[])[]): boolean {
+export function isInPolygon(
+  point: GeoPoint,
+  exterior: readonly GeoPoint[],
+  interiors: readonly (readonly GeoPoint[])[],
+): boolean {
   return placeInRing(point, exterior) === 'inside' && interiors.every((ring) => placeInRing(point, ring) === 'outside');
 }
 

@@ -31,16 +31,42 @@ for (const [path, want] of cases) {
   });
 }
 
-for (const text of ['', '.', 'a.', '.a', 'a..b', 'a[', 'a[x]', 'a[-1]', 'a b', '"a', '[]', '[0].a', 'a[]b', '"a\\"b"', 'a[99999999999999999999]']) {
+for (const text of [
+  '',
+  '.',
+  'a.',
+  '.a',
+  'a..b',
+  'a[',
+  'a[x]',
+  'a[-1]',
+  'a b',
+  '"a',
+  '[]',
+  '[0].a',
+  'a[]b',
+  '"a\\"b"',
+  'a[99999999999999999999]',
+]) {
   test(`no path: ${JSON.stringify(text)}`, () => {
-    assert.throws(() => parseJsonPath(text), { name: 'RequestError', code: 'bad-format', message: `Format error in JSON body: Invalid json path: '${text}'` });
+    assert.throws(() => parseJsonPath(text), {
+      name: 'RequestError',
+      code: 'bad-format',
+      message: `Format error in JSON body: Invalid json path: '${text}'`,
+    });
   });
 }
 
 test('the text stays as given, the steps are what it means', () => {
   assert.deepEqual(parseJsonPath('foo[1].bar-baz[]."qux[.]"'), {
     text: 'foo[1].bar-baz[]."qux[.]"',
-    steps: [{ kind: 'key', name: 'foo' }, { kind: 'at', index: 1 }, { kind: 'key', name: 'bar-baz' }, { kind: 'all' }, { kind: 'key', name: 'qux[.]' }],
+    steps: [
+      { kind: 'key', name: 'foo' },
+      { kind: 'at', index: 1 },
+      { kind: 'key', name: 'bar-baz' },
+      { kind: 'all' },
+      { kind: 'key', name: 'qux[.]' },
+    ],
   });
 });
 

@@ -1,7 +1,10 @@
 // Paths into payloads: `a.b`, `a[].b`, `a[0]`, `"key with.dots".b`. One parser for filters, indexes, selectors and payload edits.
 import { formatError } from './format-error.ts';
 
-export type PathStep = { readonly kind: 'key'; readonly name: string } | { readonly kind: 'all' } | { readonly kind: 'at'; readonly index: number };
+export type PathStep =
+  | { readonly kind: 'key'; readonly name: string }
+  | { readonly kind: 'all' }
+  | { readonly kind: 'at'; readonly index: number };
 
 /** `text` is the path as given, used as its name on the wire. */
 export interface JsonPath {
@@ -45,8 +48,10 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** The values at a path. A value that is an array stays one: only `[]` opens arrays. Empty where nothing is there. */
 export function valuesAt(payload: JsonObject, path: JsonPath): readonly unknown[] {
-  let values: readonly unknown[] = [payload];
-  for (const step of path.steps) {
+  const [first, ...rest] = path.steps;
+  if (first?.kind !== 'key' || !Object.hasOwn(payload, first.name)) return [];
+  let values: readonly unknown[] = [payload[first.name]];
+  for (const step of rest) {
     if (values.length === 0) return values;
     values = values.flatMap((value) => childrenAt(value, step));
   }
@@ -66,7 +71,9 @@ function childrenAt(value: unknown, step: PathStep): readonly unknown[] {
 
 /** What matches, ranges and indexes look at: a value, or each element of an array; arrays inside arrays stay whole. */
 export function elementsOf(values: readonly unknown[]): readonly unknown[] {
-  return values.some(Array.isArray) ? values.flatMap((value): readonly unknown[] => (Array.isArray(value) ? value : [value])) : values;
+  return values.some(Array.isArray)
+    ? values.flatMap((value): readonly unknown[] => (Array.isArray(value) ? value : [value]))
+    : values;
 }
 
 /** true where the path can name one value at most. */

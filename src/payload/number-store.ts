@@ -7,6 +7,7 @@ import { compareNumbers, inBounds, integerOf, numberOf } from './exact-number.ts
 import type { OrderedRow } from './field-index.ts';
 import type { FieldType } from './field-schema.ts';
 import type { MatchValue, RangeBounds } from './filter.ts';
+import { sortSteps, type Steps } from './steps.ts';
 import { addRow, bytesOf, firstPlace, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
 import type { IndexSection, MutableStore, Postings, RowPieces, SealedStore } from './value-store.ts';
 
@@ -93,8 +94,12 @@ export class MutableNumbers implements MutableStore {
 
   *ordered(direction: 'asc' | 'desc', startFrom: number | bigint | undefined): Generator<OrderedRow> {
     const values = this.#inOrder();
-    const first = startFrom === undefined ? 0 : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) >= 0);
-    const last = startFrom === undefined ? values.length - 1 : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) > 0) - 1;
+    const first =
+      startFrom === undefined ? 0 : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) >= 0);
+    const last =
+      startFrom === undefined
+        ? values.length - 1
+        : firstPlace(values.length, (at) => compareNumbers(values[at] ?? 0, startFrom) > 0) - 1;
     const step = direction === 'asc' ? 1 : -1;
     for (let at = direction === 'asc' ? first : last; at >= 0 && at < values.length; at += step) {
       const value = values[at];
@@ -108,13 +113,21 @@ export class MutableNumbers implements MutableStore {
     }
   }
 
-  seal(): SealedNumbers {
-    const values = this.#inOrder();
-    return new SealedNumbers(this.#type, RUN_KINDS.map((kind) => this.#sealRun(kind, values.filter((value) => runKindOf(value) === kind))));
+  *seal(): Steps<SealedNumbers> {
+    const values = yield* sortSteps([...this.#rows.keys()], compareNumbers);
+    const runs: NumberRun[] = [];
+    for (const kind of RUN_KINDS)
+      runs.push(
+        yield* this.#sealRun(
+          kind,
+          values.filter((value) => runKindOf(value) === kind),
+        ),
+      );
+    return new SealedNumbers(this.#type, runs);
   }
 
-  #sealRun(kind: RunKind, values: readonly (number | bigint)[]): NumberRun {
-    const postings = packPostings(values.map((value) => this.#rows.get(value) ?? []));
+  *#sealRun(kind: RunKind, values: readonly (number | bigint)[]): Steps<NumberRun> {
+    const postings = yield* packPostings(values.map((value) => this.#rows.get(value) ?? []));
     if (kind === 'i64') return { kind, values: BigInt64Array.from(values.map(BigInt)), ...postings };
     if (kind === 'u64') return { kind, values: BigUint64Array.from(values.map(BigInt)), ...postings };
     return { kind, values: Float64Array.from(values.map(Number)), ...postings };
@@ -123,18 +136,9 @@ export class MutableNumbers implements MutableStore {
   /** Merges the new values into the sorted ones: a scroll beside writes must not sort everything again. */
   #inOrder(): readonly (number | bigint)[] {
     if (this.#unsorted.length === 0) return this.#sorted;
-    const added = this.#unsorted.sort(compareNumbers);
-    const old = this.#sorted;
-    const merged: (number | bigint)[] = [];
-    let next = 0;
-    for (const value of old) {
-      for (let one = added[next]; one !== undefined && one < value; one = added[next]) {
-        merged.push(one);
-        next += 1;
-      }
-      merged.push(value);
-    }
-    this.#sorted = merged.concat(added.slice(next));
+    const numbers = Float64Array.from(this.#unsorted.filter((value) => typeof value === 'number')).sort();
+    const bigs = this.#unsorted.filter((value) => typeof value === 'bigint').sort(compareNumbers);
+    this.#sorted = mergeSorted(this.#sorted, mergeSorted(Array.from(numbers), bigs));
     this.#unsorted = [];
     return this.#sorted;
   }
@@ -157,22 +161,33 @@ export class SealedNumbers implements SealedStore {
   equalTo(values: readonly MatchValue[]): RowPieces | undefined {
     const numbers = numbersOf(values);
     if (numbers === undefined) return undefined;
-    return toRowPieces(this.#runs.flatMap((run) => placesIn(run, numbers).map((at) => (at < 0 ? [] : rowsBetween(run, at, at + 1)))));
+    return toRowPieces(
+      this.#runs.flatMap((run) => placesIn(run, numbers).map((at) => (at < 0 ? [] : rowsBetween(run, at, at + 1)))),
+    );
   }
 
   except(values: readonly MatchValue[]): RowPieces | undefined {
     const numbers = numbersOf(values);
-    return numbers === undefined ? undefined : toRowPieces(this.#runs.flatMap((run) => piecesWithout(run, [...new Set(placesIn(run, numbers))])));
+    return numbers === undefined
+      ? undefined
+      : toRowPieces(this.#runs.flatMap((run) => piecesWithout(run, [...new Set(placesIn(run, numbers))])));
   }
 
   within(bounds: RangeBounds): RowPieces {
     const { gt, gte, lt, lte } = bounds;
-    return toRowPieces(this.#runs.map((run) => {
-      const valueAt = (at: number): number | bigint => run.values[at] ?? 0;
-      const first = firstPlace(run.values.length, (at) => inBounds(valueAt(at), { ...(gt === undefined ? {} : { gt }), ...(gte === undefined ? {} : { gte }) }));
-      const end = firstPlace(run.values.length, (at) => !inBounds(valueAt(at), { ...(lt === undefined ? {} : { lt }), ...(lte === undefined ? {} : { lte }) }));
-      return rowsBetween(run, first, Math.max(first, end));
-    }));
+    return toRowPieces(
+      this.#runs.map((run) => {
+        const valueAt = (at: number): number | bigint => run.values[at] ?? 0;
+        const first = firstPlace(run.values.length, (at) =>
+          inBounds(valueAt(at), { ...(gt === undefined ? {} : { gt }), ...(gte === undefined ? {} : { gte }) }),
+        );
+        const end = firstPlace(
+          run.values.length,
+          (at) => !inBounds(valueAt(at), { ...(lt === undefined ? {} : { lt }), ...(lte === undefined ? {} : { lte }) }),
+        );
+        return rowsBetween(run, first, Math.max(first, end));
+      }),
+    );
   }
 
   *ordered(direction: 'asc' | 'desc', startFrom: number | bigint | undefined): Generator<OrderedRow> {
@@ -188,15 +203,31 @@ export class SealedNumbers implements SealedStore {
       const best = heads.toSorted((a, b) => compareNumbers(a.value, b.value) * step)[0];
       if (best === undefined) return;
       const equal = heads.filter(({ value }) => compareNumbers(value, best.value) === 0);
-      for (const row of mergeRows(equal.map(({ cursor: { run, at } }) => rowsBetween(run, at, at + 1)))) yield { row, value: best.value };
+      for (const row of mergeRows(equal.map(({ cursor: { run, at } }) => rowsBetween(run, at, at + 1))))
+        yield { row, value: best.value };
       for (const { cursor } of equal) cursor.at += step;
     }
   }
 
   sections(): readonly IndexSection[] {
     return this.#runs.flatMap(({ kind, values, starts, rows }) =>
-      [values, starts, rows].map((array, at) => ({ id: RUN_SECTIONS[kind] + at, bytes: bytesOf(array) })));
+      [values, starts, rows].map((array, at) => ({ id: RUN_SECTIONS[kind] + at, bytes: bytesOf(array) })),
+    );
   }
+}
+
+function mergeSorted(a: readonly (number | bigint)[], b: readonly (number | bigint)[]): readonly (number | bigint)[] {
+  if (a.length === 0 || b.length === 0) return a.length === 0 ? b : a;
+  const merged: (number | bigint)[] = [];
+  let next = 0;
+  for (const value of a) {
+    for (let one = b[next]; one !== undefined && one < value; one = b[next]) {
+      merged.push(one);
+      next += 1;
+    }
+    merged.push(value);
+  }
+  return merged.concat(b.slice(next));
 }
 
 /** The rows of values that are equal, in order and each once: 2^60 as an integer and as a float are two values of one size. */
@@ -207,10 +238,12 @@ function mergeRows(lists: readonly ArrayLike<number>[]): Iterable<number> {
 
 /** Places of the numbers that the run holds, -1 for one it does not hold; numbers of other runs are left out. */
 function placesIn(run: NumberRun, numbers: readonly (number | bigint)[]): readonly number[] {
-  return numbers.filter((number) => runKindOf(number) === run.kind).map((number) => {
-    const at = firstPlace(run.values.length, (place) => compareNumbers(run.values[place] ?? 0, number) >= 0);
-    return run.values[at] === number ? at : -1;
-  });
+  return numbers
+    .filter((number) => runKindOf(number) === run.kind)
+    .map((number) => {
+      const at = firstPlace(run.values.length, (place) => compareNumbers(run.values[place] ?? 0, number) >= 0);
+      return run.values[at] === number ? at : -1;
+    });
 }
 
 function firstOf({ values }: NumberRun, direction: 'asc' | 'desc', startFrom: number | bigint | undefined): number {

@@ -12,15 +12,31 @@ for (const type of FIELD_TYPES) {
 }
 
 const refused: readonly (readonly [unknown, string, string])[] = [
-  ['words', 'bad-format', 'Format error in JSON body: unknown variant `words`, expected one of `keyword`, `integer`, `float`, `geo`, `text`, `bool`, `datetime`, `uuid`'],
+  [
+    'words',
+    'bad-format',
+    'Format error in JSON body: unknown variant `words`, expected one of `keyword`, `integer`, `float`, `geo`, `text`, `bool`, `datetime`, `uuid`',
+  ],
   ['text', 'bad-input', 'text index is not supported by this version'],
   [{ type: 'geo' }, 'bad-input', 'geo index is not supported by this version'],
   [{}, 'bad-format', 'Format error in JSON body: missing field `type`'],
   [5, 'bad-format', 'Format error in JSON body: invalid type: integer `5`, expected a field type or an object with `type`'],
   [{ type: 5 }, 'bad-format', 'Format error in JSON body: invalid type: integer `5`, expected a field type'],
-  [{ type: 'integer', range: 'yes' }, 'bad-format', 'Format error in JSON body: range: invalid type: string "yes", expected a boolean'],
-  [{ type: 'bool', memory: 'hot' }, 'bad-format', 'Format error in JSON body: memory: unknown variant string "hot", expected one of `cold`, `cached`, `pinned`'],
-  [{ type: 'integer', range: false, lookup: false }, 'validation', 'Validation error in JSON body: [field_schema.lookup: Validation error: the \'lookup\' and \'range\' capabilities can\'t be both disabled [{}]]'],
+  [
+    { type: 'integer', range: 'yes' },
+    'bad-format',
+    'Format error in JSON body: range: invalid type: string "yes", expected a boolean',
+  ],
+  [
+    { type: 'bool', memory: 'hot' },
+    'bad-format',
+    'Format error in JSON body: memory: unknown variant string "hot", expected one of `cold`, `cached`, `pinned`',
+  ],
+  [
+    { type: 'integer', range: false, lookup: false },
+    'validation',
+    "Validation error in JSON body: [field_schema.lookup: Validation error: the 'lookup' and 'range' capabilities can't be both disabled [{}]]",
+  ],
 ];
 
 for (const [json, code, message] of refused) {

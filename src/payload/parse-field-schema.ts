@@ -21,7 +21,8 @@ const flags: Readonly<Record<FieldType, readonly string[]>> = {
 /** @throws RequestError bad-format, or bad-input for a type that is not built */
 export function parseFieldSchema(json: unknown): FieldSchema {
   if (typeof json === 'string') return { type: typeOf(json) };
-  if (!isJsonObject(json)) throw formatError(`invalid type: ${describeValue(json)}, expected a field type or an object with \`type\``);
+  if (!isJsonObject(json))
+    throw formatError(`invalid type: ${describeValue(json)}, expected a field type or an object with \`type\``);
   const type = typeOf(json['type']);
   checkParams(type, json);
   return { type, params: json };
@@ -45,10 +46,13 @@ function checkParams(type: FieldType, params: JsonObject): void {
   }
   const memory = params['memory'];
   if (memory !== undefined && memory !== null && !memories.some((one) => one === memory)) {
-    throw formatError(`memory: unknown variant ${describeValue(memory)}, expected one of ${memories.map((one) => `\`${one}\``).join(', ')}`);
+    throw formatError(
+      `memory: unknown variant ${describeValue(memory)}, expected one of ${memories.map((one) => `\`${one}\``).join(', ')}`,
+    );
   }
   // Without either the index would answer nothing; Qdrant refuses it too.
   if (type === 'integer' && params['lookup'] === false && params['range'] === false) {
-    throw new RequestError('validation', 'Validation error in JSON body: [field_schema.lookup: Validation error: the \'lookup\' and \'range\' capabilities can\'t be both disabled [{}]]');
+    const rule = "the 'lookup' and 'range' capabilities can't be both disabled";
+    throw new RequestError('validation', `Validation error in JSON body: [field_schema.lookup: Validation error: ${rule} [{}]]`);
   }
 }

@@ -14,8 +14,8 @@ import { isJsonObject, parseJsonPath, type JsonObject, type JsonPath } from './j
 const filterFields = ['should', 'min_should', 'must', 'must_not'];
 const depthMax = 128;
 const anyConditionText =
-  'Expected some form of condition, which can be a field condition (like {"key": ..., "match": ... }), or some other mentioned in the ' +
-  'documentation: https://qdrant.tech/documentation/concepts/filtering/#filtering-conditions';
+  'Expected some form of condition, which can be a field condition (like {"key": ..., "match": ... }), or some other ' +
+  'mentioned in the documentation: https://qdrant.tech/documentation/concepts/filtering/#filtering-conditions';
 
 /** Where the parser is: place names the value in validation errors. */
 interface Context {
@@ -30,7 +30,9 @@ export function parseFilter(json: unknown, place = 'filter'): Filter {
   if (!isJsonObject(json)) throw formatError(`invalid type: ${describeValue(json)}, expected struct Filter`);
   const unknownField = Object.keys(json).find((name) => !filterFields.includes(name));
   if (unknownField !== undefined) {
-    throw formatError(`unknown field \`${unknownField}\`, expected one of ${filterFields.map((name) => `\`${name}\``).join(', ')}`);
+    throw formatError(
+      `unknown field \`${unknownField}\`, expected one of ${filterFields.map((name) => `\`${name}\``).join(', ')}`,
+    );
   }
   const problems: string[] = [];
   const filter = filterOf(json, { place, depth: 0, problems });
@@ -59,8 +61,10 @@ function filterOf(json: unknown, context: Context): Filter | undefined {
   const minShould = isAbsent(json['min_should']) ? null : minShouldOf(json['min_should'], below(context, 'min_should'));
   if (must === undefined || should === undefined || mustNot === undefined || minShould === undefined) return undefined;
   return {
-    ...(isAbsent(json['must']) ? {} : { must }), ...(isAbsent(json['should']) ? {} : { should }),
-    ...(isAbsent(json['must_not']) ? {} : { mustNot }), ...(minShould === null ? {} : { minShould }),
+    ...(isAbsent(json['must']) ? {} : { must }),
+    ...(isAbsent(json['should']) ? {} : { should }),
+    ...(isAbsent(json['must_not']) ? {} : { mustNot }),
+    ...(minShould === null ? {} : { minShould }),
   };
 }
 
@@ -86,11 +90,20 @@ function conditionsOf(json: unknown, context: Context): readonly Condition[] | u
 
 function conditionOf(json: unknown, context: Context): Condition | undefined {
   if (!isJsonObject(json)) return undefined;
-  return fieldConditionOf(json, context) ?? keyConditionOf(json) ?? pointConditionOf(json, context) ?? nestedOf(json, context) ?? subFilterOf(json, context);
+  return (
+    fieldConditionOf(json, context) ??
+    keyConditionOf(json) ??
+    pointConditionOf(json, context) ??
+    nestedOf(json, context) ??
+    subFilterOf(json, context)
+  );
 }
 
 function keyConditionOf(json: JsonObject): Condition | undefined {
-  for (const [name, kind] of [['is_empty', 'is-empty'], ['is_null', 'is-null']] as const) {
+  for (const [name, kind] of [
+    ['is_empty', 'is-empty'],
+    ['is_null', 'is-null'],
+  ] as const) {
     const field = json[name];
     const key = isJsonObject(field) ? pathOf(field['key']) : undefined;
     if (key !== undefined) return { kind, key, form: 'condition', wanted: true };
@@ -110,7 +123,8 @@ function pointConditionOf(json: JsonObject, context: Context): Condition | undef
   const index = countOf(slice['index']);
   if (total === undefined || index === undefined || Math.max(total, index) >= 2 ** 32) return undefined;
   if (total < 1) context.problems.push(`${context.place}.slice.total: value 0 invalid, must be 1 or larger`);
-  else if (index >= total) context.problems.push(`${context.place}.slice.index: value ${index} invalid, must be from 0 to ${total - 1}`);
+  else if (index >= total)
+    context.problems.push(`${context.place}.slice.index: value ${index} invalid, must be from 0 to ${total - 1}`);
   return { kind: 'slice', total, index };
 }
 
@@ -160,7 +174,12 @@ function fieldConditionOf(json: JsonObject, context: Context): Condition | undef
   return conditions.length === 1 ? first : { kind: 'any-of', conditions };
 }
 
-const textModes = [['text', 'text'], ['text_any', 'text-any'], ['phrase', 'phrase'], ['prefix', 'prefix']] as const;
+const textModes = [
+  ['text', 'text'],
+  ['text_any', 'text-any'],
+  ['phrase', 'phrase'],
+  ['prefix', 'prefix'],
+] as const;
 
 function matchOf(json: unknown, key: JsonPath): Condition | undefined {
   if (!isJsonObject(json)) return undefined;
@@ -250,7 +269,8 @@ function ringOf(json: unknown, context: Context): readonly GeoPoint[] | undefine
     points.push(point);
   }
   const [first, last] = [points[0], points.at(-1)];
-  if (points.length < 4) context.problems.push(`${context.place}: value invalid, the size must be at least 4, got ${points.length}`);
+  if (points.length < 4)
+    context.problems.push(`${context.place}: value invalid, the size must be at least 4, got ${points.length}`);
   else if (first !== undefined && last !== undefined && (first.lon !== last.lon || first.lat !== last.lat)) {
     context.problems.push(`${context.place}: value invalid, the first and the last points should be same to form a closed line`);
   }

@@ -6,15 +6,21 @@ import { isJsonObject, parseJsonPath, type JsonObject, type PathStep } from './j
 import { deletePayloadKeys, mergePayload, selectPayload } from './payload-edits.ts';
 import { arbitraryPaths, arbitraryPayload, payloadToJson } from './testing/arbitrary-filter.ts';
 
-const text = ' { "f" : 1.0, "big":1152921504606846976 ,"s":"a \\"},]\\\\" , "o": { "x" : 1e2 , "y":[1.50, {"z":null}]}, "t":true,"e":{},"l":[ ] } ';
+const text =
+  ' { "f" : 1.0, "big":1152921504606846976 ,"s":"a \\"},]\\\\" , "o": { "x" : 1e2 , "y":[1.50, {"z":null}]}, "t":true,"e":{},"l":[ ] } ';
 
 const merges: readonly (readonly [string, string, string, string | undefined, string])[] = [
   ['a new member goes to the end', '{"a":1.0}', '{"b":2.50}', undefined, '{"a":1.0,"b":2.50}'],
   ['a member is replaced in its place', '{"a":1.0,"b":2}', '{"a":[ 1 ]}', undefined, '{"a":[ 1 ],"b":2}'],
   ['a null removes', '{"a":1.0,"b":2}', '{"a": null ,"c":null}', undefined, '{"b":2}'],
   ['nested objects are replaced, not merged', '{"a":{"x":1}}', '{"a":{"y":2}}', undefined, '{"a":{"y":2}}'],
-  ['untouched members keep their text', text, '{"n":1}', undefined,
-    '{"f":1.0,"big":1152921504606846976,"s":"a \\"},]\\\\","o":{ "x" : 1e2 , "y":[1.50, {"z":null}]},"t":true,"e":{},"l":[ ],"n":1}'],
+  [
+    'untouched members keep their text',
+    text,
+    '{"n":1}',
+    undefined,
+    '{"f":1.0,"big":1152921504606846976,"s":"a \\"},]\\\\","o":{ "x" : 1e2 , "y":[1.50, {"z":null}]},"t":true,"e":{},"l":[ ],"n":1}',
+  ],
   ['of equal names the last counts', '{"a":1,"b":2,"\\u0061":3}', '{}', undefined, '{"\\u0061":3,"b":2}'],
   ['inside an object', '{"a":{"b":{"x":1.0}},"c":2}', '{"y":2,"x":null}', 'a.b', '{"a":{"b":{"y":2}},"c":2}'],
   ['missing objects are made', '{}', '{"c":1}', 'a."k.d"', '{"a":{"k.d":{"c":1}}}'],
@@ -71,14 +77,17 @@ const paths = fc.array(fc.constantFrom(...arbitraryPaths), { maxLength: 3 });
 const value = (json: string): unknown => parseExact(json);
 
 test('a merge is that of parsed objects', () => {
-  fc.assert(fc.property(arbitraryPayload, arbitraryPayload, (payload, patch) => {
-    const want: Record<string, unknown> = { ...payload };
-    for (const [name, one] of Object.entries(patch)) {
-      if (one === null) delete want[name];
-      else want[name] = one;
-    }
-    assert.deepEqual(value(mergePayload(payloadToJson(payload), payloadToJson(patch))), want);
-  }), { numRuns: 500 });
+  fc.assert(
+    fc.property(arbitraryPayload, arbitraryPayload, (payload, patch) => {
+      const want: Record<string, unknown> = { ...payload };
+      for (const [name, one] of Object.entries(patch)) {
+        if (one === null) delete want[name];
+        else want[name] = one;
+      }
+      assert.deepEqual(value(mergePayload(payloadToJson(payload), payloadToJson(patch))), want);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test('a selection is that of parsed objects, path by path', () => {
@@ -98,12 +107,15 @@ test('a selection is that of parsed objects, path by path', () => {
     }
     return Object.fromEntries(kept);
   };
-  fc.assert(fc.property(arbitraryPayload, paths, (payload, list) => {
-    const included = keep(payload, [], (path) => list.some(({ steps }) => startsWith(path, steps) || startsWith(steps, path)));
-    assert.deepEqual(value(selectPayload(payloadToJson(payload), { kind: 'include', paths: list })), included);
-    const excluded = keep(payload, [], (path) => !list.some(({ steps }) => startsWith(path, steps)));
-    assert.deepEqual(value(selectPayload(payloadToJson(payload), { kind: 'exclude', paths: list })), excluded);
-  }), { numRuns: 500 });
+  fc.assert(
+    fc.property(arbitraryPayload, paths, (payload, list) => {
+      const included = keep(payload, [], (path) => list.some(({ steps }) => startsWith(path, steps) || startsWith(steps, path)));
+      assert.deepEqual(value(selectPayload(payloadToJson(payload), { kind: 'include', paths: list })), included);
+      const excluded = keep(payload, [], (path) => !list.some(({ steps }) => startsWith(path, steps)));
+      assert.deepEqual(value(selectPayload(payloadToJson(payload), { kind: 'exclude', paths: list })), excluded);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test('a deletion is that of parsed objects', () => {
@@ -111,23 +123,36 @@ test('a deletion is that of parsed objects', () => {
     if (Array.isArray(one)) {
       if (step?.kind === 'all' && rest.length === 0) return [];
       if (rest.length === 0) return one;
-      return one.map((element, at) => (step?.kind === 'all' || (step?.kind === 'at' && step.index === at) ? remove(element, rest) : element));
+      return one.map((element, at) =>
+        step?.kind === 'all' || (step?.kind === 'at' && step.index === at) ? remove(element, rest) : element,
+      );
     }
     if (!isJsonObject(one) || step?.kind !== 'key') return one;
-    return Object.fromEntries(Object.entries(one)
-      .filter(([name]) => rest.length > 0 || name !== step.name)
-      .map(([name, member]) => [name, name === step.name ? remove(member, rest) : member]));
+    return Object.fromEntries(
+      Object.entries(one)
+        .filter(([name]) => rest.length > 0 || name !== step.name)
+        .map(([name, member]) => [name, name === step.name ? remove(member, rest) : member]),
+    );
   };
-  fc.assert(fc.property(arbitraryPayload, paths, (payload, list) => {
-    const want = list.reduce<unknown>((one, path) => remove(one, path.steps), payload);
-    assert.deepEqual(value(deletePayloadKeys(payloadToJson(payload), list)), want);
-  }), { numRuns: 500 });
+  fc.assert(
+    fc.property(arbitraryPayload, paths, (payload, list) => {
+      const want = list.reduce<unknown>((one, path) => remove(one, path.steps), payload);
+      assert.deepEqual(value(deletePayloadKeys(payloadToJson(payload), list)), want);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 test('what a merge by key wrote is found at the key', () => {
-  fc.assert(fc.property(arbitraryPayload, fc.constantFrom('a', 'a.b', 'c.x.y').map(parseJsonPath), (payload, key) => {
-    const merged = value(mergePayload(payloadToJson(payload), '{"new":1}', key));
-    const found = key.steps.reduce<unknown>((one, step) => (isJsonObject(one) && step.kind === 'key' ? one[step.name] : undefined), merged);
-    assert.equal((found as JsonObject)['new'], 1);
-  }), { numRuns: 300 });
+  fc.assert(
+    fc.property(arbitraryPayload, fc.constantFrom('a', 'a.b', 'c.x.y').map(parseJsonPath), (payload, key) => {
+      const merged = value(mergePayload(payloadToJson(payload), '{"new":1}', key));
+      const found = key.steps.reduce<unknown>(
+        (one, step) => (isJsonObject(one) && step.kind === 'key' ? one[step.name] : undefined),
+        merged,
+      );
+      assert.equal((found as JsonObject)['new'], 1);
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -25,14 +25,21 @@ export function deletePayloadKeys(text: string, paths: readonly JsonPath[]): str
 }
 
 export function selectPayload(text: string, selector: PathSelector): string {
-  return selectAt(text, selector.paths.map(({ steps }) => steps), 0, selector.kind);
+  return selectAt(
+    text,
+    selector.paths.map(({ steps }) => steps),
+    0,
+    selector.kind,
+  );
 }
 
 /** `text`: undefined where nothing is there yet. */
 function mergeAt(text: string | undefined, [step, ...rest]: Steps, patch: ReadonlyMap<string, Member>): string {
   if (step?.kind === 'at' || step?.kind === 'all') {
     const elements = elementTexts(text ?? '') ?? [];
-    return joinElements(elements.map((element, at) => (step.kind === 'all' || step.index === at ? mergeAt(element, rest, patch) : element)));
+    return joinElements(
+      elements.map((element, at) => (step.kind === 'all' || step.index === at ? mergeAt(element, rest, patch) : element)),
+    );
   }
   const members = membersOf(text ?? '') ?? new Map<string, Member>();
   if (step === undefined) {
@@ -60,7 +67,9 @@ function deleteAt(text: string, [step, ...rest]: Steps): string {
   const elements = elementTexts(text);
   if (elements === undefined) return text;
   if (rest.length === 0) return step.kind === 'all' ? '[]' : text;
-  return joinElements(elements.map((element, at) => (step.kind === 'all' || step.index === at ? deleteAt(element, rest) : element)));
+  return joinElements(
+    elements.map((element, at) => (step.kind === 'all' || step.index === at ? deleteAt(element, rest) : element)),
+  );
 }
 
 /** `patterns`: the steps that lead here, and further ones from `depth` on. */
@@ -82,5 +91,7 @@ function selectAt(text: string, patterns: readonly Steps[], depth: number, kind:
   }
   const elements = elementTexts(text);
   if (elements === undefined) return text;
-  return joinElements(elements.map((element) => child(element, (step) => step.kind === 'all')).filter((element) => element !== undefined));
+  return joinElements(
+    elements.map((element) => child(element, (step) => step.kind === 'all')).filter((element) => element !== undefined),
+  );
 }

@@ -45,7 +45,9 @@ function createSource({ payloads, live, vectors, indexes }: Rows): CountingSourc
   const rowOfId = new Map(Array.from(payloads.keys(), (row) => [idOf(row), row]));
   const read: number[] = [];
   return {
-    rowCount: payloads.length, live: bitsOf(live), read,
+    rowCount: payloads.length,
+    live: bitsOf(live),
+    read,
     fieldIndex: (field) => fieldIndexes.get(field),
     findRow: (id) => rowOfId.get(id),
     idAt: idOf,
@@ -57,41 +59,66 @@ function createSource({ payloads, live, vectors, indexes }: Rows): CountingSourc
   };
 }
 
-const rows: fc.Arbitrary<Rows> = fc.nat(70).chain((count) => fc.record({
-  payloads: fc.array(arbitraryPayload, { minLength: count, maxLength: count }),
-  live: fc.array(fc.boolean(), { minLength: count, maxLength: count }),
-  vectors: fc.array(fc.boolean(), { minLength: count, maxLength: count }),
-  indexes: fc.array(fc.record({ field: fc.constantFrom('a', 'b', 'c', 'a.b', 'a[]', 'b[].x', 'a[0]'), type: fc.constantFrom(...FIELD_TYPES), sealed: fc.boolean() }), { maxLength: 5 }),
-}));
+const rows: fc.Arbitrary<Rows> = fc.nat(70).chain((count) =>
+  fc.record({
+    payloads: fc.array(arbitraryPayload, { minLength: count, maxLength: count }),
+    live: fc.array(fc.boolean(), { minLength: count, maxLength: count }),
+    vectors: fc.array(fc.boolean(), { minLength: count, maxLength: count }),
+    indexes: fc.array(
+      fc.record({
+        field: fc.constantFrom('a', 'b', 'c', 'a.b', 'a[]', 'b[].x', 'a[0]'),
+        type: fc.constantFrom(...FIELD_TYPES),
+        sealed: fc.boolean(),
+      }),
+      { maxLength: 5 },
+    ),
+  }),
+);
 
 test('a selection is what the reference says of every live row', async () => {
-  await fc.assert(fc.asyncProperty(rows, arbitraryFilter, async (given, filter) => {
-    const source = createSource(given);
-    const vectors = source.vectorBits('v');
-    const want = given.payloads.flatMap((payload, row) => {
-      const hasVector = (name: string): boolean => name === 'v' && hasBit(vectors, row);
-      return given.live[row] === true && matches(filter, { id: idOf(row), payload, hasVector }) ? [row] : [];
-    });
-    const live = [...source.live];
-    const got = await selectRows(source, filter);
-    assert.deepEqual([...rowsOf(got)], want);
-    assert.equal(got.length, emptyBits(given.payloads.length).length);
-    assert.deepEqual([...source.live], live, 'the source is left as it was');
-    assert.equal(new Set(source.read).size, source.read.length, 'a payload is read once');
-  }), { numRuns: 1500 });
+  await fc.assert(
+    fc.asyncProperty(rows, arbitraryFilter, async (given, filter) => {
+      const source = createSource(given);
+      const vectors = source.vectorBits('v');
+      const want = given.payloads.flatMap((payload, row) => {
+        const hasVector = (name: string): boolean => name === 'v' && hasBit(vectors, row);
+        return given.live[row] === true && matches(filter, { id: idOf(row), payload, hasVector }) ? [row] : [];
+      });
+      const live = [...source.live];
+      const got = await selectRows(source, filter);
+      assert.deepEqual([...rowsOf(got)], want);
+      assert.equal(got.length, emptyBits(given.payloads.length).length);
+      assert.deepEqual([...source.live], live, 'the source is left as it was');
+      assert.equal(new Set(source.read).size, source.read.length, 'a payload is read once');
+    }),
+    { numRuns: 1500 },
+  );
 });
 
 const a = parseJsonPath('a');
 const b = parseJsonPath('b');
 const many = Array.from({ length: 1000 }, (_, row) => ({ a: row % 10, b: row % 7 }));
 const indexed: Rows = {
-  payloads: many, live: many.map(() => true), vectors: many.map((_, row) => row % 2 === 0), indexes: [{ field: 'a', type: 'integer', sealed: true }],
+  payloads: many,
+  live: many.map(() => true),
+  vectors: many.map((_, row) => row % 2 === 0),
+  indexes: [{ field: 'a', type: 'integer', sealed: true }],
 };
 const is = (key: typeof a, value: number): Condition => ({ kind: 'match-value', key, value });
 
 const reads: readonly (readonly [string, Filter, number])[] = [
   ['an indexed condition', { must: [is(a, 3)] }, 0],
-  ['ids, vectors and slices', { must: [{ kind: 'has-vector', name: 'v' }, { kind: 'slice', total: 2, index: 0 }], mustNot: [{ kind: 'has-id', ids: [idOf(2)] }] }, 0],
+  [
+    'ids, vectors and slices',
+    {
+      must: [
+        { kind: 'has-vector', name: 'v' },
+        { kind: 'slice', total: 2, index: 0 },
+      ],
+      mustNot: [{ kind: 'has-id', ids: [idOf(2)] }],
+    },
+    0,
+  ],
   ['an indexed and another condition', { must: [is(b, 3), is(a, 3)] }, 100],
   ['an indexed alternative', { should: [is(a, 3), is(b, 3)] }, 900],
   ['nothing left by the index', { must: [is(b, 3), is(a, 99)] }, 0],

@@ -51,7 +51,10 @@ export async function selectRows(source: RowSource, filter: Filter, signal?: Abo
   const none = emptyBits(source.rowCount);
   const live = orInto(emptyBits(source.rowCount), source.live);
   const selection: Selection = {
-    source, none: { sure: none, maybe: none }, unknown: { sure: none, maybe: live }, pause: createPause(signal),
+    source,
+    none: { sure: none, maybe: none },
+    unknown: { sure: none, maybe: live },
+    pause: createPause(signal),
   };
   await selection.pause();
   const { sure, maybe } = await boundsOfFilter(selection, filter, live);
@@ -144,16 +147,36 @@ async function boundsOfAny(selection: Selection, conditions: readonly Condition[
   return { sure, maybe };
 }
 
-async function boundsOfSome(selection: Selection, conditions: readonly Condition[], minCount: number, within: Uint32Array): Promise<Bounds> {
+async function boundsOfSome(
+  selection: Selection,
+  conditions: readonly Condition[],
+  minCount: number,
+  within: Uint32Array,
+): Promise<Bounds> {
   const all: Bounds[] = [];
   for (const condition of conditions) all.push(await boundsOf(selection, condition, within));
   return {
-    sure: await rowsInSome(selection, all.map(({ sure }) => sure), minCount, within),
-    maybe: await rowsInSome(selection, all.map(({ maybe }) => maybe), minCount, within),
+    sure: await rowsInSome(
+      selection,
+      all.map(({ sure }) => sure),
+      minCount,
+      within,
+    ),
+    maybe: await rowsInSome(
+      selection,
+      all.map(({ maybe }) => maybe),
+      minCount,
+      within,
+    ),
   };
 }
 
-async function rowsInSome(selection: Selection, bitmaps: readonly Uint32Array[], minCount: number, within: Uint32Array): Promise<Uint32Array> {
+async function rowsInSome(
+  selection: Selection,
+  bitmaps: readonly Uint32Array[],
+  minCount: number,
+  within: Uint32Array,
+): Promise<Uint32Array> {
   const bits = emptyBits(selection.source.rowCount);
   for (const [at, row] of rowsOf(within).entries()) {
     if (at % stepRows === 0) await selection.pause();
@@ -174,7 +197,11 @@ async function rowsWithIds(selection: Selection, ids: readonly PointId[]): Promi
   return bits;
 }
 
-async function rowsOfSlice(selection: Selection, slice: { readonly total: number; readonly index: number }, within: Uint32Array): Promise<Uint32Array> {
+async function rowsOfSlice(
+  selection: Selection,
+  slice: { readonly total: number; readonly index: number },
+  within: Uint32Array,
+): Promise<Uint32Array> {
   const bits = emptyBits(selection.source.rowCount);
   for (const [at, row] of rowsOf(within).entries()) {
     if (at % stepRows === 0) await selection.pause();

@@ -43,10 +43,20 @@ function compress(low: number, high: number): void {
 }
 
 function sipRound(): void {
-  add(0, 2); rotate(2, 13); xor(2, 0); rotate(0, 32);
-  add(4, 6); rotate(6, 16); xor(6, 4);
-  add(0, 6); rotate(6, 21); xor(6, 0);
-  add(4, 2); rotate(2, 17); xor(2, 4); rotate(4, 32);
+  add(0, 2);
+  rotate(2, 13);
+  xor(2, 0);
+  rotate(0, 32);
+  add(4, 6);
+  rotate(6, 16);
+  xor(6, 4);
+  add(0, 6);
+  rotate(6, 21);
+  xor(6, 0);
+  add(4, 2);
+  rotate(2, 17);
+  xor(2, 4);
+  rotate(4, 32);
 }
 
 function word(at: number): number {

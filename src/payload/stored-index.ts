@@ -8,6 +8,7 @@ import type { FieldSchema, FieldType } from './field-schema.ts';
 import type { Condition } from './filter.ts';
 import { elementsOf, isSingleValued, valuesAt, type JsonObject, type JsonPath } from './json-path.ts';
 import { MutableNumbers } from './number-store.ts';
+import { runAtOnce, runInSlices, type Steps } from './steps.ts';
 import { MutableTerms } from './term-store.ts';
 import type { MutableStore, RowFacts, RowPieces, SealedStore, ValueStore } from './value-store.ts';
 
@@ -15,7 +16,7 @@ interface Answer extends RowPieces {
   readonly withForeign?: boolean;
 }
 
-class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
+abstract class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
   readonly schema: FieldSchema;
   protected readonly store: Store;
   protected readonly facts: Facts;
@@ -42,7 +43,9 @@ class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
       return isFilled ? countBits(filled) : rowCount - countBits(filled);
     }
     const answer = this.#find(condition);
-    return answer === undefined ? undefined : Math.min(rowCount, answer.count + (answer.withForeign === true ? countBits(foreign) : 0));
+    return answer === undefined
+      ? undefined
+      : Math.min(rowCount, answer.count + (answer.withForeign === true ? countBits(foreign) : 0));
   }
 
   select(condition: Condition, into: Uint32Array): boolean {
@@ -65,6 +68,16 @@ class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
     return answersRanges(this.schema) ? this.store.ordered(direction, startFrom) : undefined;
   }
 
+  encode(): Uint8Array {
+    return runAtOnce(this.encodeSteps());
+  }
+
+  encodeInSlices(): Promise<Uint8Array> {
+    return runInSlices(this.encodeSteps());
+  }
+
+  protected abstract encodeSteps(): Steps<Uint8Array>;
+
   #find(condition: Condition): Answer | undefined {
     const { type } = this.schema;
     switch (condition.kind) {
@@ -81,8 +94,18 @@ class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
       case 'datetime-range':
         return type === 'datetime' ? this.store.within(condition.bounds) : undefined;
       case 'is-empty': // answered by its callers
-      case 'is-null': case 'match-text': case 'values-count': case 'geo-bounding-box': case 'geo-radius': case 'geo-polygon':
-      case 'has-id': case 'has-vector': case 'nested': case 'slice': case 'any-of': case 'filter':
+      case 'is-null':
+      case 'match-text':
+      case 'values-count':
+      case 'geo-bounding-box':
+      case 'geo-radius':
+      case 'geo-polygon':
+      case 'has-id':
+      case 'has-vector':
+      case 'nested':
+      case 'slice':
+      case 'any-of':
+      case 'filter':
         return undefined;
     }
   }
@@ -106,16 +129,25 @@ class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> {
 
 /** A sealed segment's index, as decode-field-index.ts makes it. */
 export class SealedFieldIndex extends AnsweringIndex<SealedStore, RowFacts> implements FieldIndex {
-  encode(): Uint8Array {
+  protected override encodeSteps(): Steps<Uint8Array> {
     return encodeFieldIndex(this.schema, this.store, this.facts);
   }
 }
 
-class HeadFieldIndex extends AnsweringIndex<MutableStore, { -readonly [Name in keyof RowFacts]: RowFacts[Name] }> implements MutableFieldIndex {
+class HeadFieldIndex
+  extends AnsweringIndex<MutableStore, { -readonly [Name in keyof RowFacts]: RowFacts[Name] }>
+  implements MutableFieldIndex
+{
   readonly #field: JsonPath;
 
   constructor(field: JsonPath, schema: FieldSchema, store: MutableStore) {
-    super(schema, store, { rowCount: 0, rowsWithValue: 0, isSingleValued: isSingleValued(field), filled: emptyBits(1024), foreign: emptyBits(1024) });
+    super(schema, store, {
+      rowCount: 0,
+      rowsWithValue: 0,
+      isSingleValued: isSingleValued(field),
+      filled: emptyBits(1024),
+      foreign: emptyBits(1024),
+    });
     this.#field = field;
   }
 
@@ -140,8 +172,11 @@ class HeadFieldIndex extends AnsweringIndex<MutableStore, { -readonly [Name in k
     if (hasValue) facts.rowsWithValue += 1;
   }
 
-  encode(): Uint8Array {
-    return encodeFieldIndex(this.schema, this.store.seal(), this.facts);
+  protected override *encodeSteps(): Steps<Uint8Array> {
+    const { rowCount } = this.facts;
+    const bytes = yield* encodeFieldIndex(this.schema, yield* this.store.seal(), this.facts);
+    invariant(this.facts.rowCount === rowCount, 'no row is added while an index is encoded');
+    return bytes;
   }
 }
 
@@ -152,9 +187,13 @@ export function createFieldIndex(field: JsonPath, schema: FieldSchema): MutableF
 
 function createStore(type: FieldType): MutableStore {
   switch (type) {
-    case 'keyword': case 'uuid': case 'bool':
+    case 'keyword':
+    case 'uuid':
+    case 'bool':
       return new MutableTerms(type);
-    case 'integer': case 'float': case 'datetime':
+    case 'integer':
+    case 'float':
+    case 'datetime':
       return new MutableNumbers(type);
   }
 }

@@ -6,6 +6,7 @@
 import { uuidPattern } from '../base/ids.ts';
 import type { FieldType } from './field-schema.ts';
 import type { MatchValue } from './filter.ts';
+import { sortSteps, turnsPerStep, type Steps } from './steps.ts';
 import { addRow, bytesOf, firstPlace, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
 import type { IndexSection, MutableStore, Postings, RowPieces, SealedStore } from './value-store.ts';
 
@@ -33,11 +34,21 @@ function termsOf(type: TermType, values: readonly MatchValue[]): readonly string
   return terms.every((term) => term !== undefined) ? terms : undefined;
 }
 
+/** The order of the bytes of two texts, where neither has a surrogate: those sort before U+E000 … U+FFFF as text only. */
+function compareAsText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function compareAsBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
 export class MutableTerms implements MutableStore {
   readonly #type: TermType;
   readonly #rows = new Map<string, number[]>();
   #postings = 0;
   #textBytes = 0;
+  #hasSurrogates = false;
 
   constructor(type: TermType) {
     this.#type = type;
@@ -55,6 +66,7 @@ export class MutableTerms implements MutableStore {
       list = [];
       this.#rows.set(term, list);
       this.#textBytes += term.length * 2;
+      this.#hasSurrogates ||= /[\uD800-\uDFFF]/.test(term);
     }
     if (addRow(list, row)) this.#postings += 1;
     return 'value';
@@ -80,14 +92,20 @@ export class MutableTerms implements MutableStore {
     return undefined;
   }
 
-  seal(): SealedTerms {
-    const entries = Array.from(this.#rows, ([term, rows]) => ({ bytes: termBytes(this.#type, term), rows }));
-    entries.sort((a, b) => Buffer.compare(a.bytes, b.bytes));
-    const offsets = new Uint32Array(entries.length + 1);
-    for (const [at, { bytes }] of entries.entries()) offsets[at + 1] = (offsets[at] ?? 0) + bytes.length;
-    const terms = Buffer.concat(entries.map(({ bytes }) => bytes));
-    const postings = packPostings(entries.map(({ rows }) => rows));
-    return new SealedTerms(this.#type, terms, TERM_SIZE_BYTES[this.#type] === undefined ? offsets : undefined, postings);
+  *seal(): Steps<SealedTerms> {
+    const terms = yield* sortSteps([...this.#rows.keys()], this.#hasSurrogates ? compareAsBytes : compareAsText);
+    const postings = yield* packPostings(terms.map((term) => this.#rows.get(term) ?? []));
+    const offsets = new Uint32Array(terms.length + 1);
+    for (const [at, term] of terms.entries()) {
+      offsets[at + 1] = (offsets[at] ?? 0) + (TERM_SIZE_BYTES[this.#type] ?? Buffer.byteLength(term));
+      if (at % turnsPerStep === 0) yield;
+    }
+    const bytes = Buffer.allocUnsafeSlow(offsets.at(-1) ?? 0);
+    for (const [at, term] of terms.entries()) {
+      bytes.set(termBytes(this.#type, term), offsets[at] ?? 0);
+      if (at % turnsPerStep === 0) yield;
+    }
+    return new SealedTerms(this.#type, bytes, this.#type === 'keyword' ? offsets : undefined, postings);
   }
 }
 
@@ -113,7 +131,9 @@ export class SealedTerms implements SealedStore {
 
   equalTo(values: readonly MatchValue[]): RowPieces | undefined {
     const places = this.#placesOf(values);
-    return places === undefined ? undefined : toRowPieces(places.map((at) => (at < 0 ? [] : rowsBetween(this.#postings, at, at + 1))));
+    return places === undefined
+      ? undefined
+      : toRowPieces(places.map((at) => (at < 0 ? [] : rowsBetween(this.#postings, at, at + 1))));
   }
 
   except(values: readonly MatchValue[]): RowPieces | undefined {

@@ -2,6 +2,7 @@
 // bool) and numbers (integer, float, datetime), each in a mutable and a sealed form.
 import type { MatchValue, RangeBounds } from './filter.ts';
 import type { OrderedRow } from './field-index.ts';
+import { turnsPerStep, type Steps } from './steps.ts';
 
 /** Rows in pieces, a row possibly in several of them. `count` is the sum of their lengths. */
 export interface RowPieces {
@@ -47,7 +48,8 @@ export interface SealedStore extends ValueStore {
 export interface MutableStore extends ValueStore {
   /** `element` is no null. `value`: kept, of the index's type; `other`: kept for ranges only; undefined: not kept. */
   add(row: number, element: unknown): 'value' | 'other' | undefined;
-  seal(): SealedStore;
+  /** Nothing may be added until it ends. */
+  seal(): Steps<SealedStore>;
 }
 
 /** Rows of value i: rows[starts[i]] … rows[starts[i + 1] - 1], ascending. `starts` has one more than there are values. */
@@ -77,11 +79,17 @@ export function toRowPieces(pieces: readonly ArrayLike<number>[]): RowPieces {
   return { count: pieces.reduce((sum, piece) => sum + piece.length, 0), pieces };
 }
 
-export function packPostings(lists: readonly ArrayLike<number>[]): Postings {
+export function* packPostings(lists: readonly ArrayLike<number>[]): Steps<Postings> {
   const starts = new Uint32Array(lists.length + 1);
-  for (const [at, list] of lists.entries()) starts[at + 1] = (starts[at] ?? 0) + list.length;
+  for (const [at, list] of lists.entries()) {
+    starts[at + 1] = (starts[at] ?? 0) + list.length;
+    if (at % turnsPerStep === 0) yield;
+  }
   const rows = new Uint32Array(starts.at(-1) ?? 0);
-  for (const [at, list] of lists.entries()) rows.set(list, starts[at] ?? 0);
+  for (const [at, list] of lists.entries()) {
+    rows.set(list, starts[at] ?? 0);
+    if (at % turnsPerStep === 0) yield;
+  }
   return { starts, rows };
 }
 
@@ -104,6 +112,10 @@ export function firstPlace(length: number, isReached: (at: number) => boolean): 
   return low;
 }
 
-export function bytesOf(array: { readonly buffer: ArrayBufferLike; readonly byteOffset: number; readonly byteLength: number }): Uint8Array {
+export function bytesOf(array: {
+  readonly buffer: ArrayBufferLike;
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }

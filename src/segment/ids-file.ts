@@ -77,17 +77,22 @@ export async function readOrder(place: FilesPlace, file: NamedFile, rows: number
 
 async function toVersions(words: Uint32Array, rows: number): Promise<Versions> {
   const pause = slices();
-  const values = new Float64Array(rows);
   let smallest = Number.MAX_SAFE_INTEGER;
   let largest = 0;
   for (let row = 0; row < rows; row += 1) {
     const seq = u64At(words, row);
-    values[row] = seq;
     smallest = Math.min(smallest, seq);
     largest = Math.max(largest, seq);
     const due = (row & 0xffff) === 0xffff ? pause() : undefined;
     if (due !== undefined) await due;
   }
-  if (largest - smallest >= 2 ** 32) return { base: 0, distances: values };
-  return { base: smallest, distances: Uint32Array.from(values, (seq) => seq - smallest) };
+  const isWide = largest - smallest >= 2 ** 32;
+  const base = isWide ? 0 : smallest;
+  const distances = isWide ? new Float64Array(rows) : new Uint32Array(rows);
+  for (let row = 0; row < rows; row += 1) {
+    distances[row] = u64At(words, row) - base;
+    const due = (row & 0xffff) === 0xffff ? pause() : undefined;
+    if (due !== undefined) await due;
+  }
+  return { base, distances };
 }

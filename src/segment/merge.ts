@@ -19,7 +19,7 @@ import { checkContent } from './read-file.ts';
 import type { SealedParts, SealedSegment } from './sealed-segment.ts';
 import type { SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
-import { SortedRuns } from './sorted-runs.ts';
+import { rowsOfRuns } from './sorted-runs.ts';
 import { vectorPieceBytes, writeVectors, type SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
@@ -39,12 +39,18 @@ export interface MergeResult {
   readonly rowMaps: readonly Int32Array[];
 }
 
-/** An input with the rows that are taken, ascending; the first becomes row `firstRow`. */
-interface Source {
+/** An input with the rows that are taken, ascending. */
+interface LentInput {
   readonly segment: SealedSegment;
   readonly parts: SealedParts;
   readonly rows: Uint32Array;
+}
+
+interface Source extends LentInput {
+  /** What the first of the rows becomes. */
   readonly firstRow: number;
+  /** Row → new row, or -1. */
+  readonly map: Int32Array;
 }
 
 /** Payload texts of one round of reads. */
@@ -53,7 +59,7 @@ const payloadPieceRows = 4096;
 
 /** Files are durable, names included, when it resolves. @throws CorruptionError where an input is damaged. */
 export async function mergeSegments(request: MergeRequest): Promise<MergeResult> {
-  const lent: { readonly segment: SealedSegment; readonly parts: SealedParts; readonly rows: Uint32Array }[] = [];
+  const lent: LentInput[] = [];
   const lendFrom = (at: number): Promise<MergeResult> => {
     const input = request.inputs[at];
     if (input === undefined) return mergeLent(request, lent);
@@ -65,14 +71,14 @@ export async function mergeSegments(request: MergeRequest): Promise<MergeResult>
   return await lendFrom(0);
 }
 
-async function mergeLent(request: MergeRequest, inputs: readonly Omit<Source, 'firstRow'>[]): Promise<MergeResult> {
+async function mergeLent(request: MergeRequest, inputs: readonly LentInput[]): Promise<MergeResult> {
   let total = 0;
   const sources: Source[] = [];
   for (const input of inputs) {
-    sources.push({ ...input, firstRow: total });
+    sources.push({ ...input, firstRow: total, map: rowMap(input, total) });
     total += input.rows.length;
   }
-  const rowMaps = sources.map(rowMap);
+  const rowMaps = sources.map(({ map }) => map);
   if (total === 0) return { description: undefined, rowMaps };
   for (const { segment } of sources) await checkInput(request, segment.description);
   const { files, minSeq, maxSeq } = await writeIdFiles(request, sources);
@@ -84,7 +90,7 @@ async function mergeLent(request: MergeRequest, inputs: readonly Omit<Source, 'f
   return { description: { uuid: randomUUID(), rows: total, min_seq: minSeq, max_seq: maxSeq, files }, rowMaps };
 }
 
-function rowMap({ segment, rows, firstRow }: Source): Int32Array {
+function rowMap({ segment, rows }: LentInput, firstRow: number): Int32Array {
   const map = new Int32Array(segment.rowCount).fill(-1);
   for (let at = 0; at < rows.length; at += 1) map[rows[at] ?? 0] = firstRow + at;
   return map;
@@ -100,32 +106,48 @@ async function checkInput(request: MergeRequest, description: SegmentDescription
 
 async function writeIdFiles(request: MergeRequest, sources: readonly Source[]): Promise<{ files: SegmentFile[]; minSeq: number; maxSeq: number }> {
   const ids = new IdTable();
-  const byId = new SortedRuns(ids);
   const versions = new Float64Array(sources.reduce((sum, { rows }) => sum + rows.length, 0));
   let minSeq = Number.MAX_SAFE_INTEGER;
   let maxSeq = 0;
   const pause = slices();
   for (const { segment, parts, rows } of sources) {
     for (const row of rows) {
-      ids.pushFrom(parts.ids, row);
-      byId.add(ids.length - 1);
       const version = segment.versionAt(row);
-      versions[ids.length - 1] = version;
+      versions[ids.length] = version;
       minSeq = Math.min(minSeq, version);
       maxSeq = Math.max(maxSeq, version);
+      ids.pushFrom(parts.ids, row);
       const due = pause();
       if (due !== undefined) await due;
     }
     request.signal?.throwIfAborted();
   }
-  const files = [await writeIds(request, ids, versions), await writeOrder(request, ids.length, orderPieces(distinct(ids, byId)))];
+  const runs: Uint32Array[] = [];
+  for (const source of sources) runs.push(await mappedOrder(source));
+  const files = [await writeIds(request, ids, versions), await writeOrder(request, ids.length, orderPieces(distinct(ids, runs)))];
   return { files, minSeq, maxSeq };
 }
 
+/** The new rows of a source, in its order of ids. */
+async function mappedOrder({ parts, rows, map }: Source): Promise<Uint32Array> {
+  const mapped = new Uint32Array(rows.length);
+  let count = 0;
+  const pause = slices();
+  for (const row of parts.order) {
+    const to = map[row] ?? -1;
+    if (to === -1) continue;
+    mapped[count] = to;
+    count += 1;
+    const due = (count & 0xfff) === 0 ? pause() : undefined;
+    if (due !== undefined) await due;
+  }
+  return mapped;
+}
+
 /** The rows in order, each id once: two live rows of one id would make one of them unreachable. */
-function* distinct(ids: IdTable, byId: SortedRuns): Generator<number, void, undefined> {
+function* distinct(ids: IdTable, runs: readonly Uint32Array[]): Generator<number, void, undefined> {
   let previous: number | undefined;
-  for (const row of byId.rows()) {
+  for (const row of rowsOfRuns(ids, runs)) {
     invariant(previous === undefined || ids.compare(previous, row) !== 0, 'an id has one live row in a shard');
     previous = row;
     yield row;

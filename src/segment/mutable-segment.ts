@@ -80,6 +80,7 @@ export class MutableSegment implements Segment {
     for (const [name, bytes] of point.vectors) {
       invariant(bytes.byteLength === strideBytes(this.#column(name).index.spec), () => `vector '${name}' has the size of its spec`);
     }
+    const payload = this.#fieldIndexes.size > 0 ? parsePayload(point.payload) : {};
     const row = this.#rowCount;
     for (const [name, bytes] of point.vectors) {
       const column = this.#column(name);
@@ -97,10 +98,7 @@ export class MutableSegment implements Segment {
     this.#liveRows.set(point.id, row);
     if (typeof point.id === 'string') this.#uuidRows += 1;
     this.#rowCount += 1;
-    if (this.#fieldIndexes.size > 0) {
-      const payload = parsePayload(point.payload);
-      for (const index of this.#fieldIndexes.values()) index.add(row, payload);
-    }
+    for (const index of this.#fieldIndexes.values()) index.add(row, payload);
     return row;
   }
 
@@ -168,7 +166,7 @@ export class MutableSegment implements Segment {
   }
 
   search(name: string, queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
-    return searchColumn(this.#columns.get(name), queries, signal);
+    return this.#inFlight.run(() => searchColumn(this.#columns.get(name), queries, signal));
   }
 
   fieldIndex(field: string): FieldIndex | undefined {

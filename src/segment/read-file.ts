@@ -158,8 +158,12 @@ function coalesced({ offsets, lengths }: Ranges): RangeGroup[] {
 }
 
 function inOrder(offsets: Float64Array): Uint32Array {
-  const order = Uint32Array.from(offsets, (_, at) => at);
-  const isSorted = offsets.every((offset, at) => at === 0 || offset >= (offsets[at - 1] ?? 0));
+  const order = new Uint32Array(offsets.length);
+  let isSorted = true;
+  for (let at = 1; at < order.length; at += 1) {
+    order[at] = at;
+    isSorted &&= (offsets[at] ?? 0) >= (offsets[at - 1] ?? 0);
+  }
   return isSorted ? order : order.sort((a, b) => (offsets[a] ?? 0) - (offsets[b] ?? 0));
 }
 

@@ -1,9 +1,10 @@
 // Which rows carry a named vector. Vectors are packed: slot n of an index or a `vec` file is the n-th row that has one. A row
 // without it costs a bit and not a stride of zeros, which would double collections whose points carry one of two vectors. While
 // slot n is row n (the usual case) no map is held; after that, 4 bytes a vector.
-import { hasBit, rowsOf, setBit } from '../payload/bitmap.ts';
+import { emptyBits, hasBit, rowsOf, setBit } from '../payload/bitmap.ts';
 import { grown } from './grown.ts';
 import { GrowingBits } from './growing-bits.ts';
+import { slices } from './slices.ts';
 
 export class RowSlots {
   #rows: Uint32Array | undefined;
@@ -32,7 +33,10 @@ export class RowSlots {
   /** Rows come in ascending order; those that lack the vector are left out. */
   add(row: number): void {
     const slot = this.#length;
-    if (this.#rows === undefined && row !== slot) this.#rows = Uint32Array.from({ length: Math.max(slot * 2, 64) }, (_, at) => at);
+    if (this.#rows === undefined && row !== slot) {
+      this.#rows = new Uint32Array(Math.max(slot * 2, 64));
+      for (let at = 0; at < slot; at += 1) this.#rows[at] = at;
+    }
     if (this.#rows !== undefined) {
       this.#rows = grown(this.#rows, slot + 1);
       this.#rows[slot] = row;
@@ -62,13 +66,26 @@ export class RowSlots {
     return this.#bits.copy(rowCount);
   }
 
-  /** A bitmap of rows as one of slots, long enough for every slot. */
-  allowedSlots(allowed: Uint32Array): Uint32Array {
-    const words = (this.#length + 31) >>> 5;
-    if (this.#rows === undefined && allowed.length >= words) return allowed;
-    const bits = new Uint32Array(words);
-    if (this.#rows === undefined) bits.set(allowed);
-    else for (let slot = 0; slot < this.#length; slot += 1) if (hasBit(allowed, this.#rows[slot] ?? 0)) setBit(bits, slot);
+  /** A bitmap of rows as one of slots. Slots that are added meanwhile may lie behind its end: `padded` makes it long enough. */
+  async allowedSlots(allowed: Uint32Array): Promise<Uint32Array> {
+    const rows = this.#rows;
+    if (rows === undefined) return allowed;
+    const length = this.#length;
+    const bits = emptyBits(length);
+    const pause = slices();
+    for (let slot = 0; slot < length; slot += 1) {
+      if (hasBit(allowed, rows[slot] ?? 0)) setBit(bits, slot);
+      const due = (slot & 0xffff) === 0xffff ? pause() : undefined;
+      if (due !== undefined) await due;
+    }
+    return bits;
+  }
+
+  /** A bitmap of slots for all slots there are now. */
+  padded(slots: Uint32Array): Uint32Array {
+    if (slots.length * 32 >= this.#length) return slots;
+    const bits = emptyBits(this.#length);
+    bits.set(slots);
     return bits;
   }
 

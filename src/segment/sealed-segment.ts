@@ -240,7 +240,7 @@ export class SealedSegment implements Segment {
 
   /** Lends the inside to a merge; nothing is closed before `work` has ended. */
   lend<T>(work: (parts: SealedParts) => Promise<T>): Promise<T> {
-    const parts = { ids: this.#ids, payloads: this.#payloads, columns: new Map(this.#columns) };
+    const parts = { ids: this.#ids, order: this.#order, payloads: this.#payloads, columns: new Map(this.#columns) };
     return this.#inFlight.run(() => work(parts));
   }
 
@@ -273,6 +273,8 @@ export class SealedSegment implements Segment {
 /** Views of the inside of a sealed segment. */
 export interface SealedParts {
   readonly ids: IdTable;
+  /** Rows in ascending order of (id, row). */
+  readonly order: Uint32Array;
   readonly payloads: PayloadReader;
   readonly columns: ReadonlyMap<string, SealedColumn>;
 }

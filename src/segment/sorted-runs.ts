@@ -5,7 +5,7 @@ import type { IdKey, IdTable } from './id-table.ts';
 
 const tailRowsMax = 1024;
 /** Longer runs are not merged further, so that no single addition works for long. */
-const runRowsMax = 128 * 1024;
+const runRowsMax = 32 * 1024;
 
 export class SortedRuns {
   readonly #ids: IdTable;
@@ -37,31 +37,13 @@ export class SortedRuns {
   }
 
   /** From the first id not below `from`; from the start without it. */
-  *rows(from?: IdKey): Generator<number, void, undefined> {
+  rows(from?: IdKey): Generator<number, void, undefined> {
     const runs = [...this.#runs, this.#sorted()];
-    const at = runs.map((run) => (from === undefined ? 0 : lowerBound(this.#ids, run, from)));
-    for (;;) {
-      const best = this.#smallest(runs, at);
-      if (best === undefined) return;
-      yield runs[best]?.[at[best] ?? 0] ?? 0;
-      at[best] = (at[best] ?? 0) + 1;
-    }
-  }
-
-  #smallest(runs: readonly Uint32Array[], at: readonly number[]): number | undefined {
-    let best: number | undefined;
-    let bestRow = 0;
-    for (let run = 0; run < runs.length; run += 1) {
-      const row = runs[run]?.[at[run] ?? 0];
-      if (row === undefined || (best !== undefined && this.#compare(row, bestRow) > 0)) continue;
-      best = run;
-      bestRow = row;
-    }
-    return best;
+    return rowsOfRuns(this.#ids, from === undefined ? runs : runs.map((run) => run.subarray(lowerBound(this.#ids, run, from))));
   }
 
   #sorted(): Uint32Array {
-    this.#sortedTail ??= Uint32Array.from(this.#tail).sort((a, b) => this.#compare(a, b));
+    this.#sortedTail ??= Uint32Array.from(this.#tail).sort((a, b) => compareRows(this.#ids, a, b));
     return this.#sortedTail;
   }
 
@@ -72,16 +54,34 @@ export class SortedRuns {
     for (let at = 0; at < merged.length; at += 1) {
       const rowA = a[atA];
       const rowB = b[atB];
-      const takeA = rowA !== undefined && (rowB === undefined || this.#compare(rowA, rowB) < 0);
+      const takeA = rowA !== undefined && (rowB === undefined || compareRows(this.#ids, rowA, rowB) < 0);
       merged[at] = (takeA ? rowA : rowB) ?? 0;
       if (takeA) atA += 1;
       else atB += 1;
     }
     return merged;
   }
+}
 
-  #compare(a: number, b: number): number {
-    return this.#ids.compare(a, b) || a - b;
+function compareRows(ids: IdTable, a: number, b: number): number {
+  return ids.compare(a, b) || a - b;
+}
+
+/** The rows of several runs, each ascending by (id, row), in that order. */
+export function* rowsOfRuns(ids: IdTable, runs: readonly Uint32Array[]): Generator<number, void, undefined> {
+  const at = new Uint32Array(runs.length);
+  for (;;) {
+    let best: number | undefined;
+    let bestRow = 0;
+    for (let run = 0; run < runs.length; run += 1) {
+      const row = runs[run]?.[at[run] ?? 0];
+      if (row === undefined || (best !== undefined && compareRows(ids, row, bestRow) > 0)) continue;
+      best = run;
+      bestRow = row;
+    }
+    if (best === undefined) return;
+    yield bestRow;
+    at[best] = (at[best] ?? 0) + 1;
   }
 }
 

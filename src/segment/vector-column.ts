@@ -13,7 +13,9 @@ const noHits: IndexHits = { rows: new Uint32Array(0), scores: new Float32Array(0
 export async function searchColumn(column: VectorColumn | undefined, queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
   if (column === undefined || column.slots.length === 0) return queries.map(() => noHits);
   const { index, slots } = column;
-  const bySlot = queries.map((query) => ({ vector: query.vector, k: query.k, allowed: slots.allowedSlots(query.allowed) }));
+  const allowed: Uint32Array[] = [];
+  for (const query of queries) allowed.push(await slots.allowedSlots(query.allowed));
+  const bySlot = queries.map((query, at) => ({ vector: query.vector, k: query.k, allowed: slots.padded(allowed[at] ?? query.allowed) }));
   const hits = await index.search(bySlot, signal);
   return hits.map((hit) => ({ rows: slots.toRows(hit.rows), scores: hit.scores }));
 }

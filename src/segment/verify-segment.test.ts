@@ -56,6 +56,11 @@ const cases: readonly (readonly [string, Break, RegExp])[] = [
   ['a payload that is an array', async (place, description) => {
     return replaced(description, await writeTexts(place, rows.map(({ payload }, at) => (at === 7 ? '[]' : payload))));
   }, /payload of row 7 is no JSON object/],
+  ['payload texts that run backwards', async (place, description) => {
+    const texts = rows.map(({ payload }) => payload).join('');
+    const offsets = Float64Array.from({ length: rows.length + 1 }, (_, at) => (at === 0 ? 0 : at === 4 ? 3 : Buffer.byteLength(texts)));
+    return replaced(description, await writePayloads(place, { offsets, texts: [Buffer.from(texts)] }));
+  }, /payload offset 3 after/],
   ['a payload that is no JSON', async (place, description) => {
     return replaced(description, await writeTexts(place, rows.map(({ payload }, at) => (at === 9 ? "{'a':1}" : payload))));
   }, /payload of row 9 is no JSON object/],

@@ -1,7 +1,10 @@
 // The vector index port in plain TypeScript, on the calling thread: the oracle that contract tests compare the product's
 // implementations with, and an index for tests that need no speed.
 import { invariant } from '../../base/assert.ts';
-import { bytesPerValue, largerIsBetter, strideBytes, type VectorSpec } from '../../vector/distance.ts';
+import { CorruptionError } from '../../base/errors.ts';
+import { largerIsBetter, strideBytes, type VectorSpec } from '../../vector/distance.ts';
+import { plainKernels } from '../../vector/testing/plain-kernels.ts';
+import { checkFile, checkQuery, checkRows, checkVector } from '../check-query.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from '../vector-index.ts';
 
 export function plainIndexes(): VectorIndexes {
@@ -9,10 +12,11 @@ export function plainIndexes(): VectorIndexes {
     kernel: 'scalar',
     growing: (spec) => new PlainIndex(spec),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {
+      checkFile(spec, file);
       const bytes = await readAll();
+      if (bytes.length !== file.sizeBytes) throw new CorruptionError({ file: file.path, problem: `has ${bytes.length} bytes instead of ${file.sizeBytes}` });
       const index = new PlainIndex(spec);
       index.append(bytes.subarray(file.dataOffset, file.dataOffset + file.rowCount * strideBytes(spec)));
-      invariant(index.rowCount === file.rowCount, 'the file holds all rows');
       return index;
     },
     close: () => Promise.resolve(),
@@ -22,6 +26,7 @@ export function plainIndexes(): VectorIndexes {
 class PlainIndex implements GrowingVectorIndex {
   readonly spec: VectorSpec;
   #bytes = Buffer.alloc(0);
+  #closed = false;
 
   constructor(spec: VectorSpec) {
     this.spec = spec;
@@ -36,69 +41,49 @@ class PlainIndex implements GrowingVectorIndex {
   }
 
   append(rows: Uint8Array): void {
+    invariant(!this.#closed, 'an index is open while it is used');
+    invariant(rows.length % strideBytes(this.spec) === 0, 'rows are whole');
     this.#bytes = Buffer.concat([this.#bytes, rows]);
   }
 
   row(row: number): Uint8Array {
+    invariant(!this.#closed, 'an index is open while it is used');
+    checkRows(this.rowCount, Uint32Array.of(row));
     const stride = strideBytes(this.spec);
-    return Buffer.from(this.#bytes.subarray(row * stride, (row + 1) * stride));
+    return Uint8Array.from(this.#bytes.subarray(row * stride, (row + 1) * stride));
   }
 
-  search(queries: readonly IndexQuery[]): Promise<readonly IndexHits[]> {
-    return Promise.resolve(queries.map((query) => this.#scan(query)));
+  async search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
+    invariant(!this.#closed, 'an index is open while it is searched');
+    signal?.throwIfAborted();
+    for (const query of queries) checkQuery(this.spec, this.rowCount, query);
+    const hits = queries.map((query) => this.#scan(query));
+    await Promise.resolve(); // an abort right after the call still counts
+    signal?.throwIfAborted();
+    return hits;
   }
 
-  score(vector: Float32Array, rows: Uint32Array): Promise<Float32Array> {
-    return Promise.resolve(Float32Array.from(rows, (row) => this.#score(vector, row)));
+  async score(vector: Float32Array, rows: Uint32Array): Promise<Float32Array> {
+    invariant(!this.#closed, 'an index is open while it is searched');
+    checkVector(this.spec, vector);
+    checkRows(this.rowCount, rows);
+    const scores = plainKernels.exact(this.spec, vector, this.#bytes);
+    return Float32Array.from(rows, (row) => scores[row] ?? NaN);
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return Promise.resolve();
   }
 
   #scan(query: IndexQuery): IndexHits {
-    const rows: number[] = [];
-    for (let row = 0; row < this.rowCount; row += 1) {
-      if (((query.allowed[row >>> 5] ?? 0) & (1 << (row & 31))) !== 0) rows.push(row);
-    }
+    const scores = plainKernels.exact(this.spec, query.vector, this.#bytes);
+    const rows = Array.from(scores.keys()).filter((row) => ((query.allowed[row >>> 5] ?? 0) & (1 << (row & 31))) !== 0);
     const sign = largerIsBetter(this.spec.distance) ? -1 : 1;
-    const hits = rows.map((row) => ({ row, score: this.#score(query.vector, row) }));
-    hits.sort((a, b) => sign * (a.score - b.score) || a.row - b.row);
-    const best = hits.slice(0, query.k);
-    return { rows: Uint32Array.from(best, (hit) => hit.row), scores: Float32Array.from(best, (hit) => hit.score) };
+    const at = (row: number): number => scores[row] ?? NaN;
+    // a NaN (an infinite stored float16 met a zero) is worse than any number; infinities of one sign are equal
+    rows.sort((a, b) => Number(Number.isNaN(at(a))) - Number(Number.isNaN(at(b))) || sign * (at(a) - at(b)) || a - b);
+    const best = rows.slice(0, query.k);
+    return { rows: Uint32Array.from(best), scores: Float32Array.from(best, at) };
   }
-
-  /** In f64, in the order of the components, rounded to f32 once. Rows of uint8 cannot be stored at unit length, so their cosine
-   *  is divided by the row's length here; a zero row scores 0. */
-  #score(vector: Float32Array, row: number): number {
-    let sum = 0;
-    let squares = 0;
-    for (let at = 0; at < this.spec.size; at += 1) {
-      const a = vector[at] ?? 0;
-      const b = this.#value(row * this.spec.size + at);
-      squares += b * b;
-      if (largerIsBetter(this.spec.distance)) sum += a * b;
-      else if (this.spec.distance === 'Euclid') sum += (a - b) * (a - b);
-      else sum += Math.abs(a - b);
-    }
-    if (this.spec.distance === 'Cosine' && this.spec.datatype === 'uint8') return squares === 0 ? 0 : Math.fround(sum / Math.sqrt(squares));
-    return Math.fround(this.spec.distance === 'Euclid' ? Math.sqrt(sum) : sum);
-  }
-
-  #value(at: number): number {
-    const offset = at * bytesPerValue(this.spec.datatype);
-    if (this.spec.datatype === 'float32') return this.#bytes.readFloatLE(offset);
-    if (this.spec.datatype === 'uint8') return this.#bytes.readUInt8(offset);
-    return halfToNumber(this.#bytes.readUInt16LE(offset));
-  }
-}
-
-/** IEEE 754 binary16. */
-function halfToNumber(bits: number): number {
-  const sign = (bits & 0x8000) === 0 ? 1 : -1;
-  const exponent = (bits >>> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -1,0 +1,433 @@
+// The addon as JavaScript sees it (src/vector/addon.ts holds the types): checks every argument, turns results into promises and
+// errors into exceptions. No logic.
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include <limits>
+#include <optional>
+
+#include "../core/bitmap.h"
+#include "../core/cpu.h"
+#include "../core/scan.h"
+#include "arguments.h"
+#include "promises.h"
+
+#if defined(NEARKEEP_JSON_FLOATS)
+void RegisterJsonFloats(napi_env env, napi_value exports);  // json-binding.cc
+#endif
+
+namespace nearkeep {
+namespace {
+
+constexpr uint64_t kDimsMax = 65536;
+constexpr uint64_t kRowsMax = std::numeric_limits<uint32_t>::max();
+constexpr uint64_t kSafeInteger = (uint64_t{1} << 53) - 1;
+constexpr napi_type_tag kRowsTag = {0x6e6561726b656570, 0x726f7773};
+constexpr napi_type_tag kLockTag = {0x6e6561726b656570, 0x6c6f636b};
+
+// Behind the handle that JavaScript holds. Jobs copy the view, so closing never takes memory from under them.
+struct RowsHandle {
+  std::optional<GrowingRows> growing;
+  std::optional<RowsView> file;
+  bool closed = false;
+
+  const RowsView& view() const { return growing ? growing->view() : *file; }
+};
+
+template <class T>
+napi_value Wrap(napi_env env, std::unique_ptr<T> owned, const napi_type_tag& tag) {
+  napi_value object;
+  if (napi_create_object(env, &object) != napi_ok || napi_type_tag_object(env, object, &tag) != napi_ok) return nullptr;
+  const auto destroy = [](napi_env, void* data, void*) { delete static_cast<T*>(data); };
+  if (napi_wrap(env, object, owned.get(), destroy, nullptr, nullptr) != napi_ok) return nullptr;
+  owned.release();
+  return object;
+}
+
+template <class T>
+T* Unwrap(napi_env env, napi_value object, const napi_type_tag& tag) {
+  bool matches = false;
+  void* data = nullptr;
+  napi_valuetype type = napi_undefined;
+  if (object == nullptr || napi_typeof(env, object, &type) != napi_ok || type != napi_object) return nullptr;
+  if (napi_check_object_type_tag(env, object, &tag, &matches) != napi_ok || !matches) return nullptr;
+  return napi_unwrap(env, object, &data) == napi_ok ? static_cast<T*>(data) : nullptr;
+}
+
+RowsHandle* OpenRows(napi_env env, Arguments& arguments, size_t at) {
+  auto* handle = arguments.ok() ? Unwrap<RowsHandle>(env, arguments.Get(at), kRowsTag) : nullptr;
+  if (handle == nullptr || handle->closed) arguments.Bad("rows", "an open handle of this addon");
+  return arguments.ok() ? handle : nullptr;
+}
+
+GrowingRows* OpenGrowingRows(napi_env env, Arguments& arguments, size_t at) {
+  RowsHandle* handle = OpenRows(env, arguments, at);
+  if (handle != nullptr && !handle->growing) arguments.Bad("rows", "rows in memory");
+  return arguments.ok() ? &*handle->growing : nullptr;
+}
+
+const Kernels* KernelsArgument(Arguments& arguments, size_t at) {
+  const std::string name = arguments.Text(at, "kernel");
+  const Kernels* kernels = FindKernels(name);
+  if (arguments.ok() && kernels == nullptr) arguments.Refuse("no kernel '" + name + "' for this CPU");
+  return kernels;
+}
+
+// Three arguments: size, distance, datatype.
+RowSpec SpecArguments(Arguments& arguments, size_t at) {
+  RowSpec spec = {};
+  spec.dims = static_cast<uint32_t>(arguments.Integer(at, "size", 1, kDimsMax));
+  const std::string distance = arguments.Text(at + 1, "distance");
+  if (distance == "Cosine" || distance == "Dot") spec.metric = Metric::kDot;
+  else if (distance == "Euclid") spec.metric = Metric::kSquaredL2;
+  else if (distance == "Manhattan") spec.metric = Metric::kL1;
+  else arguments.Bad("distance", "Cosine, Dot, Euclid or Manhattan");
+  const std::string datatype = arguments.Text(at + 2, "datatype");
+  if (datatype == "float32") spec.datatype = Datatype::kFloat32;
+  else if (datatype == "float16") spec.datatype = Datatype::kFloat16;
+  else if (datatype == "uint8") spec.datatype = Datatype::kUint8;
+  else arguments.Bad("datatype", "float32, float16 or uint8");
+  spec.divides_by_length = distance == "Cosine" && spec.datatype == Datatype::kUint8;
+  return spec;
+}
+
+std::vector<float> QueryArgument(Arguments& arguments, napi_value value, const RowSpec& spec) {
+  const auto query = arguments.Floats(value, "vector");
+  if (!arguments.ok()) return {};
+  if (query.length != spec.dims) arguments.Bad("vector", ("of " + std::to_string(spec.dims) + " components").c_str());
+  for (size_t i = 0; arguments.ok() && i < query.length; ++i) {
+    if (!isfinite(query.data[i])) arguments.Bad("vector", "finite");
+  }
+  return arguments.ok() ? PadQuery(query.data, query.length) : std::vector<float>();
+}
+
+template <class T>
+napi_value MakeTypedArray(napi_env env, napi_typedarray_type type, const T* from, size_t length) {
+  void* data = nullptr;
+  napi_value buffer, array;
+  if (napi_create_arraybuffer(env, length * sizeof(T), &data, &buffer) != napi_ok) return nullptr;
+  if (length > 0) memcpy(data, from, length * sizeof(T));
+  return napi_create_typedarray(env, type, length, buffer, 0, &array) == napi_ok ? array : nullptr;
+}
+
+napi_value MakeFloats(napi_env env, const std::vector<float>& from) {
+  return MakeTypedArray(env, napi_float32_array, from.data(), from.size());
+}
+
+napi_value MakeSystemError(napi_env env, int number, const std::string& path) {
+  const char* code = number == ENOENT    ? "ENOENT"
+                     : number == EACCES  ? "EACCES"
+                     : number == EMFILE  ? "EMFILE"
+                     : number == ENFILE  ? "ENFILE"
+                     : number == ENOMEM  ? "ENOMEM"
+                     : number == ENOTDIR ? "ENOTDIR"
+                     : number == EISDIR  ? "EISDIR"
+                     : number == EROFS   ? "EROFS"
+                     : number == ENOSPC  ? "ENOSPC"
+                     : number == ENOLCK  ? "ENOLCK"
+                                         : "EIO";
+  return MakeError(env, code, std::string(code) + ": " + strerror(number) + ", '" + path + "'");
+}
+
+// growRows(kernel, size, distance, datatype)
+napi_value GrowRows(napi_env env, Arguments& arguments) {
+  const Kernels* kernels = KernelsArgument(arguments, 0);
+  const RowSpec spec = SpecArguments(arguments, 1);
+  if (!arguments.ok()) return nullptr;
+  auto handle = std::make_unique<RowsHandle>();
+  handle->growing.emplace(spec, kernels);
+  return Wrap(env, std::move(handle), kRowsTag);
+}
+
+class MapJob : public Job {
+ public:
+  MapJob(std::string path, uint64_t size_bytes) : path_(std::move(path)), size_bytes_(size_bytes) {}
+  void Run(size_t, size_t) override { file_ = MappedFile::Open(path_, size_bytes_, &error_number_, &found_bytes_); }
+  size_t Advance() override { return 0; }
+
+  napi_value Result(napi_env env, const RowSpec& spec, const Kernels* kernels, uint64_t offset, uint32_t rows, napi_value* error) const {
+    if (file_ == nullptr) {
+      *error = error_number_ != 0 ? MakeSystemError(env, error_number_, path_)
+                                  : MakeError(env, "ERR_SIZE", "has " + std::to_string(found_bytes_) + " bytes instead of " + std::to_string(size_bytes_));
+      return nullptr;
+    }
+    auto handle = std::make_unique<RowsHandle>();
+    handle->file = ViewOfFile(spec, kernels, file_, offset, rows);
+    return Wrap(env, std::move(handle), kRowsTag);
+  }
+
+ private:
+  const std::string path_;
+  const uint64_t size_bytes_;
+  std::shared_ptr<MappedFile> file_;
+  int error_number_ = 0;
+  uint64_t found_bytes_ = 0;
+};
+
+// mapRows(kernel, size, distance, datatype, path, dataOffset, rowCount, sizeBytes): Promise
+napi_value MapRows(napi_env env, Arguments& arguments) {
+  const Kernels* kernels = KernelsArgument(arguments, 0);
+  const RowSpec spec = SpecArguments(arguments, 1);
+  const std::string path = arguments.Text(4, "path");
+  const uint64_t offset = arguments.Integer(5, "dataOffset", 0, kSafeInteger);
+  const auto rows = static_cast<uint32_t>(arguments.Integer(6, "rowCount", 0, kRowsMax));
+  const uint64_t size_bytes = arguments.Integer(7, "sizeBytes", 0, kSafeInteger);
+  if (arguments.ok() && (offset > size_bytes || (size_bytes - offset) / spec.StrideBytes() < rows)) arguments.Refuse("the rows do not lie inside the file");
+  if (!arguments.ok()) return nullptr;
+  auto job = std::make_shared<MapJob>(path, size_bytes);
+  return Environment::Of(env).Start(job, 1, 0, [=](napi_env at, napi_value* error) {
+    return job->Result(at, spec, kernels, offset, rows, error);
+  });
+}
+
+// appendRows(rows, bytes): number of rows now
+napi_value AppendRows(napi_env env, Arguments& arguments) {
+  GrowingRows* growing = OpenGrowingRows(env, arguments, 0);
+  const auto bytes = arguments.Bytes(arguments.Get(1), "bytes");
+  if (!arguments.ok()) return nullptr;
+  const size_t stride = growing->view().spec.StrideBytes();
+  if (bytes.length % stride != 0) arguments.Bad("bytes", "whole rows");
+  if (bytes.length / stride > kRowsMax - growing->view().row_count) arguments.Refuse("more than 2^32 - 1 rows");
+  if (!arguments.ok()) return nullptr;
+  growing->Append(bytes.data, static_cast<uint32_t>(bytes.length / stride));
+  napi_value result;
+  return napi_create_uint32(env, growing->view().row_count, &result) == napi_ok ? result : nullptr;
+}
+
+// copyRow(rows, row): Uint8Array
+napi_value CopyRow(napi_env env, Arguments& arguments) {
+  GrowingRows* growing = OpenGrowingRows(env, arguments, 0);
+  if (growing == nullptr) return nullptr;
+  const RowsView& view = growing->view();
+  if (view.row_count == 0) arguments.Refuse("there are no rows");
+  const auto row = static_cast<uint32_t>(arguments.Integer(1, "row", 0, view.row_count == 0 ? 0 : view.row_count - 1));
+  if (!arguments.ok()) return nullptr;
+  return MakeTypedArray(env, napi_uint8_array, view.Row(row), view.spec.StrideBytes());
+}
+
+// memoryBytes(rows): number
+napi_value MemoryBytes(napi_env env, Arguments& arguments) {
+  GrowingRows* growing = OpenGrowingRows(env, arguments, 0);
+  if (growing == nullptr) return nullptr;
+  napi_value result;
+  napi_create_double(env, static_cast<double>(growing->MemoryBytes()), &result);
+  return result;
+}
+
+// closeRows(rows): no call with the handle afterwards
+napi_value CloseRows(napi_env env, Arguments& arguments) {
+  RowsHandle* handle = OpenRows(env, arguments, 0);
+  if (handle == nullptr) return nullptr;
+  handle->closed = true;
+  handle->growing.reset();
+  handle->file.reset();
+  return nullptr;
+}
+
+// One bitmap for neighbouring queries that share it: a batch often has one filter.
+class BitmapCopies {
+ public:
+  std::shared_ptr<const std::vector<uint32_t>> Copy(const uint32_t* data, size_t words) {
+    if (data != data_ || copy_ == nullptr) copy_ = std::make_shared<const std::vector<uint32_t>>(data, data + words);
+    data_ = data;
+    return copy_;
+  }
+
+ private:
+  const uint32_t* data_ = nullptr;
+  std::shared_ptr<const std::vector<uint32_t>> copy_;
+};
+
+napi_value MakeHits(napi_env env, const std::vector<Hits>& hits) {
+  std::vector<uint32_t> rows, counts;
+  std::vector<float> scores;
+  for (const Hits& one : hits) {
+    rows.insert(rows.end(), one.rows.begin(), one.rows.end());
+    scores.insert(scores.end(), one.scores.begin(), one.scores.end());
+    counts.push_back(static_cast<uint32_t>(one.rows.size()));
+  }
+  napi_value result;
+  if (napi_create_object(env, &result) != napi_ok) return nullptr;
+  const napi_value arrays[] = {MakeTypedArray(env, napi_uint32_array, rows.data(), rows.size()), MakeFloats(env, scores),
+                               MakeTypedArray(env, napi_uint32_array, counts.data(), counts.size())};
+  const char* const names[] = {"rows", "scores", "counts"};
+  for (size_t i = 0; i < 3; ++i) {
+    if (arrays[i] == nullptr || napi_set_named_property(env, result, names[i], arrays[i]) != napi_ok) return nullptr;
+  }
+  return result;
+}
+
+// searchRows(rows, vectors, ks, bitmaps, ticket): Promise
+napi_value SearchRows(napi_env env, Arguments& arguments) {
+  RowsHandle* handle = OpenRows(env, arguments, 0);
+  const uint32_t count = arguments.ArrayLength(1, "vectors");
+  if (arguments.ok() && (arguments.ArrayLength(2, "ks") != count || arguments.ArrayLength(3, "bitmaps") != count)) arguments.Refuse("vectors, ks and bitmaps must have one length");
+  const auto ticket = static_cast<uint32_t>(arguments.Integer(4, "ticket", 0, kRowsMax));
+  std::vector<ScanQuery> queries;
+  BitmapCopies bitmaps;
+  for (uint32_t at = 0; at < count && arguments.ok(); ++at) {
+    const RowsView& view = handle->view();
+    ScanQuery query;
+    query.vector = QueryArgument(arguments, arguments.Element(1, at), view.spec);
+    query.k = static_cast<uint32_t>(arguments.IntegerOf(arguments.Element(2, at), "k", 0, kRowsMax));
+    const auto allowed = arguments.Words(arguments.Element(3, at), "bitmap");
+    const size_t words = WordsFor(view.row_count);
+    if (arguments.ok() && allowed.length < words) arguments.Bad("bitmap", "as long as the rows");
+    if (arguments.ok()) query.allowed = bitmaps.Copy(allowed.data, words);
+    queries.push_back(std::move(query));
+  }
+  if (!arguments.ok()) return nullptr;
+  Environment& environment = Environment::Of(env);
+  auto job = std::make_shared<ScanJob>(handle->view(), std::move(queries), environment.workers());
+  return environment.Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) { return MakeHits(at, job->hits()); });
+}
+
+// scoreRows(rows, vector, list): Promise<Float32Array>
+napi_value ScoreRows(napi_env env, Arguments& arguments) {
+  RowsHandle* handle = OpenRows(env, arguments, 0);
+  if (handle == nullptr) return nullptr;
+  std::vector<float> query = QueryArgument(arguments, arguments.Get(1), handle->view().spec);
+  const auto list = arguments.Words(arguments.Get(2), "list");
+  for (size_t i = 0; arguments.ok() && i < list.length; ++i) {
+    if (list.data[i] >= handle->view().row_count) arguments.Bad("list", "of existing rows");
+  }
+  if (!arguments.ok()) return nullptr;
+  auto job = std::make_shared<ScoreJob>(handle->view(), std::move(query), std::vector<uint32_t>(list.data, list.data + list.length));
+  return Environment::Of(env).Start(job, job->blocks(), 0, [job](napi_env at, napi_value*) { return MakeFloats(at, job->scores()); });
+}
+
+// cancel(ticket)
+napi_value Cancel(napi_env env, Arguments& arguments) {
+  const auto ticket = static_cast<uint32_t>(arguments.Integer(0, "ticket", 1, kRowsMax));
+  if (arguments.ok()) Environment::Of(env).Cancel(ticket);
+  return nullptr;
+}
+
+// Pointers to the rows of packed bytes.
+std::vector<const uint8_t*> PackedRows(Arguments& arguments, size_t at, const RowSpec& spec) {
+  const auto bytes = arguments.Bytes(arguments.Get(at), "rows");
+  if (!arguments.ok()) return {};
+  if (bytes.length % spec.StrideBytes() != 0) arguments.Bad("rows", "whole rows");
+  std::vector<const uint8_t*> rows;
+  for (size_t from = 0; arguments.ok() && from < bytes.length; from += spec.StrideBytes()) rows.push_back(bytes.data + from);
+  return rows;
+}
+
+// approximate(kernel, size, distance, datatype, vector, rows): { sums, norms }, on the calling thread
+napi_value Approximate(napi_env env, Arguments& arguments) {
+  const Kernels* kernels = KernelsArgument(arguments, 0);
+  const RowSpec spec = SpecArguments(arguments, 1);
+  const std::vector<float> query = QueryArgument(arguments, arguments.Get(4), spec);
+  const std::vector<const uint8_t*> rows = PackedRows(arguments, 5, spec);
+  if (!arguments.ok()) return nullptr;
+  std::vector<float> sums(rows.size()), norms(rows.size());
+  ApproximateScores(spec, *kernels, query.data(), rows.data(), rows.size(), sums.data(), norms.data());
+  napi_value result;
+  napi_create_object(env, &result);
+  napi_set_named_property(env, result, "sums", MakeFloats(env, sums));
+  napi_set_named_property(env, result, "norms", MakeFloats(env, norms));
+  return result;
+}
+
+// exact(size, distance, datatype, vector, rows): Float32Array, on the calling thread
+napi_value Exact(napi_env env, Arguments& arguments) {
+  const RowSpec spec = SpecArguments(arguments, 0);
+  const std::vector<float> query = QueryArgument(arguments, arguments.Get(3), spec);
+  const std::vector<const uint8_t*> rows = PackedRows(arguments, 4, spec);
+  if (!arguments.ok()) return nullptr;
+  std::vector<float> scores(rows.size());
+  ExactScores(spec, query.data(), rows.data(), rows.size(), scores.data());
+  return MakeFloats(env, scores);
+}
+
+struct LockHandle {
+  std::unique_ptr<FileLock> lock;
+};
+
+napi_value ReleaseLock(napi_env env, Arguments& arguments) {
+  auto* handle = Unwrap<LockHandle>(env, arguments.self(), kLockTag);
+  if (handle == nullptr) arguments.Bad("this", "a lock");
+  else handle->lock.reset();
+  return nullptr;
+}
+
+template <napi_value (*function)(napi_env, Arguments&)>
+napi_value Call(napi_env env, napi_callback_info info) {
+  try {
+    Arguments arguments(env, info);
+    return arguments.ok() ? function(env, arguments) : nullptr;
+  } catch (const std::exception& error) {
+    napi_throw_error(env, "ERR_NATIVE", error.what());
+    return nullptr;
+  }
+}
+
+// lockFile(path): { release() } | undefined
+napi_value LockFile(napi_env env, Arguments& arguments) {
+  const std::string path = arguments.Text(0, "path");
+  if (!arguments.ok()) return nullptr;
+  int error_number = 0;
+  auto lock = FileLock::Take(path, &error_number);
+  if (lock == nullptr) {
+    if (error_number != 0) napi_throw(env, MakeSystemError(env, error_number, path));
+    return nullptr;
+  }
+  auto handle = std::make_unique<LockHandle>();
+  handle->lock = std::move(lock);
+  napi_value object = Wrap(env, std::move(handle), kLockTag), release;
+  if (object == nullptr) return nullptr;
+  napi_create_function(env, "release", NAPI_AUTO_LENGTH, Call<ReleaseLock>, nullptr, &release);
+  napi_set_named_property(env, object, "release", release);
+  return object;
+}
+
+void Export(napi_env env, napi_value exports, const char* name, napi_callback callback) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, nullptr, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+void ExportKernels(napi_env env, napi_value exports) {
+  napi_value list;
+  napi_create_array(env, &list);
+  uint32_t at = 0;
+  for (const Kernels* kernels : OfferedKernels()) {
+    napi_value entry, name, lanes;
+    napi_create_object(env, &entry);
+    napi_create_string_utf8(env, kernels->name, NAPI_AUTO_LENGTH, &name);
+    napi_create_uint32(env, static_cast<uint32_t>(kernels->lanes), &lanes);
+    napi_set_named_property(env, entry, "name", name);
+    napi_set_named_property(env, entry, "lanes", lanes);
+    napi_set_element(env, list, at++, entry);
+  }
+  napi_set_named_property(env, exports, "kernels", list);
+}
+
+}  // namespace
+}  // namespace nearkeep
+
+NAPI_MODULE_INIT() {
+  using namespace nearkeep;
+  if (!Environment::Create(env)) {
+    napi_throw_error(env, "ERR_NATIVE", "the addon cannot be set up");
+    return nullptr;
+  }
+  ExportKernels(env, exports);
+  Export(env, exports, "growRows", Call<GrowRows>);
+  Export(env, exports, "mapRows", Call<MapRows>);
+  Export(env, exports, "appendRows", Call<AppendRows>);
+  Export(env, exports, "copyRow", Call<CopyRow>);
+  Export(env, exports, "memoryBytes", Call<MemoryBytes>);
+  Export(env, exports, "closeRows", Call<CloseRows>);
+  Export(env, exports, "searchRows", Call<SearchRows>);
+  Export(env, exports, "scoreRows", Call<ScoreRows>);
+  Export(env, exports, "cancel", Call<Cancel>);
+  Export(env, exports, "approximate", Call<Approximate>);
+  Export(env, exports, "exact", Call<Exact>);
+  Export(env, exports, "lockFile", Call<LockFile>);
+#if defined(NEARKEEP_JSON_FLOATS)
+  RegisterJsonFloats(env, exports);
+#endif
+  return exports;
+}

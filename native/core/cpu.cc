@@ -1,0 +1,56 @@
+#include "cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace nearkeep {
+namespace {
+
+#if defined(__x86_64__)
+// Register sets that the operating system saves on a task switch (XCR0). A CPU may have AVX-512 where the system does not.
+uint64_t SavedRegisterSets() {
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+void OfferX86(std::vector<const Kernels*>* offered) {
+  uint32_t eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return;
+  const bool fma = ecx >> 12 & 1, saves_registers = ecx >> 27 & 1, avx = ecx >> 28 & 1, f16c = ecx >> 29 & 1;
+  if (!saves_registers || !avx || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return;
+  const bool avx2 = ebx >> 5 & 1, avx512f = ebx >> 16 & 1;
+  const uint64_t saved = SavedRegisterSets();
+  const bool saves_ymm = (saved & 0x06) == 0x06, saves_zmm = (saved & 0xe6) == 0xe6;
+  if (avx512f && saves_zmm) offered->push_back(&kAvx512Kernels);
+  if (avx2 && fma && f16c && saves_ymm) offered->push_back(&kAvx2Kernels);
+}
+#endif
+
+std::vector<const Kernels*> Detect() {
+  std::vector<const Kernels*> offered;
+#if defined(__x86_64__)
+  OfferX86(&offered);
+#elif defined(__aarch64__)
+  offered.push_back(&kNeonKernels);
+#endif
+  offered.push_back(&kScalarKernels);
+  return offered;
+}
+
+}  // namespace
+
+const std::vector<const Kernels*>& OfferedKernels() {
+  static const std::vector<const Kernels*> offered = Detect();
+  return offered;
+}
+
+const Kernels* FindKernels(const std::string& name) {
+  for (const Kernels* kernels : OfferedKernels()) {
+    if (name == kernels->name) return kernels;
+  }
+  return nullptr;
+}
+
+}  // namespace nearkeep

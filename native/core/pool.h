@@ -1,0 +1,73 @@
+// The threads that search. A job is a run of equal phases: the blocks of one phase run on any thread in any order, then one thread
+// calls Advance, which says how many blocks the next phase has. Jobs take turns block by block, so a long scan does not hold up a
+// short one, and a single job uses every thread.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace nearkeep {
+
+enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kNoMemory };
+
+// Everything that the blocks of a phase wrote is visible to Advance and to the next phase.
+class Job {
+ public:
+  virtual ~Job() = default;
+  // `worker` < Pool::threads(): no two calls run at the same time with the same worker.
+  virtual void Run(size_t block, size_t worker) = 0;
+  // All blocks have ended. Blocks of the next phase; 0 = the job has ended.
+  virtual size_t Advance() = 0;
+
+  // From any thread. The job still ends through its `ended` call, soon.
+  void Cancel() { Fail(Failure::kCancelled); }
+  // The first failure stays. Blocks that start afterwards are skipped.
+  void Fail(Failure failure) {
+    Failure none = Failure::kNone;
+    failure_.compare_exchange_strong(none, failure);
+  }
+  Failure failure() const { return failure_.load(); }
+  bool Stopped() const { return failure_.load(std::memory_order_relaxed) != Failure::kNone; }
+
+ private:
+  std::atomic<Failure> failure_{Failure::kNone};
+};
+
+class Pool {
+ public:
+  explicit Pool(size_t threads);
+  // Cancels what is queued or running and joins. Jobs that had not ended are dropped without their `ended` call.
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  size_t threads() const { return threads_.size(); }
+  // `ended` is called once, on a thread of the pool.
+  void Submit(std::shared_ptr<Job> job, size_t blocks, std::function<void()> ended);
+
+ private:
+  struct Entry {
+    std::shared_ptr<Job> job;
+    std::function<void()> ended;
+    size_t blocks;
+    size_t next = 0;
+    size_t running = 0;
+  };
+
+  void Work(size_t worker);
+  void RunPhases(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Entry>& entry, size_t worker);
+
+  std::mutex mutex_;  // guards all below but threads_, which is written only by constructor and destructor
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Entry>> queue_;  // entries with blocks that nobody has taken
+  std::vector<std::shared_ptr<Entry>> busy_;  // by worker: the entry whose block runs, for the destructor
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace nearkeep

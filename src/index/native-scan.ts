@@ -1,0 +1,168 @@
+// Exact scan on the addon's threads: over rows in native memory (the growing index) and over mapped files.
+import { invariant } from '../base/assert.ts';
+import { CorruptionError, systemCode } from '../base/errors.ts';
+import type { Addon, NativeHits, RowsHandle } from '../vector/addon.ts';
+import type { VectorSpec } from '../vector/distance.ts';
+import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
+import { InFlight } from './in-flight.ts';
+import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorFile, VectorIndex, VectorIndexes } from './vector-index.ts';
+
+interface NativeOptions {
+  readonly addon: Addon;
+  readonly spec: VectorSpec;
+  readonly handle: RowsHandle;
+  readonly rowCount: number;
+  /** Of a mapped file, for errors. */
+  readonly path?: string;
+}
+
+/** `kernel`: the name of one of `addon.kernels`. */
+export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
+  const open = new Set<NativeIndex>();
+  const opened = <T extends NativeIndex>(index: T): T => {
+    open.add(index);
+    return index;
+  };
+  return {
+    kernel,
+    growing: (spec) => {
+      const handle = addon.growRows(kernel, spec.size, spec.distance, spec.datatype);
+      return opened(new NativeGrowingIndex({ addon, spec, handle, rowCount: 0 }, open));
+    },
+    openFile: async (spec, file) => {
+      checkFile(spec, file);
+      const handle = await mapFile(addon, kernel, spec, file);
+      return opened(new NativeIndex({ addon, spec, handle, rowCount: file.rowCount, path: file.path }, open));
+    },
+    close: async () => {
+      await Promise.all(Array.from(open, (index) => index.close()));
+    },
+  };
+}
+
+async function mapFile(addon: Addon, kernel: string, spec: VectorSpec, file: VectorFile): Promise<RowsHandle> {
+  const { path, dataOffset, rowCount, sizeBytes } = file;
+  try {
+    return await addon.mapRows(kernel, spec.size, spec.distance, spec.datatype, path, dataOffset, rowCount, sizeBytes);
+  } catch (error) {
+    if (systemCode(error) === 'ERR_SIZE') throw new CorruptionError({ file: path, problem: (error as Error).message }, { cause: error });
+    throw error;
+  }
+}
+
+let lastTicket = 0;
+
+class NativeIndex implements VectorIndex {
+  readonly spec: VectorSpec;
+  protected readonly addon: Addon;
+  protected readonly handle: RowsHandle;
+  protected rows: number;
+  readonly #path: string | undefined;
+  readonly #siblings: Set<NativeIndex>;
+  readonly #searches = new InFlight();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: NativeOptions, siblings: Set<NativeIndex>) {
+    this.addon = options.addon;
+    this.spec = options.spec;
+    this.handle = options.handle;
+    this.rows = options.rowCount;
+    this.#path = options.path;
+    this.#siblings = siblings;
+  }
+
+  get rowCount(): number {
+    return this.rows;
+  }
+
+  search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
+    return this.#searches.run(() => this.#search(queries, signal));
+  }
+
+  score(vector: Float32Array, rows: Uint32Array): Promise<Float32Array> {
+    return this.#searches.run(async () => {
+      checkVector(this.spec, vector);
+      checkRows(this.rows, rows);
+      try {
+        return await this.addon.scoreRows(this.handle, vector, rows);
+      } catch (error) {
+        throw this.#explained(error);
+      }
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#searches.close();
+    this.addon.closeRows(this.handle);
+    this.#siblings.delete(this);
+  }
+
+  protected checkOpen(): void {
+    invariant(!this.#searches.closed, 'an index is open while it is used');
+  }
+
+  async #search(queries: readonly IndexQuery[], signal: AbortSignal | undefined): Promise<readonly IndexHits[]> {
+    signal?.throwIfAborted();
+    for (const query of queries) checkQuery(this.spec, this.rows, query);
+    if (queries.length === 0) return [];
+    lastTicket = signal === undefined ? lastTicket : (lastTicket + 1) >>> 0 || 1;
+    const ticket = signal === undefined ? 0 : lastTicket;
+    const cancel = (): void => {
+      this.addon.cancel(ticket);
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const hits = await this.addon.searchRows(
+        this.handle,
+        queries.map((query) => query.vector),
+        queries.map((query) => Math.min(query.k, this.rows)),
+        queries.map((query) => query.allowed),
+        ticket,
+      );
+      signal?.throwIfAborted();
+      return splitHits(hits);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#explained(error);
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
+  #explained(error: unknown): unknown {
+    if (systemCode(error) !== 'ERR_UNREADABLE' || this.#path === undefined) return error;
+    return new CorruptionError({ file: this.#path, problem: 'cannot be read any more, or was cut while it was in use' }, { cause: error });
+  }
+}
+
+class NativeGrowingIndex extends NativeIndex implements GrowingVectorIndex {
+  get memoryBytes(): number {
+    this.checkOpen();
+    return this.addon.memoryBytes(this.handle);
+  }
+
+  append(rows: Uint8Array): void {
+    this.checkOpen();
+    this.rows = this.addon.appendRows(this.handle, rows);
+  }
+
+  row(row: number): Uint8Array {
+    this.checkOpen();
+    return this.addon.copyRow(this.handle, row);
+  }
+}
+
+function splitHits(hits: NativeHits): readonly IndexHits[] {
+  let from = 0;
+  return Array.from(hits.counts, (count) => {
+    const to = from + count;
+    const one = { rows: hits.rows.subarray(from, to), scores: hits.scores.subarray(from, to) };
+    from = to;
+    return one;
+  });
+}

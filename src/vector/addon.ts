@@ -1,0 +1,80 @@
+// The compiled addon, loaded once: the only place that knows where it lies. native/addon/binding.cc checks every argument, so a wrong
+// call throws a TypeError; results of threads come as promises.
+import { createRequire } from 'node:module';
+import type { Datatype, Distance } from './distance.ts';
+import type { Approximation } from './kernels.ts';
+
+/** Rows inside the addon. Must not be used after `closeRows`. */
+export interface RowsHandle {
+  readonly nativeRows: never;
+}
+
+export interface NativeHits {
+  /** Hits of all queries, one after another; `counts` says how many belong to each. */
+  readonly rows: Uint32Array;
+  readonly scores: Float32Array;
+  readonly counts: Uint32Array;
+}
+
+export interface NativeKernel {
+  readonly name: string;
+  /** See `Kernels.lanes`. */
+  readonly lanes: number;
+}
+
+/** Promises reject with an Error whose `code` is ERR_CANCELLED, ERR_UNREADABLE (a mapped file was cut or cannot be read),
+ *  ERR_SIZE, ERR_NO_MEMORY or that of the operating system. Arguments are copied before a call returns. */
+export interface Addon {
+  /** Instruction sets of this CPU that there are kernels for, best first; the last is `scalar`. */
+  readonly kernels: readonly NativeKernel[];
+  growRows(kernel: string, size: number, distance: Distance, datatype: Datatype): RowsHandle;
+  mapRows(
+    kernel: string, size: number, distance: Distance, datatype: Datatype,
+    path: string, dataOffset: number, rowCount: number, sizeBytes: number,
+  ): Promise<RowsHandle>;
+  /** How many rows there are now. */
+  appendRows(rows: RowsHandle, bytes: Uint8Array): number;
+  copyRow(rows: RowsHandle, row: number): Uint8Array;
+  memoryBytes(rows: RowsHandle): number;
+  closeRows(rows: RowsHandle): void;
+  /** `ticket` != 0 names the search for `cancel`. */
+  searchRows(
+    rows: RowsHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[], ticket: number,
+  ): Promise<NativeHits>;
+  scoreRows(rows: RowsHandle, vector: Float32Array, list: Uint32Array): Promise<Float32Array>;
+  cancel(ticket: number): void;
+  approximate(
+    kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
+  ): Approximation;
+  exact(size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array): Float32Array;
+  /** An exclusive lock on the file, which is created where absent; undefined where it is held, by this process or another. */
+  lockFile(path: string): { release(): void } | undefined;
+}
+
+/** From dist/src/vector and from src/vector. */
+const places = ['../../../build/nearkeep.node', '../../build/nearkeep.node'];
+
+let loaded: { readonly addon: Addon | undefined } | undefined;
+
+/** Undefined where no addon was built or NEARKEEP_NATIVE=off. @throws where there is one that cannot be loaded. */
+export function loadAddon(): Addon | undefined {
+  if (process.env['NEARKEEP_NATIVE'] === 'off') return undefined;
+  loaded ??= { addon: requireAddon() };
+  return loaded.addon;
+}
+
+function requireAddon(): Addon | undefined {
+  const require = createRequire(import.meta.url);
+  for (const place of places) {
+    try {
+      return require(place) as Addon;
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+  }
+  return undefined;
+}
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
+}
