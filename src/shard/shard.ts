@@ -24,7 +24,7 @@ import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
 import { checkWrite, requiredIds, toEntries } from './prepare-write.ts';
-import { readRecords } from './read-records.ts';
+import { retrieveFrom } from './read-records.ts';
 import { replay } from './replay.ts';
 import { countView, scrollView } from './scroll.ts';
 import { searchView } from './search.ts';
@@ -149,7 +149,7 @@ export class Shard {
   }
 
   retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
-    return this.#read((view) => readRecords(view, request.ids.flatMap((id) => view.find(id) ?? []), request.selectors));
+    return this.#read((view) => retrieveFrom(view, request));
   }
 
   scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
@@ -299,7 +299,13 @@ export class Shard {
       await this.#queue.settle();
       await this.#refuseMissing(required);
     }
-    const submitted = entries.map((entry) => this.#queue.submit(entry));
+    const submitted: SubmittedEntry[] = [];
+    const pause = slices();
+    for (const entry of entries) {
+      submitted.push(this.#queue.submit(entry));
+      const due = pause();
+      if (due !== undefined) await due;
+    }
     const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
     if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
     return submitted;
