@@ -1,5 +1,5 @@
 // The kernels of the fallback, in AssemblyScript with 128-bit SIMD. All memory is handed in: nothing is allocated here.
-// Metrics: 0 dot, 1 squared L2, 2 L1 (`exact` takes the root of 1). Datatypes: 0 float32, 1 float16, 2 uint8.
+// Metrics: 0 dot, 1 squared L2, 2 L1; `exact` takes the root of 1 and knows 3, dot divided by the row's length. Datatypes: 0 float32, 1 float16, 2 uint8.
 // src/vector/wasm-kernels.ts lays out the memory.
 
 /** First byte that the caller may use. */
@@ -137,14 +137,18 @@ export function approximate(metric: i32, datatype: i32, query: usize, rows: usiz
 function score<T>(metric: i32, query: usize, rows: usize, count: i32, dims: i32, scores: usize): void {
   for (let at = 0; at < count; at++) {
     let sum: f64 = 0;
+    let squares: f64 = 0;
     for (let i = 0; i < dims; i++) {
       const a = <f64>load<f32>(query + (<usize>i << 2));
       const b = <f64>loadOne<T>(rows);
       const difference = a - b;
-      sum += metric == 0 ? a * b : metric == 1 ? difference * difference : abs<f64>(difference);
+      sum += metric == 0 || metric == 3 ? a * b : metric == 1 ? difference * difference : abs<f64>(difference);
+      squares += b * b;
       rows += sizeof<T>();
     }
-    store<f32>(scores + (<usize>at << 2), <f32>(metric == 1 ? sqrt<f64>(sum) : sum));
+    if (metric == 1) sum = sqrt<f64>(sum);
+    if (metric == 3) sum = squares == 0 ? 0 : sum / sqrt<f64>(squares);
+    store<f32>(scores + (<usize>at << 2), <f32>sum);
   }
 }
 

@@ -88,6 +88,7 @@ RowSpec SpecArguments(Arguments& arguments, size_t at) {
   else if (datatype == "float16") spec.datatype = Datatype::kFloat16;
   else if (datatype == "uint8") spec.datatype = Datatype::kUint8;
   else arguments.Bad("datatype", "float32, float16 or uint8");
+  spec.divides_by_length = distance == "Cosine" && spec.datatype == Datatype::kUint8;
   return spec;
 }
 
@@ -321,8 +322,7 @@ napi_value Approximate(napi_env env, Arguments& arguments) {
   const std::vector<const uint8_t*> rows = PackedRows(arguments, 5, spec);
   if (!arguments.ok()) return nullptr;
   std::vector<float> sums(rows.size()), norms(rows.size());
-  kernels->approximate[static_cast<size_t>(spec.metric)][static_cast<size_t>(spec.datatype)](query.data(), rows.data(), rows.size(),
-                                                                                              spec.dims, sums.data(), norms.data());
+  ApproximateScores(spec, *kernels, query.data(), rows.data(), rows.size(), sums.data(), norms.data());
   napi_value result;
   napi_create_object(env, &result);
   napi_set_named_property(env, result, "sums", MakeFloats(env, sums));

@@ -68,6 +68,19 @@ void Scores(size_t dims, const float* query, const uint8_t* const* rows, size_t 
   }
 }
 
+void CosinesOfBytes(size_t dims, const float* query, const uint8_t* const* rows, size_t count, float* scores) {
+  for (size_t at = 0; at < count; ++at) {
+    double sum = 0;
+    uint64_t squares = 0;
+    for (size_t i = 0; i < dims; ++i) {
+      const uint32_t value = rows[at][i];
+      sum += static_cast<double>(query[i]) * value;
+      squares += value * value;
+    }
+    scores[at] = squares == 0 ? 0.0f : static_cast<float>(sum / sqrt(static_cast<double>(squares)));
+  }
+}
+
 template <Metric metric>
 void ScoresOf(const RowSpec& spec, const float* query, const uint8_t* const* rows, size_t count, float* scores) {
   switch (spec.datatype) {
@@ -80,6 +93,7 @@ void ScoresOf(const RowSpec& spec, const float* query, const uint8_t* const* row
 }  // namespace
 
 void ExactScores(const RowSpec& spec, const float* query, const uint8_t* const* rows, size_t count, float* scores) {
+  if (spec.divides_by_length) return CosinesOfBytes(spec.dims, query, rows, count, scores);
   switch (spec.metric) {
     case Metric::kDot: return ScoresOf<Metric::kDot>(spec, query, rows, count, scores);
     case Metric::kSquaredL2: return ScoresOf<Metric::kSquaredL2>(spec, query, rows, count, scores);

@@ -9,6 +9,8 @@ struct RowSpec {
   Metric metric;
   Datatype datatype;
   uint32_t dims;
+  // Cosine over uint8, whose rows are not stored at unit length: the dot product is divided by the row's length, a zero row scores 0.
+  bool divides_by_length = false;
 
   size_t StrideBytes() const {
     return size_t{dims} * (datatype == Datatype::kFloat32 ? 4 : datatype == Datatype::kFloat16 ? 2 : 1);
@@ -16,7 +18,7 @@ struct RowSpec {
   bool LargerIsBetter() const { return metric == Metric::kDot; }
 };
 
-// Dot product, Euclidean distance (kSquaredL2 takes the root) or L1 distance. NaN has one bit pattern. Frees and allocates
+// Dot product (divided by the row's length where the spec says so), Euclidean distance (kSquaredL2 takes the root) or L1 distance. NaN has one bit pattern. Frees and allocates
 // nothing, so a fault while reading a row may be left by a jump.
 void ExactScores(const RowSpec& spec, const float* query, const uint8_t* const* rows, size_t count, float* scores);
 

@@ -39,6 +39,13 @@ bool StillWhole(const RowsView& view) { return view.file == nullptr || view.file
 
 }  // namespace
 
+void ApproximateScores(const RowSpec& spec, const Kernels& kernels, const float* query, const uint8_t* const* rows, size_t count,
+                       float* sums, float* norms) {
+  kernels.approximate[static_cast<size_t>(spec.metric)][static_cast<size_t>(spec.datatype)](query, rows, count, spec.dims, sums, norms);
+  if (!spec.divides_by_length) return;
+  for (size_t i = 0; i < count; ++i) sums[i] = norms[i] == 0 ? 0 : sums[i] / sqrtf(norms[i]);
+}
+
 std::vector<float> PadQuery(const float* query, size_t dims) {
   std::vector<float> padded((dims + kQueryPadding - 1) / kQueryPadding * kQueryPadding, 0.0f);
   std::copy(query, query + dims, padded.begin());
@@ -81,7 +88,8 @@ ScanJob::ErrorBound ScanJob::BoundOf(const ScanQuery& query) const {
   if (view_.spec.metric != Metric::kDot) return {gamma + 8 * kUnitRoundoff, 0, underflow};
   double squares = 0;
   for (const float value : query.vector) squares += static_cast<double>(value) * value;
-  return {4 * kUnitRoundoff, gamma * sqrt(squares), underflow};
+  const double relative = view_.spec.divides_by_length ? gamma + 8 * kUnitRoundoff : 4 * kUnitRoundoff;
+  return {relative, gamma * sqrt(squares), underflow};
 }
 
 void ScanJob::Run(size_t block, size_t worker) {
@@ -111,8 +119,7 @@ bool ScanJob::ScanTile(const Span& span, uint32_t from, uint32_t to, size_t at, 
   if (count == 0) return true;
   float sums[kTileRowsMax];
   float norms[kTileRowsMax];
-  const ApproximateFn approximate = view_.kernels->approximate[static_cast<size_t>(spec.metric)][static_cast<size_t>(spec.datatype)];
-  if (!Read(view_, [&] { approximate(query.vector.data(), bytes, count, spec.dims, sums, norms); })) return false;
+  if (!Read(view_, [&] { ApproximateScores(spec, *view_.kernels, query.vector.data(), bytes, count, sums, norms); })) return false;
 
   const ErrorBound& bound = bounds_[at];
   const double sign = spec.LargerIsBetter() ? 1 : -1;
@@ -121,7 +128,8 @@ bool ScanJob::ScanTile(const Span& span, uint32_t from, uint32_t to, size_t at, 
   for (size_t i = 0; i < count; ++i) {
     const double sum = sums[i];
     double error = bound.relative * fabs(sum) + bound.absolute;
-    if (spec.metric == Metric::kDot) error += bound.per_norm * sqrt(1.01 * static_cast<double>(norms[i]) + norm_floor);
+    if (spec.divides_by_length) error += 1.02 * bound.per_norm;
+    else if (spec.metric == Metric::kDot) error += bound.per_norm * sqrt(1.01 * static_cast<double>(norms[i]) + norm_floor);
     if (fabs(sum) + error < kSureMax) {
       candidates.Add(rows[i], sign * sum - error, sign * sum + error, query.k);
     } else if (!AddUncertain(rows[i], bytes[i], at, &candidates)) {

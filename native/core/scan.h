@@ -9,6 +9,7 @@
 // Numerical Algorithms", 3.1) and gamma = 1.01 * (n / lanes + 16) * u:
 //   L1, squared L2: relative, (gamma + 8u) * sum, all terms being positive; the 8u hold the rounding of the returned f32 score
 //   dot: gamma * |q| * |x| by Cauchy-Schwarz, plus 4u * |sum| for that rounding; the kernel yields |x|^2 on the way
+//   dot divided by |x|: gamma * |q|, plus (gamma + 8u) * |quotient| for the length and the roundings
 //   both: n * 2^-149 for underflow. Sums that overflow, are NaN or come near the largest float are scored in f64 at once.
 #pragma once
 #include "pool.h"
@@ -26,6 +27,10 @@ struct Hits {
   std::vector<uint32_t> rows;  // best first, equal scores by row
   std::vector<float> scores;
 };
+
+// The fast kernels: sums, and for dot products squared lengths; quotients where the spec divides by the length.
+void ApproximateScores(const RowSpec& spec, const Kernels& kernels, const float* query, const uint8_t* const* rows, size_t count,
+                       float* sums, float* norms);
 
 std::vector<float> PadQuery(const float* query, size_t dims);
 

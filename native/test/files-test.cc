@@ -84,7 +84,7 @@ TEST(a_scan_of_a_cut_file_fails_on_every_thread) {
   for (const size_t kept : {size_t{0}, size_t{1} << 20, size_t{4096} + kRows * 64 - 1}) {
     TemporaryFile file;
     file.Fill(4096 + kRows * 64);
-    const RowsView view = ViewOfFile({Metric::kDot, Datatype::kUint8, 64}, OfferedKernels().front(), Open(file, 4096 + kRows * 64), 4096, kRows);
+    const RowsView view = ViewOfFile({Metric::kDot, Datatype::kUint8, 64, false}, OfferedKernels().front(), Open(file, 4096 + kRows * 64), 4096, kRows);
     file.Cut(kept);
     std::atomic<size_t> ended{0};
     std::vector<std::shared_ptr<ScanJob>> jobs;

@@ -1,25 +1,23 @@
-// The JSON extractor as a program, for sanitizers: cut, mutated and deeply nested bodies, each in a heap block of its exact size so
+// The JSON extractor, for sanitizers above all: cut, mutated and deeply nested bodies, each in a heap block of its exact size so
 // that one byte read too far is seen; and numbers against strtod.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "../core/decimal.h"
 #include "../core/json-floats.h"
+#include "check.h"
 
 namespace {
 
 using nearkeep::LiftedJson;
 
-int failures = 0;
-
 void Check(bool holds, const std::string& what) {
-  if (holds) return;
-  failures++;
-  fprintf(stderr, "FAILED %s\n", what.c_str());
+  if (!holds) throw std::runtime_error(what);
 }
 
 uint64_t random_state = 88172645463325252u;
@@ -75,7 +73,9 @@ const std::string& Sample() {
   return sample;
 }
 
-void LiftsTheSample() {
+}  // namespace
+
+TEST(json_lifts_a_sample) {
   LiftedJson lifted;
   Check(Lift(Sample(), &lifted), "the sample is lifted");
   const std::string wanted =
@@ -89,7 +89,7 @@ void LiftsTheSample() {
 }
 
 // Only the whole document is JSON, whatever is missing at its end.
-void GivesUpOnEveryTruncation() {
+TEST(json_gives_up_on_every_truncation) {
   LiftedJson lifted;
   for (size_t length = 0; length < Sample().size(); length++) {
     Check(!Lift(Sample().substr(0, length), &lifted), "cut at " + std::to_string(length));
@@ -99,7 +99,7 @@ void GivesUpOnEveryTruncation() {
   }
 }
 
-void SurvivesMutations() {
+TEST(json_survives_mutations) {
   LiftedJson lifted;
   const std::string bytes = "\"\\{}[],:0123456789.-+eEutfn \n\t\x01\xff";
   for (int round = 0; round < 60000; round++) {
@@ -117,7 +117,7 @@ void SurvivesMutations() {
   }
 }
 
-void KeepsItsLimits() {
+TEST(json_keeps_its_limits) {
   LiftedJson lifted;
   Check(Lift(Repeated("[", 127) + Repeated("]", 127), &lifted), "127 levels are read");
   Check(!Lift(Repeated("[", 128) + Repeated("]", 128), &lifted), "128 levels are not");
@@ -134,6 +134,8 @@ void KeepsItsLimits() {
   for (const char* text : {"[\"\\bf0\"]", "[\"\\u0008f0\"]", "{\"vec\\u0074or\":[1]}"}) Check(!Lift(text, &lifted), text);
   Check(Lift("{\"payload\":{\"a\":\"\\bf0\"}}", &lifted), "text like a marker within a payload does no harm");
 }
+
+namespace {
 
 uint32_t BitsOf(float value) {
   uint32_t bits;
@@ -158,8 +160,10 @@ std::string Printed(const char* format, int digits, double value) {
   return text;
 }
 
+}  // namespace
+
 // Around midpoints of f32 values and of the f64 values next to them, where roundings differ.
-void RoundsLikeTwoRoundings() {
+TEST(json_rounds_like_two_roundings) {
   for (const char* text : {"0", "-0", "0.0e5", "1e400", "-1e400", "1e-400", "3.4028235677973366e38", "3.4028235677973362e38", "7.006492321624085e-46",
                            "7.006492321624086e-46", "1.1754943508222875e-38", "16777217", "16777217.0000000000000000000000001", "9007199254740993",
                            "1.00000017881393432617187499", "1.00000017881393432617187500", "1.00000017881393432617187501", "0.000000000000000000000000000000000000000000001"}) {
@@ -185,16 +189,4 @@ void RoundsLikeTwoRoundings() {
     longer.insert(longer.find('e'), std::string(Random() % 1500, '0') + "1");
     CheckNumber(longer);
   }
-}
-
-}  // namespace
-
-int main() {
-  LiftsTheSample();
-  GivesUpOnEveryTruncation();
-  SurvivesMutations();
-  KeepsItsLimits();
-  RoundsLikeTwoRoundings();
-  printf("json-floats-test: %d failed\n", failures);
-  return failures == 0 ? 0 : 1;
 }

@@ -81,7 +81,7 @@ TEST(searches_appends_cancels_and_closes_at_once) {
     std::atomic<size_t> ended{0};
     size_t submitted = 0;
     for (int index = 0; index < 4; ++index) {
-      auto rows = std::make_unique<GrowingRows>(RowSpec{Metric::kDot, Datatype::kFloat32, 32}, OfferedKernels().front());
+      auto rows = std::make_unique<GrowingRows>(RowSpec{Metric::kDot, Datatype::kFloat32, 32, false}, OfferedKernels().front());
       std::vector<float> values(32 * 100, 0.25f);
       for (int append = 0; append < 60; ++append) {
         rows->Append(reinterpret_cast<const uint8_t*>(values.data()), 100);

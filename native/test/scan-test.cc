@@ -34,12 +34,14 @@ double ValueAt(const RowSpec& spec, const uint8_t* row, size_t at) {
 }
 
 float NaiveScore(const RowSpec& spec, const float* query, const uint8_t* row) {
-  double sum = 0;
+  double sum = 0, squares = 0;
   for (size_t i = 0; i < spec.dims; ++i) {
     const double a = query[i], b = ValueAt(spec, row, i);
     const double term = spec.metric == Metric::kDot ? a * b : spec.metric == Metric::kSquaredL2 ? (a - b) * (a - b) : fabs(a - b);
     sum += term;
+    squares += b * b;
   }
+  if (spec.divides_by_length) return static_cast<float>(squares == 0 ? 0 : sum / sqrt(squares));
   return static_cast<float>(spec.metric == Metric::kSquaredL2 ? sqrt(sum) : sum);
 }
 
@@ -133,7 +135,7 @@ TEST(scan_finds_what_a_naive_scan_finds_on_every_kernel) {
       for (const Datatype datatype : kAllDatatypes) {
         for (const uint32_t dims : {1u, 3u, 16u, 17u, 63u, 768u}) {
           for (const bool close : {false, true}) {
-            GrowingRows rows({metric, datatype, dims}, kernels);
+            GrowingRows rows({metric, datatype, dims, false}, kernels);
             const size_t count = dims == 768 ? 150 : 700;
             const std::vector<uint8_t> bytes = RandomRows(random, rows.view().spec, count, close);
             rows.Append(bytes.data(), static_cast<uint32_t>(count));
@@ -149,10 +151,29 @@ TEST(scan_finds_what_a_naive_scan_finds_on_every_kernel) {
   }
 }
 
+TEST(cosine_of_bytes_is_divided_by_the_length_of_the_row) {
+  std::mt19937 random(6);
+  Pool pool(2);
+  for (const Kernels* kernels : OfferedKernels()) {
+    for (const uint32_t dims : {1u, 17u, 300u}) {
+      GrowingRows rows({Metric::kDot, Datatype::kUint8, dims, true}, kernels);
+      for (const bool close : {false, true}) {
+        const std::vector<uint8_t> bytes = RandomRows(random, rows.view().spec, 500, close);
+        rows.Append(bytes.data(), 500);
+      }
+      const std::vector<uint8_t> zeros(dims * 3);
+      rows.Append(zeros.data(), 3);
+      std::vector<ScanQuery> queries;
+      for (const uint32_t k : {1u, 20u, 2000u}) queries.push_back({RandomQuery(random, dims), k, RandomBitmap(random, 1003, 1)});
+      CheckScan(pool, rows.view(), queries);
+    }
+  }
+}
+
 TEST(scan_of_many_blocks) {
   std::mt19937 random(2);
   Pool pool(4);
-  GrowingRows rows({Metric::kSquaredL2, Datatype::kFloat32, 24}, OfferedKernels().front());
+  GrowingRows rows({Metric::kSquaredL2, Datatype::kFloat32, 24, false}, OfferedKernels().front());
   const uint32_t count = 60000;
   const std::vector<uint8_t> bytes = RandomRows(random, rows.view().spec, count, false);
   for (uint32_t at = 0; at < count; at += 100) rows.Append(bytes.data() + size_t{at} * 96, 100);
@@ -168,7 +189,7 @@ TEST(halves_are_read_exactly) {
     if ((bits & 0x7c00) == 0x7c00) {
       CHECK((bits & 0x3ff) != 0 ? isnan(value) : isinf(value) && (value < 0) == (bits >> 15));
     } else {
-      const RowSpec spec = {Metric::kDot, Datatype::kFloat16, 1};
+      const RowSpec spec = {Metric::kDot, Datatype::kFloat16, 1, false};
       CHECK(value == ValueAt(spec, reinterpret_cast<const uint8_t*>(&half), 0));
     }
   }
@@ -214,7 +235,7 @@ TEST(candidates_keep_every_row_within_the_bounds) {
 TEST(listed_rows_are_scored_in_their_order) {
   std::mt19937 random(4);
   Pool pool(2);
-  GrowingRows rows({Metric::kL1, Datatype::kFloat32, 5}, OfferedKernels().front());
+  GrowingRows rows({Metric::kL1, Datatype::kFloat32, 5, false}, OfferedKernels().front());
   const std::vector<uint8_t> bytes = RandomRows(random, rows.view().spec, 900, false);
   rows.Append(bytes.data(), 900);
   std::vector<uint32_t> list;

@@ -1,12 +1,27 @@
 // What a collection's configuration is where the client said nothing, and how a PATCH changes it. The defaults are the ones that
 // clients of the API know; they are written out in full, so that a configuration shows what holds.
 import { RequestError } from '../base/errors.ts';
-import { isUnnamed, type CollectionConfig, type CollectionParams, type CreateCollection, type KeptJson, type UpdateCollection, type VectorParams, type VectorsConfig } from './collection-config.ts';
+import {
+  isUnnamed,
+  type CollectionConfig,
+  type CollectionParams,
+  type CreateCollection,
+  type KeptJson,
+  type UpdateCollection,
+  type VectorParams,
+  type VectorsConfig,
+} from './collection-config.ts';
 
 const hnswDefaults: KeptJson = { m: 16, ef_construct: 100, full_scan_threshold: 10_000, max_indexing_threads: 0, on_disk: false };
 const optimizerDefaults: KeptJson = {
-  deleted_threshold: 0.2, vacuum_min_vector_number: 1000, default_segment_number: 0, max_segment_size: null, memmap_threshold: null,
-  indexing_threshold: 10_000, flush_interval_sec: 5, max_optimization_threads: null,
+  deleted_threshold: 0.2,
+  vacuum_min_vector_number: 1000,
+  default_segment_number: 0,
+  max_segment_size: null,
+  memmap_threshold: null,
+  indexing_threshold: 10_000,
+  flush_interval_sec: 5,
+  max_optimization_threads: null,
 };
 const walDefaults: KeptJson = { wal_capacity_mb: 32, wal_segments_ahead: 0, wal_retain_closed: 1 };
 
@@ -32,7 +47,8 @@ export function fillConfig(create: CreateCollection): CollectionConfig {
 /** Members that the update names replace theirs, section by section. @throws RequestError 'bad-input' for an unknown vector. */
 export function mergeConfig(config: CollectionConfig, update: UpdateCollection): CollectionConfig {
   const { strict_mode_config, metadata, ...rest } = config;
-  const strictMode = update.strictModeConfig === undefined ? strict_mode_config : { ...strict_mode_config, ...update.strictModeConfig };
+  const strictMode =
+    update.strictModeConfig === undefined ? strict_mode_config : { ...strict_mode_config, ...update.strictModeConfig };
   const mergedMetadata = update.metadata === undefined ? metadata : mergeMetadata(metadata, update.metadata);
   return {
     ...rest,
@@ -43,7 +59,8 @@ export function mergeConfig(config: CollectionConfig, update: UpdateCollection):
     },
     hnsw_config: { ...config.hnsw_config, ...update.hnswConfig },
     optimizer_config: { ...config.optimizer_config, ...update.optimizersConfig },
-    quantization_config: update.quantizationConfig === 'Disabled' ? null : (update.quantizationConfig ?? config.quantization_config),
+    quantization_config:
+      update.quantizationConfig === 'Disabled' ? null : (update.quantizationConfig ?? config.quantization_config),
     ...(strictMode === undefined ? {} : { strict_mode_config: strictMode }),
     ...(mergedMetadata === undefined ? {} : { metadata: mergedMetadata }),
   };
@@ -67,7 +84,10 @@ function mergeVectors(vectors: VectorsConfig, update: NonNullable<UpdateCollecti
   return unnamed ?? Object.fromEntries(merged);
 }
 
-function mergeVector(current: VectorParams, { hnsw_config, quantization_config, ...rest }: NonNullable<UpdateCollection['vectors']>[string]): VectorParams {
+function mergeVector(
+  current: VectorParams,
+  { hnsw_config, quantization_config, ...rest }: NonNullable<UpdateCollection['vectors']>[string],
+): VectorParams {
   const { quantization_config: currentQuantization, ...others } = current;
   const quantization = quantization_config === 'Disabled' ? undefined : (quantization_config ?? currentQuantization);
   return {

@@ -33,7 +33,10 @@ for (const [title, credential, want] of table) {
 
 test('the texts tell a missing credential from a wrong one', () => {
   const access = new Access({ ...none, apiKey: 'full' });
-  assert.deepEqual(access.decide(undefined, 'read'), { kind: 'unauthenticated', text: 'Must provide an API key or an Authorization bearer token' });
+  assert.deepEqual(access.decide(undefined, 'read'), {
+    kind: 'unauthenticated',
+    text: 'Must provide an API key or an Authorization bearer token',
+  });
   assert.deepEqual(access.decide(Buffer.from('x'), 'read'), { kind: 'unauthenticated', text: 'Invalid API key or JWT' });
 });
 
@@ -44,5 +47,10 @@ test('a read-only key alone still locks the server', () => {
 });
 
 test('one key may be both full and read-only: the larger right counts', () => {
-  assert.deepEqual(verdicts(new Access({ apiKey: 'same', altApiKey: undefined, readOnlyApiKey: 'same' }), 'same'), ['allowed', 'allowed', 'allowed', 'allowed']);
+  assert.deepEqual(verdicts(new Access({ apiKey: 'same', altApiKey: undefined, readOnlyApiKey: 'same' }), 'same'), [
+    'allowed',
+    'allowed',
+    'allowed',
+    'allowed',
+  ]);
 });

@@ -33,11 +33,7 @@ export class Access {
   readonly #keys: readonly Key[];
 
   constructor(keys: AccessKeys) {
-    this.#keys = [
-      ...keyOf(keys.apiKey, true),
-      ...keyOf(keys.altApiKey, true),
-      ...keyOf(keys.readOnlyApiKey, false),
-    ];
+    this.#keys = [...keyOf(keys.apiKey, true), ...keyOf(keys.altApiKey, true), ...keyOf(keys.readOnlyApiKey, false)];
   }
 
   /** No key is configured. */
@@ -48,7 +44,8 @@ export class Access {
   /** `credential`: the bytes that were presented, undefined where there were none. */
   decide(credential: Uint8Array | undefined, right: Right): AccessVerdict {
     if (right === 'none' || this.isOpen) return allowed;
-    if (credential === undefined) return { kind: 'unauthenticated', text: 'Must provide an API key or an Authorization bearer token' };
+    if (credential === undefined)
+      return { kind: 'unauthenticated', text: 'Must provide an API key or an Authorization bearer token' };
     const digest = sha256(credential);
     let isKnown = false;
     let isFull = false;

@@ -38,6 +38,17 @@ if (addon === undefined) {
     });
   }
 
+  test('a cancelled search stops early', async () => {
+    const handle = addon.growRows('scalar', 768, 'Dot', 'float32');
+    addon.appendRows(handle, new Uint8Array(3072 * 6_000));
+    const vectors = Array.from({ length: 200 }, () => new Float32Array(768)); // seconds of work
+    const search = addon.searchRows(handle, vectors, vectors.map(() => 1), vectors.map(() => new Uint32Array(188).fill(0xffffffff)), 77);
+    addon.cancel(77);
+    addon.cancel(78); // nobody's
+    await assert.rejects(search, { code: 'ERR_CANCELLED' });
+    addon.closeRows(handle);
+  });
+
   test('a mapped file may be unlinked while it is searched', async (t) => {
     const { file, readAll } = await vectorFile(t, spec, randomRows(seededRandom(44), spec, 1_000, 'plain'));
     const index = await indexes.openFile(spec, file, readAll);

@@ -126,6 +126,16 @@ function fewOrManyHits(title: string, open: Open): void {
 }
 
 function difficultNumbers(title: string, open: Open): void {
+  test(`${title}: the cosine of uint8 rows does not depend on their length, a zero row scores 0`, async () => {
+    const indexes = await open();
+    const index = indexes.growing({ size: 2, distance: 'Cosine', datatype: 'uint8' });
+    index.append(Uint8Array.of(0, 0, 0, 200, 3, 4, 30, 40, 60, 80, 9, 0));
+    const [hits] = await index.search([{ vector: Float32Array.of(1, 0), k: 10, allowed: bits(6, () => true) }]);
+    assert.deepEqual(hits?.rows, Uint32Array.of(5, 2, 3, 4, 0, 1));
+    assert.deepEqual(hits?.scores, Float32Array.of(1, 0.6, 0.6, 0.6, 0, 0));
+    await indexes.close();
+  });
+
   test(`${title}: sums that overflow f32 lose no row`, async () => {
     const indexes = await open();
     for (const distance of DISTANCES) {

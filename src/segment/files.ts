@@ -28,14 +28,14 @@
 //  del   dead rows: ceil(r / 32) u32 words
 //  pidx  the encoded index of one payload field (payload/)
 import { must } from '../base/assert.ts';
-import { crc32, sha256Pattern } from '../base/checksum.ts';
+import { crc32 } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
 
 export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx';
 
 export interface FileKindInfo {
   readonly formatVersion: number;
-  /** May be made again from the other files; absent ones are rebuilt by a restore, never while opening. */
+  /** A description may do without it: opening makes its content again from the other files. A file that it names must be there. */
   readonly rebuildable: boolean;
   /** Names of the u64 fields of the kind in the header, from offset 32. */
   readonly fields: readonly [] | readonly [string] | readonly [string, string, string];
@@ -69,14 +69,6 @@ export interface FileHeader {
 
 export function segmentFileName(sha256: string, kind: string): string {
   return `${sha256}.${kind}`;
-}
-
-/** undefined for names that are no segment file's. */
-export function parseSegmentFileName(name: string): { readonly sha256: string; readonly kind: FileKind } | undefined {
-  const dot = name.indexOf('.');
-  const sha256 = name.slice(0, dot);
-  const kind = name.slice(dot + 1);
-  return sha256Pattern.test(sha256) && isFileKind(kind) ? { sha256, kind } : undefined;
 }
 
 export function isFileKind(kind: string): kind is FileKind {

@@ -13,6 +13,8 @@ import { readIds, readOrder, type Versions } from './ids-file.ts';
 import { PayloadReader } from './payload-file.ts';
 import type { NamedFile } from './read-file.ts';
 import type { SegmentDescription, SegmentFile } from './segment.ts';
+import { slices } from './slices.ts';
+import { SortedRuns } from './sorted-runs.ts';
 import { SealedColumn, type VectorFiles } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
@@ -40,7 +42,7 @@ export async function loadSegment(options: OpenSegmentOptions): Promise<LoadedSe
   const { description } = options;
   const { rows } = description;
   const { ids, versions } = await readIds(options, getFile(options, 'ids'), rows);
-  const order = await readOrder(options, getFile(options, 'idx'), rows);
+  const order = await loadOrder(options, ids);
   const deleted = description.del === undefined ? emptyBits(rows) : await readBits(options, { kind: 'del', ...description.del }, rows);
   const fieldIndexes = await loadFieldIndexes(options);
   const payloads = await PayloadReader.open(options, getFile(options, 'pay'), rows);
@@ -56,6 +58,28 @@ export async function loadSegment(options: OpenSegmentOptions): Promise<LoadedSe
     throw error;
   }
   return { ids, versions, order, deleted, payloads, columns, fieldIndexes };
+}
+
+/** Rows in ascending order of (id, row). */
+export async function loadOrder(from: Described, ids: IdTable): Promise<Uint32Array> {
+  const file = findFile(from.description, 'idx', undefined);
+  if (file !== undefined) return await readOrder(from, file, ids.length);
+  const byId = new SortedRuns(ids);
+  const pause = slices();
+  for (let row = 0; row < ids.length; row += 1) {
+    byId.add(row);
+    const due = (row & 0x3ff) === 0x3ff ? pause() : undefined;
+    if (due !== undefined) await due;
+  }
+  const order = new Uint32Array(ids.length);
+  let count = 0;
+  for (const row of byId.rows()) {
+    order[count] = row;
+    count += 1;
+    const due = (count & 0x3ff) === 0x3ff ? pause() : undefined;
+    if (due !== undefined) await due;
+  }
+  return order;
 }
 
 type Described = FilesPlace & { readonly description: SegmentDescription };

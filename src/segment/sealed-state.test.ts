@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { countBits } from '../payload/bitmap.ts';
+import { FILE_KINDS, isFileKind } from './files.ts';
 import { sealSegment } from './seal.ts';
 import { saveSealedState } from './sealed-segment.ts';
 import { emptyHead, fill, open, randomRows, schema, seal, temporaryPlace } from './testing/segment-fixtures.ts';
@@ -68,6 +69,20 @@ test('a payload index that no file holds, or of another schema, is built at open
   assert.equal(segment.fieldIndex('city')?.schema.type, 'keyword');
   assert.equal(segment.fieldIndex('city')?.rowsWithValue, rows.filter(({ payload }) => payload.includes('"city"')).length);
   assert.ok(must(segment.fieldIndex('n'), 'n').rowsWithValue > 0);
+});
+
+test('a description without rebuildable files opens to the same answers', async (t) => {
+  const place = await temporaryPlace(t);
+  const rows = randomRows(27, 2500);
+  const whole = await seal(place, rows);
+  const description = { ...whole, files: whole.files.filter(({ kind }) => isFileKind(kind) && !FILE_KINDS[kind].rebuildable) };
+  assert.equal(whole.files.length - description.files.length, 3);
+  assert.deepEqual(await verifySegmentFiles({ ...place, description, deep: true }), []);
+  const [one, other] = [await open(place, whole), await open(place, description)];
+  t.after(() => Promise.all([one.close(), other.close()]));
+  assert.deepEqual([...other.rowsById()], [...one.rowsById()]);
+  for (const row of rows) assert.equal(other.findLiveRow(row.id), one.findLiveRow(row.id));
+  for (const field of schema.keys()) assert.deepEqual(other.fieldIndex(field)?.encode(), one.fieldIndex(field)?.encode());
 });
 
 test('vectors that come and go on the head', async (t) => {

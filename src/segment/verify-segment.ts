@@ -9,8 +9,8 @@ import { FieldIndexCheck } from './check-field-index.ts';
 import { readFieldIndex } from './payload-index-file.ts';
 import { isFileKind } from './files.ts';
 import type { IdTable } from './id-table.ts';
-import { readIds, readOrder, type Versions } from './ids-file.ts';
-import { findVectorFiles, getFile } from './load-segment.ts';
+import { readIds, type Versions } from './ids-file.ts';
+import { findVectorFiles, getFile, loadOrder } from './load-segment.ts';
 import { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
 import { checkContent, pathOf, type NamedFile } from './read-file.ts';
@@ -83,8 +83,9 @@ async function verifyIds(request: VerifyRequest, live: Uint32Array): Promise<voi
   const { rows, min_seq: minSeq, max_seq: maxSeq } = request.description;
   const { ids, versions } = await readIds(request, getFile(request, 'ids'), rows);
   verifyVersions(versions, { file: pathOf(request, getFile(request, 'ids')), minSeq, maxSeq });
-  const order = await readOrder(request, getFile(request, 'idx'), rows);
-  await verifyOrder(ids, order, { file: pathOf(request, getFile(request, 'idx')), live });
+  const order = await loadOrder(request, ids);
+  const named = request.description.files.some(({ kind }) => kind === 'idx');
+  await verifyOrder(ids, order, { file: pathOf(request, getFile(request, named ? 'idx' : 'ids')), live });
 }
 
 function verifyVersions(versions: Versions, want: { readonly file: string; readonly minSeq: number; readonly maxSeq: number }): void {

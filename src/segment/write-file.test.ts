@@ -4,7 +4,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { InvariantError } from '../base/assert.ts';
 import { CorruptionError } from '../base/errors.ts';
-import { blockBytes, decodeHeader, encodeHeader, FILE_KINDS, fileSizeBytes, isFileKind, parseSegmentFileName, segmentFileName, type FileHeader } from './files.ts';
+import { blockBytes, decodeHeader, encodeHeader, FILE_KINDS, fileSizeBytes, isFileKind, segmentFileName, type FileHeader } from './files.ts';
 import { checkContent, readRanges, readSegmentFile, SegmentFileReader } from './read-file.ts';
 import { open, randomRows, seal, temporaryPlace } from './testing/segment-fixtures.ts';
 import { writeSegmentFile } from './write-file.ts';
@@ -82,10 +82,4 @@ test('headers: every kind decodes as encoded, other kinds and versions are refus
     assert.deepEqual(decodeHeader(page, 'f', kind), wanted);
     assert.throws(() => decodeHeader(page, 'f', kind === 'vec' ? 'has' : 'vec'), CorruptionError);
   }
-});
-
-test('file names: sha256 and a known kind', () => {
-  const sha256 = 'ab'.repeat(32);
-  assert.deepEqual(parseSegmentFileName(`${sha256}.pidx`), { sha256, kind: 'pidx' });
-  for (const name of [`${sha256}.txt`, `${sha256}`, 'ab.vec', '.tmp-ab', `${sha256.toUpperCase()}.vec`]) assert.equal(parseSegmentFileName(name), undefined);
 });

@@ -78,7 +78,7 @@ const withoutEffect: Readonly<Record<string, string>> = {
   'service.hardware_reporting': 'usage is not reported by this version',
   'storage.temp_path': 'restores are staged in the data directory, so that a rename can commit them',
   'storage.on_disk_payload': 'payloads always lie on disk',
-  'telemetry_disabled': 'nearkeep never sends telemetry',
+  telemetry_disabled: 'nearkeep never sends telemetry',
 };
 const sectionsWithoutEffect = ['storage.', 'cluster.', 'tls.', 'audit.', 'logger.', 'gpu.', 'inference.'];
 const refusedWhenTrue: Readonly<Record<string, string>> = {
@@ -161,11 +161,16 @@ function readValue(key: string, rule: KeyRule, given: { readonly raw: unknown; r
       const value = typeof raw === 'string' && /^\d+$/.test(raw) ? Number(raw) : raw;
       const from = rule.from ?? 0;
       const to = rule.to ?? Number.MAX_SAFE_INTEGER;
-      if (typeof value !== 'number' || !Number.isInteger(value) || value < from || value > to) return refuse(`an integer from ${from} to ${to}`);
+      if (typeof value !== 'number' || !Number.isInteger(value) || value < from || value > to)
+        return refuse(`an integer from ${from} to ${to}`);
       return value;
     }
     case 'list':
-      if (typeof raw === 'string') return raw.split(',').map((part) => part.trim()).filter((part) => part !== '');
+      if (typeof raw === 'string')
+        return raw
+          .split(',')
+          .map((part) => part.trim())
+          .filter((part) => part !== '');
       if (Array.isArray(raw) && raw.every((part) => typeof part === 'string')) return raw;
       return refuse('a list of texts');
   }
@@ -180,7 +185,8 @@ function judgeOtherKey(key: string, raw: unknown, origin: string): readonly stri
   }
   const reason = withoutEffect[key];
   if (reason !== undefined) return [`${key} (${origin}) has no effect: ${reason}`];
-  if (sectionsWithoutEffect.some((section) => key.startsWith(section))) return [`${key} (${origin}) has no effect in this version`];
+  if (sectionsWithoutEffect.some((section) => key.startsWith(section)))
+    return [`${key} (${origin}) has no effect in this version`];
   const near = nearestKey(key);
   return [`unknown setting ${key} (${origin})${near === undefined ? '' : `; did you mean ${near}?`}`];
 }
@@ -188,7 +194,9 @@ function judgeOtherKey(key: string, raw: unknown, origin: string): readonly stri
 function nearestKey(key: string): string | undefined {
   const last = key.split('.').at(-1) ?? key;
   const known = Object.keys(rules);
-  return known.find((candidate) => candidate.split('.').at(-1) === last) ?? known.find((candidate) => distance(candidate, key) <= 3);
+  return (
+    known.find((candidate) => candidate.split('.').at(-1) === last) ?? known.find((candidate) => distance(candidate, key) <= 3)
+  );
 }
 
 function distance(a: string, b: string): number {
@@ -216,7 +224,8 @@ function nest(values: Readonly<Record<string, unknown>>): Config {
 }
 
 function checkedConfig(config: Config): Config {
-  if (!['json', 'text', 'auto'].includes(config.log_format)) throw new RequestError('bad-request', `log_format must be json, text or auto, not ${config.log_format}`);
+  if (!['json', 'text', 'auto'].includes(config.log_format))
+    throw new RequestError('bad-request', `log_format must be json, text or auto, not ${config.log_format}`);
   const level = config.log_level.toLowerCase();
   if (!['trace', 'debug', 'info', 'warn', 'error', 'silent'].includes(level)) {
     throw new RequestError('bad-request', `log_level must be trace, debug, info, warn, error or silent, not ${config.log_level}`);
@@ -232,9 +241,12 @@ export function isLoopback(host: string): boolean {
 export function refuseOpenServer({ service }: Config): void {
   const hasKey = [service.api_key, service.alt_api_key, service.read_only_api_key].some((key) => key !== undefined);
   if (hasKey || service.allow_no_key || isLoopback(service.host)) return;
-  throw new RequestError('bad-request', [
-    `refusing to listen on ${service.host} without an API key: anybody who reaches it could read and delete everything.`,
-    `  Set a key, for example:   QDRANT__SERVICE__API_KEY=${randomBytes(18).toString('base64url')}`,
-    '  or, if that is wanted:    NEARKEEP__SERVICE__ALLOW_NO_KEY=true',
-  ].join('\n'));
+  throw new RequestError(
+    'bad-request',
+    [
+      `refusing to listen on ${service.host} without an API key: anybody who reaches it could read and delete everything.`,
+      `  Set a key, for example:   QDRANT__SERVICE__API_KEY=${randomBytes(18).toString('base64url')}`,
+      '  or, if that is wanted:    NEARKEEP__SERVICE__ALLOW_NO_KEY=true',
+    ].join('\n'),
+  );
 }

@@ -4,8 +4,11 @@ import type { Disk } from '../fs/disk.ts';
 
 export async function readProcessFacts(disk: Disk): Promise<ProcessFacts> {
   const [threads, openFiles, openMaps, docker, podman] = await Promise.all([
-    countNames(disk, '/proc/self/task'), countNames(disk, '/proc/self/fd'), countNames(disk, '/proc/self/map_files'),
-    disk.findStat('/.dockerenv'), disk.findStat('/run/.containerenv'),
+    countNames(disk, '/proc/self/task'),
+    countNames(disk, '/proc/self/fd'),
+    countNames(disk, '/proc/self/map_files'),
+    disk.findStat('/.dockerenv'),
+    disk.findStat('/run/.containerenv'),
   ]);
   return {
     ...(threads === undefined ? {} : { threads }),

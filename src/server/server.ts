@@ -21,7 +21,11 @@ export class Server implements AsyncDisposable {
   readonly #state: { ready: boolean };
   #closed: Promise<void> | undefined;
 
-  private constructor(engine: Engine, rest: FastifyInstance, options: { readonly address: string; readonly state: { ready: boolean } }) {
+  private constructor(
+    engine: Engine,
+    rest: FastifyInstance,
+    options: { readonly address: string; readonly state: { ready: boolean } },
+  ) {
     this.engine = engine;
     this.#rest = rest;
     this.address = options.address;
@@ -42,7 +46,11 @@ export class Server implements AsyncDisposable {
     try {
       const disk = new NodeDisk();
       const rest = createRestServer({
-        engine, logger, access: new Access(keysOf(config)), settings: restSettings(config, loopback), isReady: () => state.ready,
+        engine,
+        logger,
+        access: new Access(keysOf(config)),
+        settings: restSettings(config, loopback),
+        isReady: () => state.ready,
         processFacts: () => readProcessFacts(disk),
       });
       await rest.listen({ host: config.service.host, port: config.service.http_port });
@@ -89,7 +97,11 @@ export class Server implements AsyncDisposable {
   }
 }
 
-function keysOf({ service }: Config): { apiKey: string | undefined; altApiKey: string | undefined; readOnlyApiKey: string | undefined } {
+function keysOf({ service }: Config): {
+  apiKey: string | undefined;
+  altApiKey: string | undefined;
+  readOnlyApiKey: string | undefined;
+} {
   return { apiKey: service.api_key, altApiKey: service.alt_api_key, readOnlyApiKey: service.read_only_api_key };
 }
 

@@ -7,7 +7,7 @@ import { CorruptionError } from '../base/errors.ts';
 import { FileLog } from '../log/file-log.ts';
 import type { LogPosition } from '../log/shard-log.ts';
 import { applyEntry } from './apply.ts';
-import { checkpoint, type CheckpointParts } from './checkpoint.ts';
+import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { replay } from './replay.ts';
 import { openSegments, Shard, type ShardOptions } from './shard.ts';
 import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder } from './shard-folder.ts';
@@ -71,14 +71,17 @@ async function leadToPosition(options: AdoptOptions, staged: ShardManifest): Pro
         log: { get lastSeq() { return state.applied; }, rotate: () => Promise.resolve([]), purgeTo: () => Promise.resolve() },
         storedLive: new WeakMap(),
       };
+      const makeRoom = async (): Promise<void> => {
+        if (state.unsealedBytes > limits.unsealedBytesMax) await sealInsideEntry(parts);
+      };
       await replay(log.read(staged.applied + 1), logsDirectory(staging.directory), {
-        apply: (entry, operation) => applyEntry(state, entry, operation),
+        apply: (entry, operation) => applyEntry(state, entry, operation, makeRoom),
         makeRoom: async () => {
           if (state.unsealedBytes > limits.unsealedBytesMax) await checkpoint(parts);
         },
       });
       await checkpoint(parts);
-      await parts.folder.settle();
+      await parts.folder.close();
     } finally {
       await state.close();
     }

@@ -22,18 +22,28 @@ import type { ShardState } from './shard-state.ts';
 const rowsAtOnceMax = 512;
 
 /** Entries come one at a time, in their order. An operation that was applied lately, under the same op uuid, is passed over. */
-export async function applyEntry(state: ShardState, entry: Entry, operation: ShardOperation): Promise<void> {
+export async function applyEntry(state: ShardState, entry: Entry, operation: ShardOperation, makeRoom: MakeRoom): Promise<void> {
   state.beginEntry(entry);
-  if (!state.recent.has(entry.opUuid)) await applyOperation(state, entry.seq, operation);
+  if (!state.recent.has(entry.opUuid)) await applyOperation({ state, seq: entry.seq, makeRoom }, operation);
   state.endEntry(entry);
 }
 
-async function applyOperation(state: ShardState, seq: Seq, operation: ShardOperation): Promise<void> {
+/** Called inside an entry that writes many rows: may move the head's rows into files, never changes what the state says. */
+export type MakeRoom = () => Promise<void>;
+
+interface Place {
+  readonly state: ShardState;
+  readonly seq: Seq;
+  readonly makeRoom: MakeRoom;
+}
+
+async function applyOperation(place: Place, operation: ShardOperation): Promise<void> {
+  const { state } = place;
   switch (operation.kind) {
     case 'upsert':
-      return await upsert(state, seq, operation);
+      return await upsert(place, operation);
     case 'update-vectors':
-      return await updateVectors(state, seq, operation);
+      return await updateVectors(place, operation);
     case 'delete-points':
       return await deletePoints(state, await selectPoints(state, operation.selector));
     case 'delete-vectors':
@@ -41,7 +51,7 @@ async function applyOperation(state: ShardState, seq: Seq, operation: ShardOpera
     case 'overwrite-payload':
     case 'delete-payload':
     case 'clear-payload':
-      return await editPoints(state, seq, { selected: await selectPoints(state, operation.selector), ...editOf(operation) });
+      return await editPoints(place, { selected: await selectPoints(state, operation.selector), ...editOf(operation) });
     case 'create-index':
       return await createIndex(state, operation.field, operation.schema);
     case 'drop-index':
@@ -59,7 +69,7 @@ async function applyOperation(state: ShardState, seq: Seq, operation: ShardOpera
   }
 }
 
-async function upsert(state: ShardState, seq: Seq, operation: Extract<ShardOperation, { kind: 'upsert' }>): Promise<void> {
+async function upsert({ state, seq }: Place, operation: Extract<ShardOperation, { kind: 'upsert' }>): Promise<void> {
   const { updateFilter, updateMode = 'upsert' } = operation;
   const existing = updateFilter === undefined || updateMode === 'insert_only' ? undefined : await matchingIds(state, operation.points.map(({ id }) => id), updateFilter);
   const pause = slices();
@@ -79,13 +89,14 @@ function takesUpsert(state: ShardState, point: StoredDraft, rule: { readonly upd
   return rule.updateMode !== 'insert_only' && (rule.existing === undefined || rule.existing.has(point.id));
 }
 
-async function updateVectors(state: ShardState, seq: Seq, operation: Extract<ShardOperation, { kind: 'update-vectors' }>): Promise<void> {
+async function updateVectors(place: Place, operation: Extract<ShardOperation, { kind: 'update-vectors' }>): Promise<void> {
+  const { state } = place;
   const { points, updateFilter } = operation;
   const wanted = updateFilter === undefined ? undefined : await matchingIds(state, points.map(({ id }) => id), updateFilter);
   const given = new Map(points.filter(({ id }) => wanted === undefined || wanted.has(id)).map(({ id, vectors }) => [id, vectors]));
   for (const vectors of given.values()) checkStored(state, vectors);
   const selected = await selectPoints(state, { kind: 'ids', ids: [...given.keys()] });
-  await editPoints(state, seq, {
+  await editPoints(place, {
     selected,
     needs: { payload: true, vectors: true },
     edit: (point) => ({ ...point, vectors: new Map([...point.vectors, ...must(given.get(point.id), 'only given points are selected')]) }),
@@ -132,10 +143,11 @@ function editOf(operation: Exclude<SelectorOperation, { kind: 'delete-points' }>
   }
 }
 
-async function editPoints(state: ShardState, seq: Seq, request: Edit & { readonly selected: readonly SegmentRows[] }): Promise<void> {
+async function editPoints({ state, seq, makeRoom }: Place, request: Edit & { readonly selected: readonly SegmentRows[] }): Promise<void> {
   const pause = slices();
   for (const { held, rows } of request.selected) {
     for (let at = 0; at < rows.length; at += rowsAtOnceMax) {
+      if (at > 0) await makeRoom();
       const piece = Uint32Array.from(Array.prototype.slice.call(rows, at, at + rowsAtOnceMax) as number[]);
       for (const point of await readPoints(state, held, { rows: piece, needs: request.needs })) {
         state.put({ ...request.edit(point), version: seq });

@@ -79,6 +79,18 @@ export async function checkpoint(parts: CheckpointParts): Promise<number> {
   return capture.start.applied;
 }
 
+/** The head's rows into files in the middle of an entry, which alone would fill memory. The next checkpoint names the files. */
+export async function sealInsideEntry(parts: CheckpointParts): Promise<void> {
+  const { folder, state } = parts;
+  const { head } = state;
+  state.rotateHead();
+  const sealed = await folder.whileWriting(async () => {
+    const description = await sealSegment({ ...folder.place, source: head.segment });
+    return await openSealedSegment({ ...folder.place, description, specs: state.vectors, payloadSchema: state.payloadSchema, indexes: parts.indexes });
+  });
+  state.replace([head], [new HeldSegment(sealed)]);
+}
+
 function captureState(state: ShardState): Capture {
   state.rotateHead();
   const { applied, chain, time, vectors, payloadSchema } = state;

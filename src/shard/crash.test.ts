@@ -11,7 +11,7 @@ import { assertEqualsModel, randomWrite, ShardModel } from './testing/shard-mode
 import { verifyShard } from './verify-shard.ts';
 
 const seed = Date.now() % 1_000_000;
-const writesOfTheScript = 40;
+const writesOfTheScript = 22;
 
 interface Outcome {
   /** After each acknowledged write, the empty one first. */
@@ -43,8 +43,8 @@ async function run(disk: FaultyDisk): Promise<Outcome> {
       apply(model, seq);
       possible = undefined;
       if (at % 4 === 3) await shard.checkpoint();
-      if (at % 10 === 9) await shard.settle();
-      if (at === 25) {
+      if (at % 8 === 7) await shard.settle();
+      if (at === 13) {
         await shard.close();
         shard = await Shard.open(options);
       }
@@ -69,7 +69,7 @@ test(`a power cut at every change of the disk loses nothing that was acknowledge
   await run(new FaultyDisk(await newDisk(), whole.decide));
   assert.ok(whole.seen() > 200, 'the script is long enough');
   for (let at = 0; at <= whole.seen(); at += 1) {
-    for (const random of [undefined, seededRandom(seed + at)]) {
+    for (const random of at % 4 === 0 ? [undefined, seededRandom(seed + at)] : [undefined]) {
       const disk = await newDisk();
       const outcome = await run(new FaultyDisk(disk, stopAfter(at).decide));
       disk.cutPower(random);

@@ -151,6 +151,7 @@ test('a frozen shard tells its time and the hash of every file', async () => {
   assert.deepEqual(later?.segments.map(({ points, minSeq, maxSeq }) => ({ points, minSeq, maxSeq })), [{ points: 2, minSeq: 1, maxSeq: 2 }]);
   await checkedCopy(disk, must(later, 'one'), '/staging');
   assert.equal((await allPoints(shard)).length, 2);
+  for (const each of [frozen, later]) each?.release();
 });
 
 /** Every file has the size and the hash that the freeze tells. */

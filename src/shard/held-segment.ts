@@ -9,6 +9,7 @@ export class HeldSegment<T extends Segment = Segment> {
   readonly #hidden: Set<string>;
   #users = 1; // the shard itself
   #closing: Promise<void> | undefined;
+  #whenClosed: (() => void) | undefined;
 
   constructor(segment: T, hidden: Iterable<string> = []) {
     this.segment = segment;
@@ -21,6 +22,11 @@ export class HeldSegment<T extends Segment = Segment> {
 
   get isClosed(): boolean {
     return this.#closing !== undefined;
+  }
+
+  /** Called once, when the last user has gone. */
+  onClosed(listener: () => void): void {
+    this.#whenClosed = listener;
   }
 
   hide(name: string): void {
@@ -44,7 +50,7 @@ export class HeldSegment<T extends Segment = Segment> {
   async release(): Promise<void> {
     invariant(this.#users > 0, 'a segment is released once by each user');
     this.#users -= 1;
-    if (this.#users === 0) this.#closing = this.segment.close();
+    if (this.#users === 0) this.#closing = this.segment.close().finally(() => this.#whenClosed?.());
     await this.#closing;
   }
 }

@@ -10,7 +10,7 @@ import { must } from '../base/assert.ts';
 import { entrySizeBytes } from '../log/entry.ts';
 import type { Entry } from '../log/shard-log.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
-import { checkpoint, type CheckpointParts } from './checkpoint.ts';
+import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { chooseMerge, isCrowded, type SegmentSize } from './choose-merge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { finishMerge, runMerge } from './merge-job.ts';
@@ -60,6 +60,18 @@ export class Maintenance {
         const reason = error instanceof Error ? error.message : String(error);
         throw new RequestError(isNoSpace(error) ? 'no-space' : 'unavailable', `points could not be moved from memory into files: ${reason}`, { cause: error });
       }
+    }
+  }
+
+  /** In the middle of an entry that writes many rows, and waits for no other work: that may wait for the entry to end. */
+  async makeRoomInside(): Promise<void> {
+    const { state } = this.#parts;
+    const isFull = state.head.segment.memoryBytes > this.#limits.headBytesMax && state.unsealedBytes > this.#limits.unsealedBytesMax;
+    if (!isFull || this.#failures.has('checkpoint')) return;
+    try {
+      await sealInsideEntry(this.#parts);
+    } catch (error) {
+      this.#fail('checkpoint', error); // the entry goes on in memory, it is in the log
     }
   }
 

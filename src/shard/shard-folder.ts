@@ -10,6 +10,7 @@ import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { FilesPlace } from '../segment/write-file.ts';
+import { Gauge } from './gauge.ts';
 import { namedFiles, writeManifest, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
 
 /** The manifest of a moment, whose files and logs stay until it is released. Idempotent. */
@@ -29,6 +30,8 @@ export class ShardFolder {
   #writing = 0;
   #sweeping: Promise<void> | undefined;
   #sweepWanted = false;
+  #closed = false;
+  readonly #held = new Gauge();
   /** Names of files that open segments read. */
   #inUse: () => Iterable<string> = () => [];
 
@@ -58,10 +61,13 @@ export class ShardFolder {
   hold(): HeldManifest {
     const hold = { ...this.#stored };
     this.#holds.add(hold);
+    this.#held.add(1);
     return {
       stored: hold,
       release: () => {
-        if (this.#holds.delete(hold)) this.sweep();
+        if (!this.#holds.delete(hold)) return;
+        this.#held.subtract(1);
+        this.sweep();
       },
     };
   }
@@ -85,6 +91,7 @@ export class ShardFolder {
 
   /** Removes what nothing needs, in the background; as soon as nobody writes. A failure costs space only and is tried again. */
   sweep(): void {
+    if (this.#closed) return;
     this.#sweepWanted = true;
     if (this.#writing > 0 || this.#sweeping !== undefined) return;
     this.#sweepWanted = false;
@@ -99,6 +106,13 @@ export class ShardFolder {
   /** Resolves when no removal is under way. */
   async settle(): Promise<void> {
     while (this.#sweeping !== undefined) await this.#sweeping;
+  }
+
+  /** Waits for freezes to be released: their files must not go with the folder. Nothing is removed afterwards. */
+  async close(): Promise<void> {
+    await this.#held.waitFor(0);
+    this.#closed = true;
+    await this.settle();
   }
 
   async #removeGarbage(): Promise<void> {

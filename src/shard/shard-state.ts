@@ -44,6 +44,7 @@ export class ShardState {
   #sealed: readonly HeldSegment<SealedSegment>[];
   readonly #retired = new Set<HeldSegment<SealedSegment>>();
   readonly #closing = new Set<Promise<void>>();
+  #whenFreed: () => void = () => undefined;
   #view: View | undefined;
   #insideEntry = false;
 
@@ -81,6 +82,11 @@ export class ShardState {
   /** Memory of rows that only the log protects. */
   get unsealedBytes(): number {
     return [this.#head, ...this.#sealing].reduce((sum, { segment }) => sum + (segment.rowCount === 0 ? 0 : segment.memoryBytes), 0);
+  }
+
+  /** `listener` hears when the last query on a replaced segment has ended: its files are free. */
+  onFreed(listener: () => void): void {
+    this.#whenFreed = listener;
   }
 
   find(id: PointId): Row | undefined {
@@ -134,7 +140,6 @@ export class ShardState {
 
   /** Puts a new head in the place of one that has rows. */
   rotateHead(): void {
-    invariant(!this.#insideEntry, 'the head changes between two entries');
     if (this.#head.segment.rowCount === 0) return;
     this.#sealing = [...this.#sealing, this.#head];
     this.#head = this.#newHead();
@@ -143,7 +148,6 @@ export class ShardState {
 
   /** Puts sealed segments in the places of those whose live rows they hold; the replaced are closed with their last query. */
   replace(old: readonly HeldSegment[], added: readonly HeldSegment<SealedSegment>[]): void {
-    invariant(!this.#insideEntry, 'segments change between two entries');
     const gone = new Set(old);
     const heads = this.#sealing.filter((held) => gone.has(held));
     const retired = this.#sealed.filter((held) => gone.has(held));
@@ -153,15 +157,16 @@ export class ShardState {
     for (const held of heads) this.closeLater(held.release());
     for (const held of retired) {
       this.#retired.add(held);
+      held.onClosed(() => {
+        this.#retired.delete(held);
+        this.#whenFreed();
+      });
       this.closeLater(held.release());
     }
   }
 
   /** Sealed segments whose files are open: those of now, and those that a query still reads. */
   sealedInUse(): readonly HeldSegment<SealedSegment>[] {
-    for (const held of this.#retired) {
-      if (held.isClosed) this.#retired.delete(held);
-    }
     return [...this.#sealed, ...this.#retired];
   }
 
@@ -191,7 +196,9 @@ export class ShardState {
     return new View(this.segments, { applied: this.#applied, vectors: this.#vectors, payloadSchema: this.#payloadSchema });
   }
 
+  /** Inside an entry the view of before stays: it holds the segments that it shows. */
   #forgetView(): void {
+    if (this.#insideEntry) return;
     if (this.#view !== undefined) this.closeLater(this.#view.release());
     this.#view = undefined;
   }

@@ -75,6 +75,7 @@ export class Shard {
   readonly #queue: WriteQueue;
   readonly #folder: ShardFolder;
   readonly #maintenance: Maintenance;
+  readonly #logger: Logger;
   readonly #inFlight = new Gauge();
   #closing: Promise<void> | undefined;
 
@@ -85,12 +86,14 @@ export class Shard {
     for (const held of state.sealed) storedLive.set(held, held.segment.liveBits());
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
-    const queue = new WriteQueue({ log, state, logger, afterEntry: (entry) => this.#maintenance.afterEntry(entry) });
+    state.onFreed(() => folder.sweep());
+    const queue = new WriteQueue({ log, state, logger, background: { afterEntry: (entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() } });
     this.shardId = options.shardId;
     this.directory = directory;
     this.#log = log;
     this.#state = state;
     this.#folder = folder;
+    this.#logger = logger;
     this.#queue = queue;
     this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger });
   }
@@ -121,7 +124,7 @@ export class Shard {
       await Promise.all(segments.map((segment) => segment.close()));
       throw error;
     }
-    await shard.#start(options.logger);
+    await shard.#start();
     return shard;
   }
 
@@ -217,7 +220,7 @@ export class Shard {
     }
   }
 
-  /** Idempotent; reads and writes in flight are finished first. The log covers what is not in files yet. */
+  /** Idempotent; reads and writes in flight are finished and freezes released first. The log covers what is not in files yet. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -251,19 +254,32 @@ export class Shard {
     await this.#inFlight.waitFor(0);
     await this.#queue.close();
     await this.#maintenance.close();
+    await this.#folder.close();
     await this.#log.close();
+    await this.#noteDurable();
     await this.#state.close();
   }
 
-  async #start(logger: Logger): Promise<void> {
+  /** After an orderly end not even the last entry of the log can be mistaken for one that was never stored. */
+  async #noteDurable(): Promise<void> {
+    const { manifest } = this.#folder;
+    if (manifest.durable === this.#log.lastSeq) return;
+    try {
+      await this.#folder.publish({ ...manifest, durable: this.#log.lastSeq });
+    } catch (error) {
+      this.#logger.warn({ directory: this.directory, error: String(error) }, 'the manifest keeps an older durable mark');
+    }
+  }
+
+  async #start(): Promise<void> {
     const file = logsDirectory(this.directory);
     const { tornTailBytes } = this.#log.info();
-    if (tornTailBytes > 0) logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
+    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
     try {
       await removeUnfinished(this.#folder.disk, path.join(this.directory, manifestName));
       await replay(this.#log.read(this.#state.applied + 1), file, {
         apply: (entry, operation) => this.#queue.replay(entry, operation),
-        makeRoom: () => this.#maintenance.waitForRoom().catch((error: unknown) => logger.warn({ directory: file, error: String(error) }, 'replay goes on in memory')),
+        makeRoom: () => this.#maintenance.waitForRoom().catch((error: unknown) => this.#logger.warn({ directory: file, error: String(error) }, 'replay goes on in memory')),
       });
     } catch (error) {
       await this.close();

@@ -71,7 +71,7 @@ async function replayAll({ disk, directory, signal }: VerifyShardRequest, manife
   const state = new ShardState(rowStores(), manifest, await openSegments({ disk, directory, indexes: rowStores() }, manifest));
   try {
     await replay(readVerified(disk, log, manifest.applied), logsDirectory(directory), {
-      apply: (entry, operation) => applyEntry(state, entry, operation),
+      apply: (entry, operation) => applyEntry(state, entry, operation, () => Promise.resolve()),
       makeRoom: () => {
         signal?.throwIfAborted();
         return Promise.resolve();

@@ -29,11 +29,18 @@ export interface SubmittedEntry {
   readonly applied: Promise<Seq>;
 }
 
+/** Who sees to it that memory stays bounded. */
+interface Background {
+  afterEntry(entry: Entry): void;
+  /** Inside an entry. */
+  makeRoom(): Promise<void>;
+}
+
 export class WriteQueue {
   readonly #log: Pick<ShardLog, 'append'>;
   readonly #state: ShardState;
   readonly #logger: Logger;
-  readonly #afterEntry: (entry: Entry) => void;
+  readonly #background: Background;
   readonly #writers = new Lock();
   readonly #applying = new Lock();
   readonly #pending = new Gauge();
@@ -42,11 +49,11 @@ export class WriteQueue {
   #failure: RequestError | undefined;
   #closed = false;
 
-  constructor(parts: { readonly log: Pick<ShardLog, 'append'>; readonly state: ShardState; readonly logger: Logger; readonly afterEntry: (entry: Entry) => void }) {
+  constructor(parts: { readonly log: Pick<ShardLog, 'append'>; readonly state: ShardState; readonly logger: Logger; readonly background: Background }) {
     this.#log = parts.log;
     this.#state = parts.state;
     this.#logger = parts.logger;
-    this.#afterEntry = parts.afterEntry;
+    this.#background = parts.background;
   }
 
   /** Why the shard can apply nothing more until it is opened again. */
@@ -125,14 +132,14 @@ export class WriteQueue {
   async #apply(entry: Entry, operation: ShardOperation): Promise<Seq> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      await applyEntry(this.#state, entry, operation);
+      await applyEntry(this.#state, entry, operation, () => this.#background.makeRoom());
     } catch (error) {
       throw this.#fail(entry, error);
     }
     const due = this.#watchers.filter(({ seq }) => seq === entry.seq);
     if (due.length > 0) this.#watchers = this.#watchers.filter(({ seq }) => seq !== entry.seq);
     for (const { run } of due) run();
-    this.#afterEntry(entry);
+    this.#background.afterEntry(entry);
     return entry.seq;
   }
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { RequestError } from '../base/errors.ts';
 import { parseBoundedJson } from './bounded-json.ts';
 
-const bounds = { depthMax: 32, valuesMax: 100_000 };
+const bounds = { depthMax: 32, valuesMax: 100_000, containersMax: 50_000 };
 const fail = (problem: string, offset: number): Error => new RequestError('bad-request', `${problem} at ${offset}`);
 const parse = (text: string | Buffer, limits = bounds): Promise<unknown> => parseBoundedJson(Buffer.from(text as string), limits, fail);
 
@@ -55,7 +55,9 @@ test('depth and number of values are bounded before they cost memory', async () 
   await assert.rejects(parse('['.repeat(33) + ']'.repeat(33)), /nested too deeply/);
   await assert.rejects(parse('['.repeat(1_000_000)), /nested too deeply/);
   await assert.rejects(parse(`[${'{},'.repeat(100_000)}1]`), /too many values/);
-  await assert.rejects(parse('[1,1,1]', { depthMax: 2, valuesMax: 3 }), /too many values/);
+  await assert.rejects(parse('[1,1,1]', { ...bounds, valuesMax: 3 }), /too many values/);
+  assert.deepEqual(await parse('[[],{},1,2]', { ...bounds, containersMax: 3 }), [[], {}, 1, 2]);
+  await assert.rejects(parse('[[],{},[]]', { ...bounds, containersMax: 3 }), /too many values/);
 });
 
 test('a large document does not hold the event loop', async () => {

@@ -7,6 +7,8 @@ export interface JsonBounds {
   readonly depthMax: number;
   /** Objects, arrays and scalars together. */
   readonly valuesMax: number;
+  /** Objects and arrays: each costs far more memory than text. */
+  readonly containersMax: number;
 }
 
 /** Makes the error of a document that is refused; the text must not quote the document. */
@@ -44,6 +46,7 @@ class Scanner {
   readonly #stack: Frame[] = [];
   #at = 0;
   #values = 0;
+  #containers = 0;
 
   constructor(bytes: Buffer, bounds: JsonBounds, fail: JsonFailure) {
     this.#bytes = bytes;
@@ -67,6 +70,8 @@ class Scanner {
     const byte = this.#bytes[this.#at];
     if (byte !== openObject && byte !== openArray) return false;
     if (this.#stack.length >= this.#bounds.depthMax) throw this.#error('is nested too deeply');
+    this.#containers += 1;
+    if (this.#containers > this.#bounds.containersMax) throw this.#error('holds too many values');
     const next = this.#bytes[this.#at + 1];
     if (next === closeObject || next === closeArray) return false;
     this.#at += 1;

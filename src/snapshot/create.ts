@@ -55,7 +55,7 @@ async function freezeAndPublish(context: CreateContext, collection: string, rese
     await publish(disk, sealed, { folder, target: reservation.path });
     return sealed;
   } catch (error) {
-    await disk.removeTree(folder);
+    await disk.removeTree(folder).catch(() => undefined); // the first error counts; a start sweeps what is left
     throw error;
   } finally {
     frozen.release();

@@ -16,7 +16,7 @@ import {
   type SnapshotManifest, type SnapshotShard,
 } from './manifest.ts';
 
-const bounds = { depthMax: 32, valuesMax: 2_000_000 };
+const bounds = { depthMax: 32, valuesMax: 1_000_000, containersMax: 250_000 };
 /** Seconds stand in the archive's headers as 11 octal digits. */
 const createdAtMsMax = (8 ** 11 - 1) * 1000;
 const shardIdMax = 2 ** 32 - 1;

@@ -81,3 +81,18 @@ for (const [title, change, message] of refused) {
 test('refuses a manifest above its size limit without reading it', async () => {
   await assert.rejects(parseManifest(Buffer.alloc(MANIFEST_BYTES_MAX + 1)), /more than/);
 });
+
+test('advisory 26: hostile documents are refused within 50 MB', async () => {
+  const hostile = [
+    `{"format":"nearkeep-snapshot","x":[${'[],'.repeat(4_000_000)}[]]}`,
+    '['.repeat(8_000_000),
+    `{"format":"nearkeep-snapshot","x":"${'\\n'.repeat(2_000_000)}"}`,
+    `{"format":"nearkeep-snapshot","format_version":1,"min_reader_version":1,"created_at":"2026-01-01T00:00:00.000Z","kind":"collection","collections":[${'{},'.repeat(400_000)}{}]}`,
+  ].map((text) => Buffer.from(text));
+  for (const text of hostile) {
+    const before = process.memoryUsage().rss;
+    await assert.rejects(parseManifest(text), RequestError);
+    const grown = process.memoryUsage().rss - before;
+    assert.ok(grown < 50e6, `grew by ${grown} bytes`);
+  }
+});

@@ -6,6 +6,7 @@ import test from 'node:test';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
+import { FaultyDisk } from '../fs/testing/faulty-disk.ts';
 import { encodeManifest } from '../shard/shard-manifest.ts';
 import { configOf, manifestOf, type FakeShard } from './testing/fake-source.ts';
 import { allBytes, openRig, until, type Rig } from './testing/rig.ts';
@@ -124,6 +125,19 @@ test('a client that goes away, before or in the middle, leaves nothing', async (
   }
   await checkRefused(rig, () => rig.snapshots.upload('new', hanging(), options, controller.signal), /client went away/, 'internal');
   await checkRefused(rig, () => rig.snapshots.upload('new', inChunks(bytes), options, controller.signal), /client went away/, 'internal');
+});
+
+test('a client that leaves in the last moment before the commit leaves nothing', async () => {
+  await using rig = await openRig();
+  const { bytes } = await storedSnapshot(rig);
+  const controller = new AbortController();
+  const disk = new FaultyDisk(new NodeDisk(), ({ kind, path: at }) => {
+    if (kind === 'syncDirectory' && at === rig.dataDirectory) controller.abort(new RequestError('internal', 'client went away'));
+    return undefined;
+  });
+  await using snapshots = await rig.reopen({ disk });
+  await checkRefused(rig, () => snapshots.upload('new', inChunks(bytes), options, controller.signal), /client went away/, 'internal');
+  assert.ok(controller.signal.aborted);
 });
 
 test('close undoes a restore that has not committed, and waits for one that is committing', async () => {

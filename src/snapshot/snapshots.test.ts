@@ -5,6 +5,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
+import type { SnapshotDescription } from './description.ts';
 import { collectionLabel, isSnapshotName, snapshotName } from './snapshot-name.ts';
 import { allBytes, openRig, until, type Rig } from './testing/rig.ts';
 
@@ -148,6 +149,16 @@ test('a snapshot that is deleted while its checksum is computed leaves nothing b
   const made = await rig.snapshots.create('c');
   assert.match(made.checksum ?? '', /^[0-9a-f]{64}$/);
   await until(() => readdirSync(path.join(rig.snapshotsPath, 'c')).length === 0);
+});
+
+test('a list during a create shows the snapshot without its checksum, and does not compute it a second time', async () => {
+  await using rig = await openRig();
+  const seen: (readonly SnapshotDescription[])[] = [];
+  rig.hasher.before = async () => {
+    if (seen.length < 5) seen.push(await rig.snapshots.list('c'));
+  };
+  const made = await rig.snapshots.create('c');
+  assert.deepEqual(seen.map((listed) => listed.map(({ name, checksum }) => [name, checksum])), [[[made.name, undefined]]]);
 });
 
 test('a live file that changed on disk fails the create, and no snapshot is left', async () => {

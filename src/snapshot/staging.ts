@@ -16,7 +16,7 @@ export interface Staging extends AsyncDisposable {
 export async function openStaging(disk: Disk, root: string): Promise<Staging> {
   const folder = path.join(root, `${stagingPrefix}${randomBytes(8).toString('hex')}`);
   await disk.makeDirectory(folder);
-  return { path: folder, [Symbol.asyncDispose]: () => disk.removeTree(folder) };
+  return { path: folder, [Symbol.asyncDispose]: () => disk.removeTree(folder).catch(() => undefined) }; // a start sweeps what is left
 }
 
 export async function makeShardFolders(disk: Disk, staging: Staging, { manifest }: SealedManifest): Promise<void> {

@@ -2,6 +2,7 @@
 // call throws a TypeError; results of threads come as promises.
 import { createRequire } from 'node:module';
 import type { Datatype, Distance } from './distance.ts';
+import type { Approximation } from './kernels.ts';
 
 /** Rows inside the addon. Must not be used after `closeRows`. */
 export interface RowsHandle {
@@ -13,12 +14,6 @@ export interface NativeHits {
   readonly rows: Uint32Array;
   readonly scores: Float32Array;
   readonly counts: Uint32Array;
-}
-
-export interface NativeApproximation {
-  readonly sums: Float32Array;
-  /** Squared lengths of the rows; filled for Cosine and Dot. */
-  readonly norms: Float32Array;
 }
 
 export interface NativeKernel {
@@ -50,7 +45,7 @@ export interface Addon {
   cancel(ticket: number): void;
   approximate(
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
-  ): NativeApproximation;
+  ): Approximation;
   exact(size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array): Float32Array;
   /** An exclusive lock on the file, which is created where absent; undefined where it is held, by this process or another. */
   lockFile(path: string): { release(): void } | undefined;

@@ -18,7 +18,13 @@ export function largerIsBetter(distance: Distance): boolean {
   return distance === 'Cosine' || distance === 'Dot';
 }
 
-export function bytesPerValue(datatype: Datatype): 1 | 2 | 4 {
+/** Rows of uint8 keep the length they came with (at unit length they would be zeros and ones), so their cosine is the dot product
+ *  with the query divided by the row's length; a zero row scores 0. All other Cosine rows are stored at unit length. */
+export function dividesByLength(spec: VectorSpec): boolean {
+  return spec.distance === 'Cosine' && spec.datatype === 'uint8';
+}
+
+function bytesPerValue(datatype: Datatype): 1 | 2 | 4 {
   return datatype === 'float32' ? 4 : datatype === 'float16' ? 2 : 1;
 }
 

@@ -24,12 +24,13 @@ export interface JsonRules {
   string(text: string): unknown;
 }
 
+/** An open container. Frames are reused: a new object for every `[` would be most of the work on a body of small things. */
 interface Frame {
-  readonly place: JsonPlace;
-  /** undefined below a payload: nothing is built there. */
-  readonly array: unknown[] | undefined;
-  readonly object: Record<string, unknown> | undefined;
-  readonly isArray: boolean;
+  place: JsonPlace;
+  isArray: boolean;
+  /** What is built; of no meaning below a payload, where nothing is. */
+  array: unknown[];
+  object: Record<string, unknown>;
   key: string;
   /** An array at a vector place so far without anything but numbers. */
   numbersOnly: boolean;
@@ -41,6 +42,7 @@ const tab = 0x09, lineFeed = 0x0a, carriageReturn = 0x0d, space = 0x20, quote = 
 const digit0 = 0x30, digit9 = 0x39, colon = 0x3a, openBracket = 0x5b, backslash = 0x5c, closeBracket = 0x5d, openBrace = 0x7b, closeBrace = 0x7d;
 const letterE = 0x45, letterSmallE = 0x65, letterU = 0x75;
 const end = -1;
+const sampleBytes = 100;
 const shortEscapes = new Set(Buffer.from('"\\/bfnrt'));
 const literals: ReadonlyMap<number, { readonly rest: Buffer; readonly value: unknown }> = new Map([
   [0x6e, { rest: Buffer.from('ull'), value: null }],
@@ -48,12 +50,16 @@ const literals: ReadonlyMap<number, { readonly rest: Buffer; readonly value: unk
   [0x66, { rest: Buffer.from('alse'), value: false }],
 ]);
 const powersOfTen = Array.from({ length: 16 }, (_, exponent) => Number(`1e${exponent}`));
-const belowPayload = { place: 'never', array: undefined, object: undefined, key: '', numbersOnly: false } as const;
+const noArray: unknown[] = [];
+const noObject: Record<string, unknown> = {};
 
 export class JsonReader {
   readonly #bytes: Buffer;
   readonly #rules: JsonRules;
   readonly #frames: Frame[] = [];
+  #depth = 0;
+  /** The innermost open container. */
+  #top: Frame | undefined;
   #at = 0;
   #state: State = 'value';
   #root: unknown;
@@ -64,10 +70,21 @@ export class JsonReader {
   #pieceEscaped = false;
   #stringText = '';
   #stringIsKey = false;
-  /** Frames when the payload in progress was opened; 0 outside payloads. */
+  /** Depth of the payload in progress; 0 outside payloads. */
   #payloadDepth = 0;
   #payloadStart = 0;
   #payloadText = '';
+
+  /**
+   * Keeps one reader alive, and with it the engine's description of readers. Without any, a collection drops that, the next reader
+   * gets a new one, and after a few rounds compiled code knows too many to be fast (measured: ten times slower, for good).
+   */
+  static readonly kept: JsonReader = new JsonReader(Buffer.from('{"payload":{"a":"x"},"b":["y\\n",1.5]}'), {
+    root: 'plain', payload: (text) => text, string: (text) => text,
+  });
+  static {
+    JsonReader.kept.advance(sampleBytes);
+  }
 
   constructor(bytes: Buffer, rules: JsonRules) {
     this.#bytes = bytes;
@@ -81,22 +98,26 @@ export class JsonReader {
 
   /** Reads about `bytes` more bytes (at most numberBytesMax over). True: the document is complete. @throws RequestError bad-format */
   advance(bytes: number): boolean {
-    const until = Math.min(this.#bytes.length, this.#at + bytes);
-    while (this.#at < until) {
-      if (this.#state === 'string') this.#stringPiece(until);
-      else if (this.#skipSpace(until)) this.#step(until);
-    }
+    this.#readTo(Math.min(this.#bytes.length, this.#at + bytes));
     if (this.#at < this.#bytes.length) {
       if (this.#payloadDepth > 0) this.#flushPayload(characterStart(this.#bytes, this.#at));
       return false;
     }
-    if (this.#state !== 'after' || this.#frames.length > 0) this.#failAtEnd();
+    if (this.#state !== 'after' || this.#depth > 0) this.#failAtEnd();
     return true;
   }
 
   /** The document's value, once `advance` has answered true. */
   get value(): unknown {
     return this.#root;
+  }
+
+  /** Nothing follows the loop: code after a long loop makes the engine give up its compiled form at every slice. */
+  #readTo(until: number): void {
+    while (this.#at < until) {
+      if (this.#state === 'string') this.#stringPiece(until);
+      else if (this.#skipSpace(until)) this.#step(until);
+    }
   }
 
   /** False where the slice ended within the white space. */
@@ -155,7 +176,7 @@ export class JsonReader {
   }
 
   #afterValue(byte: number): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#top;
     if (frame === undefined) this.#fail('trailing characters', this.#at + 1);
     if (byte === (frame.isArray ? closeBracket : closeBrace)) return this.#close();
     if (byte !== comma) this.#fail(frame.isArray ? 'expected `,` or `]`' : 'expected `,` or `}`', this.#at + 1);
@@ -166,33 +187,41 @@ export class JsonReader {
   // ---- containers ----------------------------------------------------------------------------------------------------
 
   #place(): JsonPlace {
-    const frame = this.#frames.at(-1);
+    const frame = this.#top;
     if (frame === undefined) return this.#rules.root;
     return frame.isArray ? elementPlace(frame.place) : memberPlace(frame.place, frame.key);
   }
 
   #open(isArray: boolean): void {
-    if (this.#frames.length === nestingMax) this.#fail('recursion limit exceeded', this.#at + 1);
-    const place = this.#place();
-    if (this.#payloadDepth === 0 && place === 'payload' && !isArray) {
+    if (this.#depth === nestingMax) this.#fail('recursion limit exceeded', this.#at + 1);
+    const place = this.#payloadDepth > 0 ? 'never' : this.#place();
+    if (place === 'payload' && !isArray) {
       this.#payloadStart = this.#at;
       this.#payloadText = '';
-      this.#payloadDepth = this.#frames.length + 1;
+      this.#payloadDepth = this.#depth + 1;
     }
-    if (this.#payloadDepth > 0) this.#frames.push({ ...belowPayload, isArray });
-    else {
-      const numbersOnly = isArray && (place === 'vector' || place === 'query');
-      this.#frames.push({ place, isArray, array: isArray ? [] : undefined, object: isArray ? undefined : {}, key: '', numbersOnly });
-    }
+    const builds = this.#payloadDepth === 0;
+    const frame = (this.#frames[this.#depth] ??= { place, isArray, array: noArray, object: noObject, key: '', numbersOnly: false });
+    frame.place = place;
+    frame.isArray = isArray;
+    frame.array = builds && isArray ? [] : noArray;
+    frame.object = builds && !isArray ? {} : noObject;
+    frame.numbersOnly = isArray && (place === 'vector' || place === 'query');
+    this.#depth += 1;
+    this.#top = frame;
     this.#at += 1;
     this.#state = isArray ? 'first-element' : 'first-key';
   }
 
   #close(): void {
     this.#at += 1;
-    const frame = must(this.#frames.pop(), 'only an open container is closed');
-    if (this.#payloadDepth === 0) this.#add(frame.numbersOnly ? floatsOf(frame.array ?? []) : (frame.array ?? frame.object));
-    else if (this.#frames.length + 1 === this.#payloadDepth) {
+    const frame = must(this.#top, 'only an open container is closed');
+    this.#depth -= 1;
+    this.#top = this.#depth === 0 ? undefined : this.#frames[this.#depth - 1];
+    if (this.#payloadDepth === 0) {
+      if (frame.isArray) this.#add(frame.numbersOnly ? floatsOf(frame.array) : frame.array);
+      else this.#add(frame.object);
+    } else if (this.#depth < this.#payloadDepth) {
       this.#flushPayload(this.#at);
       this.#payloadDepth = 0;
       this.#add(this.#rules.payload(this.#payloadText));
@@ -207,12 +236,13 @@ export class JsonReader {
   /** Puts a finished value into its container; below a payload only the state moves on. */
   #add(value: unknown): void {
     this.#state = 'after';
-    const frame = this.#frames.at(-1);
+    const frame = this.#top;
     if (frame === undefined) this.#root = value;
-    else if (frame.array !== undefined) {
+    else if (this.#payloadDepth > 0) return;
+    else if (frame.isArray) {
       if (frame.numbersOnly && typeof value !== 'number') frame.numbersOnly = false;
       frame.array.push(value);
-    } else if (frame.object !== undefined) setMember(frame.object, frame.key, value);
+    } else setMember(frame.object, frame.key, value);
   }
 
   // ---- scalars -------------------------------------------------------------------------------------------------------
@@ -258,7 +288,7 @@ export class JsonReader {
   }
 
   #inVectorArray(): boolean {
-    const frame = this.#frames.at(-1);
+    const frame = this.#top;
     return frame?.isArray === true && (frame.place === 'vector' || frame.place === 'query');
   }
 
@@ -332,8 +362,7 @@ export class JsonReader {
 
   #endString(): void {
     if (!this.#stringIsKey) return this.#add(this.#payloadDepth > 0 ? '' : this.#rules.string(this.#stringText));
-    const frame = this.#frames.at(-1);
-    if (frame !== undefined) frame.key = this.#stringText;
+    if (this.#top !== undefined) this.#top.key = this.#stringText;
     this.#state = 'colon';
   }
 
@@ -351,7 +380,7 @@ export class JsonReader {
   // ---- errors --------------------------------------------------------------------------------------------------------
 
   #failAtEnd(): never {
-    const frame = this.#frames.at(-1);
+    const frame = this.#top;
     const inContainer = frame?.isArray === true ? 'a list' : 'an object';
     const wanted = { value: 'a value', element: 'a value', key: 'a value', 'first-element': 'a list', 'first-key': 'an object', colon: 'an object', string: 'a string', after: inContainer };
     this.#fail(`EOF while parsing ${wanted[this.#state]}`, this.#bytes.length);

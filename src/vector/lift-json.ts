@@ -6,8 +6,9 @@
 // up on anything irregular, and then JsonReader reads the whole body: the answer and the error text are always its own, so the
 // extractor is nothing but a faster way to the same values. fuzz/lift-json.test.ts compares them.
 //
-// Nothing here holds the event loop for more than one slice, except joining the text of a payload of several MiB and growing an
-// array of several million elements, which the engine does in one step.
+// Nothing here holds the event loop for more than one slice, with three exceptions that the engine does in one step: growing an
+// array of several million elements, converting such an array to floats where no extractor did it, and joining the pieces of a text
+// of many MiB at its first use.
 import { parseExact } from '../base/exact-json.ts';
 import type { Extractor, Lifted } from './json-extractor.ts';
 import { JsonReader, type JsonRules } from './json-reader.ts';
@@ -19,7 +20,7 @@ import { wasmExtractor } from './wasm-extractor.ts';
 
 /** Below both, a skeleton goes through JSON.parse in one step: 2 to 4 ms at most. */
 const skeletonAtOnceBytes = 256 * 1024;
-const markersAtOnce = 4096;
+const markersAtOnce = 2048;
 /** Longer payloads are decoded in pieces before the skeleton is read. */
 const payloadAtOnceBytes = 256 * 1024;
 

@@ -1,13 +1,8 @@
 // The extractor port over native/addon/json-binding.cc.
 import { loadAddon } from './addon.ts';
-import type { Extractor } from './json-extractor.ts';
+import type { Extractor, Lifted } from './json-extractor.ts';
 
-interface Parts {
-  readonly skeleton: ArrayBuffer;
-  readonly floats: ArrayBuffer;
-  readonly rows: ArrayBuffer;
-  readonly texts: ArrayBuffer;
-}
+type Parts = { readonly [part in keyof Lifted]: ArrayBuffer };
 
 /** What json-binding.cc adds to the addon. */
 interface JsonAddon {

@@ -3,9 +3,9 @@
 // Memory of the module, from its heap base, 16-byte aligned: | query | rows | sums or scores | norms |. It is laid out anew for every call
 // and grows to the largest one.
 import { invariant } from '../base/assert.ts';
-import { DATATYPES, strideBytes, type Distance, type VectorSpec } from './distance.ts';
+import { DATATYPES, dividesByLength, strideBytes, type Distance, type VectorSpec } from './distance.ts';
 import { kernelsWasm } from './generated/kernels-wasm.ts';
-import type { Kernels } from './kernels.ts';
+import type { Approximation, Kernels } from './kernels.ts';
 import { startWasm, type WasmMemory } from './wasm-module.ts';
 
 interface KernelModule {
@@ -26,6 +26,7 @@ interface Layout {
 }
 
 const metricOf: Readonly<Record<Distance, number>> = { Cosine: 0, Dot: 0, Euclid: 1, Manhattan: 2 };
+const cosineOfBytes = 3;
 /** Four accumulators of four floats. */
 const lanes = 16;
 const pageBytes = 65536;
@@ -38,11 +39,14 @@ export async function wasmKernels(): Promise<Kernels> {
     approximate: (spec, vector, rows) => {
       const { count, query, rows: at, sums, norms } = place(module, spec, vector, rows);
       module.approximate(metricOf[spec.distance], DATATYPES.indexOf(spec.datatype), query, at, count, spec.size, sums, norms);
-      return { sums: copyFloats(module, sums, count), norms: copyFloats(module, norms, count) };
+      const found = { sums: copyFloats(module, sums, count), norms: copyFloats(module, norms, count) };
+      if (dividesByLength(spec)) divideByLengths(found);
+      return found;
     },
     exact: (spec, vector, rows) => {
       const { count, query, rows: at, sums } = place(module, spec, vector, rows);
-      module.exact(metricOf[spec.distance], DATATYPES.indexOf(spec.datatype), query, at, count, spec.size, sums);
+      const metric = dividesByLength(spec) ? cosineOfBytes : metricOf[spec.distance];
+      module.exact(metric, DATATYPES.indexOf(spec.datatype), query, at, count, spec.size, sums);
       return copyFloats(module, sums, count);
     },
   };
@@ -62,6 +66,13 @@ function place(module: KernelModule, spec: VectorSpec, vector: Float32Array, row
   new Float32Array(module.memory.buffer, query, vector.length).set(vector);
   new Uint8Array(module.memory.buffer, at, rows.length).set(rows);
   return { count, query, rows: at, sums, norms };
+}
+
+function divideByLengths({ sums, norms }: Approximation): void {
+  for (let at = 0; at < sums.length; at += 1) {
+    const norm = norms[at] as number;
+    sums[at] = norm === 0 ? 0 : (sums[at] as number) / Math.sqrt(norm);
+  }
 }
 
 function aligned(address: number): number {

@@ -13,7 +13,11 @@ export interface Admission {
 }
 
 /** true: go on. false: the request has been answered. `route` is undefined where none matched. */
-export function admit({ access, origins }: Admission, route: RestRoute | undefined, at: { readonly request: FastifyRequest; readonly reply: FastifyReply }): boolean {
+export function admit(
+  { access, origins }: Admission,
+  route: RestRoute | undefined,
+  at: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+): boolean {
   const { request, reply } = at;
   const origin = judgeOrigin(origins, request, reply);
   if (origin.kind === 'preflight') {
@@ -36,7 +40,11 @@ export function admit({ access, origins }: Admission, route: RestRoute | undefin
   }
 }
 
-function refuse({ request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply }, error: { readonly status: number; readonly text: string }, shape: 'json' | 'text'): false {
+function refuse(
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  error: { readonly status: number; readonly text: string },
+  shape: 'json' | 'text',
+): false {
   // The body that the client holds back must not be taken for its next request.
   if (request.headers.expect === '100-continue') reply.header('connection', 'close');
   sendError(reply, error, shape);

@@ -2,7 +2,18 @@
 import type { AliasAction } from '../../command/collection-config.ts';
 import { newNameProblem } from './collection-name.ts';
 import { result } from './collections.ts';
-import { asObject, below, bodyPlace, formatError, member, refuseProblems, requiredText, wrongType, type JsonObject, type Place } from './json-rules.ts';
+import {
+  asObject,
+  below,
+  bodyPlace,
+  formatError,
+  member,
+  refuseProblems,
+  requiredText,
+  wrongType,
+  type JsonObject,
+  type Place,
+} from './json-rules.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestRoute } from './route.ts';
 
@@ -12,9 +23,17 @@ export function aliasRoutes({ engine }: RestContext): readonly RestRoute[] {
   });
   return [
     { method: 'GET', path: '/aliases', access: 'read', handle: result(() => list()) },
-    { method: 'GET', path: '/collections/:collection/aliases', access: 'read', handle: result(({ params }) => list(params['collection'])) },
     {
-      method: 'POST', path: '/collections/aliases', access: 'manage', timeout: 'change',
+      method: 'GET',
+      path: '/collections/:collection/aliases',
+      access: 'read',
+      handle: result(({ params }) => list(params['collection'])),
+    },
+    {
+      method: 'POST',
+      path: '/collections/aliases',
+      access: 'manage',
+      timeout: 'change',
       handle: result(({ body }) => engine.changeAliases(decodeAliasActions(body))),
     },
   ];
@@ -39,13 +58,21 @@ function decodeAction(json: unknown, place: Place): AliasAction {
   };
   const create = part('create_alias');
   if (create !== undefined) {
-    return { kind: 'create', collection: requiredText(create.fields, 'collection_name', create.at), alias: newAlias(create.fields, 'alias_name', create.at) };
+    return {
+      kind: 'create',
+      collection: requiredText(create.fields, 'collection_name', create.at),
+      alias: newAlias(create.fields, 'alias_name', create.at),
+    };
   }
   const remove = part('delete_alias');
   if (remove !== undefined) return { kind: 'delete', alias: requiredText(remove.fields, 'alias_name', remove.at) };
   const rename = part('rename_alias');
   if (rename !== undefined) {
-    return { kind: 'rename', from: requiredText(rename.fields, 'old_alias_name', rename.at), to: newAlias(rename.fields, 'new_alias_name', rename.at) };
+    return {
+      kind: 'rename',
+      from: requiredText(rename.fields, 'old_alias_name', rename.at),
+      to: newAlias(rename.fields, 'new_alias_name', rename.at),
+    };
   }
   throw formatError(place, 'expected one of `create_alias`, `delete_alias`, `rename_alias`');
 }

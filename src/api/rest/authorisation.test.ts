@@ -14,19 +14,30 @@ const wrongText = 'Invalid API key or JWT';
 const forbiddenText = 'Forbidden: Global manage access is required';
 
 const routes = restRoutes({
-  engine: asEngine(new SmallEngine()), logger: silentLogger, stats: new ResponseStats(), settings: { metricsPrefix: '' },
-  isReady: () => true, processFacts: () => Promise.resolve({ isContainer: false }),
+  engine: asEngine(new SmallEngine()),
+  logger: silentLogger,
+  stats: new ResponseStats(),
+  settings: { metricsPrefix: '' },
+  isReady: () => true,
+  processFacts: () => Promise.resolve({ isContainer: false }),
 });
 const concrete = ({ path }: RestRoute): string => path.replaceAll(/:\w+/g, 'x');
 
 test('the matrix covers the API', () => {
   assert.ok(routes.length >= 20);
-  assert.deepEqual(routes.filter(({ access }) => access === 'none').map(({ path }) => path).sort(), ['/', '/healthz', '/livez', '/readyz']);
+  assert.deepEqual(
+    routes
+      .filter(({ access }) => access === 'none')
+      .map(({ path }) => path)
+      .sort(),
+    ['/', '/healthz', '/livez', '/readyz'],
+  );
 });
 
 for (const route of routes) {
   const title = `${route.method} ${route.path}`;
-  const call = (rest: RestAt, headers: Record<string, string>): ReturnType<RestAt['send']> => rest.send(route.method, concrete(route), { headers });
+  const call = (rest: RestAt, headers: Record<string, string>): ReturnType<RestAt['send']> =>
+    rest.send(route.method, concrete(route), { headers });
   const isDenied = (status: number): boolean => status === 401 || status === 403;
 
   test(`${title} without a key`, async (t) => {
@@ -62,14 +73,27 @@ for (const route of routes) {
 
 test('the header api-key wins over a bearer token', async (t) => {
   const rest = await startRest(t, { keys });
-  assert.equal((await rest.send('GET', '/collections', { headers: { 'api-key': 'bad', authorization: 'Bearer full-key' } })).status, 401);
+  assert.equal(
+    (await rest.send('GET', '/collections', { headers: { 'api-key': 'bad', authorization: 'Bearer full-key' } })).status,
+    401,
+  );
   assert.equal((await rest.send('GET', '/collections', { headers: { authorization: 'bearer full-key' } })).status, 200);
   assert.equal((await rest.send('GET', '/collections', { headers: { authorization: 'Basic full-key' } })).text, missingText);
 });
 
 test('advisory 08: a path that only looks exempt needs a key', async (t) => {
   const rest = await startRest(t, { keys });
-  const paths = ['/dashboard%2f..%2fcollections', '/healthz%2f..%2fcollections', '/HEALTHZ', '/healthz.', '/healthzz', '//collections', '/./collections', '/collections/%ff', '/nothing'];
+  const paths = [
+    '/dashboard%2f..%2fcollections',
+    '/healthz%2f..%2fcollections',
+    '/HEALTHZ',
+    '/healthz.',
+    '/healthzz',
+    '//collections',
+    '/./collections',
+    '/collections/%ff',
+    '/nothing',
+  ];
   for (const path of paths) assert.equal((await rest.send('GET', path)).status, 401, path);
 });
 
@@ -83,21 +107,46 @@ test('advisory 18: no header grants rights', async (t) => {
 test('advisory 05: a refused upload is answered before its body, and none of it is taken', async (t) => {
   const rest = await startRest(t, { keys });
   const { socket, until } = await openRaw(rest.port);
-  socket.write(['POST /collections/c/snapshots/upload HTTP/1.1', 'host: localhost', 'api-key: read-key', 'content-type: multipart/form-data; boundary=b', 'content-length: 1000000000', '', ''].join('\r\n'));
+  socket.write(
+    [
+      'POST /collections/c/snapshots/upload HTTP/1.1',
+      'host: localhost',
+      'api-key: read-key',
+      'content-type: multipart/form-data; boundary=b',
+      'content-length: 1000000000',
+      '',
+      '',
+    ].join('\r\n'),
+  );
   assert.match(await until(/required/), /^HTTP\/1\.1 403 Forbidden[^]*Forbidden: Global manage access is required$/);
   assert.equal(rest.engine.snapshots.takenBytes, 0);
   // What is still sent is dropped, and the connection is ended before the announced length has come.
-  const closed = new Promise((resolve) => { socket.once('close', resolve); });
+  const closed = new Promise((resolve) => {
+    socket.once('close', resolve);
+  });
   const piece = Buffer.alloc(1024 * 1024);
-  for (let sent = 0; sent < 64 && !socket.destroyed; sent += 1) await new Promise((resolve) => { socket.write(piece, resolve); });
+  for (let sent = 0; sent < 64 && !socket.destroyed; sent += 1)
+    await new Promise((resolve) => {
+      socket.write(piece, resolve);
+    });
   await closed;
   assert.equal(rest.engine.snapshots.takenBytes, 0);
+  assert.ok(socket.bytesWritten < 48 * 1024 * 1024, `${socket.bytesWritten} bytes were taken off the wire`);
 });
 
 test('a client that waits for 100-continue is told to go on only when it may', async (t) => {
   const rest = await startRest(t, { keys });
-  const head = (key: string, length: number): string => ['POST /collections/c/snapshots/upload HTTP/1.1', 'host: localhost', `api-key: ${key}`, 'expect: 100-continue',
-    'content-type: multipart/form-data; boundary=test-boundary-7MA4YWxk', `content-length: ${length}`, '', ''].join('\r\n');
+  const head = (key: string, length: number): string =>
+    [
+      'POST /collections/c/snapshots/upload HTTP/1.1',
+      'host: localhost',
+      `api-key: ${key}`,
+      'expect: 100-continue',
+      'content-type: multipart/form-data; boundary=test-boundary-7MA4YWxk',
+      `content-length: ${length}`,
+      '',
+      '',
+    ].join('\r\n');
   const refused = await openRaw(rest.port);
   refused.socket.write(head('read-key', 100));
   assert.match(await refused.until(/required$/), /^HTTP\/1\.1 403 /);
@@ -108,9 +157,15 @@ test('a client that waits for 100-continue is told to go on only when it may', a
   admitted.socket.write(body);
   assert.match(await admitted.until(/"ok"/), /HTTP\/1\.1 200 OK/);
   assert.equal(rest.engine.snapshots.uploads[0]?.bytes.toString(), 'bytes');
+  const plain = await openRaw(rest.port);
+  plain.socket.write('GET /collections HTTP/1.1\r\nhost: localhost\r\napi-key: full-key\r\n\r\n');
+  assert.match(await plain.until(/"ok"/), /^HTTP\/1\.1 200 OK/);
 });
 
 test('a key is compared by its UTF-8 bytes', async (t) => {
   const rest = await startRest(t, { keys: { apiKey: 'schlüssel' } });
-  assert.equal((await rest.send('GET', '/collections', { headers: { 'api-key': Buffer.from('schlüssel').toString('latin1') } })).status, 200);
+  assert.equal(
+    (await rest.send('GET', '/collections', { headers: { 'api-key': Buffer.from('schlüssel').toString('latin1') } })).status,
+    200,
+  );
 });

@@ -28,7 +28,11 @@ export function callSeconds(route: RestRoute, query: Query): number | undefined 
 const timerSecondsMax = 2_147_483;
 
 /** Runs `work` for at most `seconds`. Its signal is aborted then, and by `parent`. @throws RequestError 'timeout' */
-export async function withinSeconds(seconds: number, parent: AbortSignal, work: (signal: AbortSignal) => Promise<RestAnswer>): Promise<RestAnswer> {
+export async function withinSeconds(
+  seconds: number,
+  parent: AbortSignal,
+  work: (signal: AbortSignal) => Promise<RestAnswer>,
+): Promise<RestAnswer> {
   const late = new RequestError('timeout', `Operation timed out after ${seconds} seconds`);
   const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;

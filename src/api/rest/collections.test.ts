@@ -14,8 +14,14 @@ test('a collection is created, shown, changed and deleted', async (t) => {
   assert.deepEqual([again.status, errorOf(again)], [409, 'Wrong input: Collection `c` already exists!']);
   assert.deepEqual((await rest.send('GET', '/collections')).json().result, { collections: [{ name: 'c' }] });
   assert.deepEqual((await rest.send('GET', '/collections/c')).json().result, {
-    status: 'green', optimizer_status: 'ok', indexed_vectors_count: 3, points_count: 3, segments_count: 2, config: fillConfig({ vectors }),
-    payload_schema: { city: { data_type: 'keyword', points: 1 } }, update_queue: { length: 0 },
+    status: 'green',
+    optimizer_status: 'ok',
+    indexed_vectors_count: 3,
+    points_count: 3,
+    segments_count: 2,
+    config: fillConfig({ vectors }),
+    payload_schema: { city: { data_type: 'keyword', points: 1 } },
+    update_queue: { length: 0 },
   });
   assert.equal((await rest.send('PATCH', '/collections/c', { json: { hnsw_config: { m: 7 } } })).json().result, true);
   assert.equal(rest.engine.configs.get('c')?.hnsw_config['m'], 7);
@@ -37,7 +43,11 @@ test('one node answers what a cluster would', async (t) => {
   await rest.send('PUT', '/collections/c', { json: { vectors } });
   assert.deepEqual((await rest.send('GET', '/cluster')).json().result, { status: 'disabled' });
   assert.deepEqual((await rest.send('GET', '/collections/c/cluster')).json().result, {
-    peer_id: 4711, shard_count: 1, local_shards: [{ shard_id: 0, points_count: 3, state: 'Active' }], remote_shards: [], shard_transfers: [],
+    peer_id: 4711,
+    shard_count: 1,
+    local_shards: [{ shard_id: 0, points_count: 3, state: 'Active' }],
+    remote_shards: [],
+    shard_transfers: [],
   });
   const move = await rest.send('POST', '/collections/c/cluster', { json: { move_shard: {} } });
   assert.deepEqual([move.status, errorOf(move)], [405, 'Qdrant is running in standalone mode']);
@@ -46,7 +56,11 @@ test('one node answers what a cluster would', async (t) => {
 test('aliases are changed as a batch and listed', async (t) => {
   const rest = await startRest(t);
   await rest.send('PUT', '/collections/c', { json: { vectors } });
-  const actions = [{ create_alias: { collection_name: 'c', alias_name: 'a' } }, { create_alias: { collection_name: 'c', alias_name: 'b' } }, { delete_alias: { alias_name: 'b' } }];
+  const actions = [
+    { create_alias: { collection_name: 'c', alias_name: 'a' } },
+    { create_alias: { collection_name: 'c', alias_name: 'b' } },
+    { delete_alias: { alias_name: 'b' } },
+  ];
   assert.equal((await rest.send('POST', '/collections/aliases', { json: { actions } })).json().result, true);
   const want = { aliases: [{ alias_name: 'a', collection_name: 'c' }] };
   assert.deepEqual((await rest.send('GET', '/aliases')).json().result, want);
@@ -56,9 +70,24 @@ test('aliases are changed as a batch and listed', async (t) => {
 const badActions: readonly [string, unknown, number, RegExp][] = [
   ['no actions', {}, 400, /missing field `actions`/],
   ['actions that are no list', { actions: {} }, 400, /actions: invalid type: map, expected a sequence/],
-  ['an unknown action', { actions: [{ other: {} }] }, 400, /actions\[0\]: expected one of `create_alias`, `delete_alias`, `rename_alias`/],
-  ['no collection', { actions: [{ create_alias: { alias_name: 'a' } }] }, 400, /actions\[0\]\.create_alias: missing field `collection_name`/],
-  ['a slash', { actions: [{ rename_alias: { old_alias_name: 'a', new_alias_name: 'b/c' } }] }, 422, /actions\[0\]\.rename_alias\.new_alias_name: collection name cannot contain "\/" char/],
+  [
+    'an unknown action',
+    { actions: [{ other: {} }] },
+    400,
+    /actions\[0\]: expected one of `create_alias`, `delete_alias`, `rename_alias`/,
+  ],
+  [
+    'no collection',
+    { actions: [{ create_alias: { alias_name: 'a' } }] },
+    400,
+    /actions\[0\]\.create_alias: missing field `collection_name`/,
+  ],
+  [
+    'a slash',
+    { actions: [{ rename_alias: { old_alias_name: 'a', new_alias_name: 'b/c' } }] },
+    422,
+    /actions\[0\]\.rename_alias\.new_alias_name: collection name cannot contain "\/" char/,
+  ],
 ];
 for (const [title, json, status, text] of badActions) {
   test(`alias actions with ${title} are ${status}`, async (t) => {
@@ -72,7 +101,11 @@ for (const [title, json, status, text] of badActions) {
 test('probes answer as clients expect', async (t) => {
   let isReady = true;
   const rest = await startRest(t, { isReady: () => isReady });
-  assert.deepEqual(JSON.parse((await rest.send('GET', '/')).text), { title: 'qdrant - vector search engine', version: '1.19.0', commit: '0'.repeat(40) });
+  assert.deepEqual(JSON.parse((await rest.send('GET', '/')).text), {
+    title: 'qdrant - vector search engine',
+    version: '1.19.0',
+    commit: '0'.repeat(40),
+  });
   for (const path of ['/healthz', '/livez']) assert.deepEqual((await rest.send('GET', path)).text, 'healthz check passed');
   assert.equal((await rest.send('GET', '/readyz')).text, 'all shards are ready');
   isReady = false;
@@ -111,13 +144,17 @@ interface FullTelemetry {
 test('telemetry tells more with each level, and no names when asked', async (t) => {
   const rest = await startRest(t);
   await rest.send('PUT', '/collections/private', { json: { vectors: { secretname: vectors } } });
-  const at = async (query: string): Promise<Record<string, Record<string, unknown>>> => (await rest.send('GET', `/telemetry${query}`)).json().result as Record<string, Record<string, unknown>>;
+  const at = async (query: string): Promise<Record<string, Record<string, unknown>>> =>
+    (await rest.send('GET', `/telemetry${query}`)).json().result as Record<string, Record<string, unknown>>;
   const brief = await at('');
   assert.deepEqual(brief['collections'], { number_of_collections: 1 });
   assert.deepEqual(brief['app']?.['nearkeep'], { version: '0.0.0-test', kernel: 'test', node: process.version });
   const full = (await rest.send('GET', '/telemetry?details_level=10')).json().result as FullTelemetry;
   assert.equal(full.app.features.gpu, false);
-  assert.deepEqual(full.collections.collections.map(({ id, shards }) => [id, shards.length]), [['private', 1]]);
+  assert.deepEqual(
+    full.collections.collections.map(({ id, shards }) => [id, shards.length]),
+    [['private', 1]],
+  );
   assert.ok('PUT /collections/{collection}' in full.requests.rest.responses);
   for (const query of ['?details_level=1&anonymize=true', '?details_level=10&anonymize=true']) {
     assert.doesNotMatch(JSON.stringify(await at(query)), /private|secretname/);

@@ -11,22 +11,55 @@ export function collectionRoutes({ engine }: RestContext): readonly RestRoute[] 
   const nameOf = ({ params }: RestCall): string => params['collection'] ?? '';
   const one = '/collections/:collection';
   return [
-    { method: 'GET', path: '/collections', access: 'read', handle: result(() => ({ collections: engine.listCollections().map((name) => ({ name })) })) },
-    { method: 'GET', path: one, access: 'read', handle: result((call) => collectionInfoJson(engine.collectionInfo(nameOf(call)))) },
-    { method: 'GET', path: `${one}/exists`, access: 'read', handle: result((call) => ({ exists: engine.collectionExists(nameOf(call)) })) },
     {
-      method: 'PUT', path: one, access: 'manage', timeout: 'change',
+      method: 'GET',
+      path: '/collections',
+      access: 'read',
+      handle: result(() => ({ collections: engine.listCollections().map((name) => ({ name })) })),
+    },
+    {
+      method: 'GET',
+      path: one,
+      access: 'read',
+      handle: result((call) => collectionInfoJson(engine.collectionInfo(nameOf(call)))),
+    },
+    {
+      method: 'GET',
+      path: `${one}/exists`,
+      access: 'read',
+      handle: result((call) => ({ exists: engine.collectionExists(nameOf(call)) })),
+    },
+    {
+      method: 'PUT',
+      path: one,
+      access: 'manage',
+      timeout: 'change',
       handle: result((call) => {
         checkNewCollectionName(nameOf(call));
         return engine.createCollection(nameOf(call), decodeCreateCollection(call.body));
       }),
     },
-    { method: 'PATCH', path: one, access: 'manage', timeout: 'change', handle: result((call) => engine.updateCollection(nameOf(call), decodeUpdateCollection(call.body))) },
-    { method: 'DELETE', path: one, access: 'manage', timeout: 'change', handle: result((call) => engine.deleteCollection(nameOf(call))) },
+    {
+      method: 'PATCH',
+      path: one,
+      access: 'manage',
+      timeout: 'change',
+      handle: result((call) => engine.updateCollection(nameOf(call), decodeUpdateCollection(call.body))),
+    },
+    {
+      method: 'DELETE',
+      path: one,
+      access: 'manage',
+      timeout: 'change',
+      handle: result((call) => engine.deleteCollection(nameOf(call))),
+    },
     { method: 'GET', path: '/cluster', access: 'read', handle: result(() => ({ status: 'disabled' })) },
     { method: 'GET', path: `${one}/cluster`, access: 'read', handle: result((call) => clusterInfoJson(engine, nameOf(call))) },
     {
-      method: 'POST', path: `${one}/cluster`, access: 'manage', body: 'none',
+      method: 'POST',
+      path: `${one}/cluster`,
+      access: 'manage',
+      body: 'none',
       handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
     },
   ];
@@ -51,9 +84,12 @@ function collectionInfoJson(info: CollectionInfo): unknown {
 }
 
 function payloadSchemaJson(info: CollectionInfo): unknown {
-  return Object.fromEntries([...info.payloadSchema].map(([field, { schema, points }]) => [
-    field, { data_type: schema.type, ...(schema.params === undefined ? {} : { params: schema.params }), points },
-  ]));
+  return Object.fromEntries(
+    [...info.payloadSchema].map(([field, { schema, points }]) => [
+      field,
+      { data_type: schema.type, ...(schema.params === undefined ? {} : { params: schema.params }), points },
+    ]),
+  );
 }
 
 function clusterInfoJson(engine: Engine, name: string): unknown {
@@ -61,7 +97,11 @@ function clusterInfoJson(engine: Engine, name: string): unknown {
   return {
     peer_id: engine.peerId,
     shard_count: shards.length,
-    local_shards: shards.map(({ id, points, status }) => ({ shard_id: id, points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
+    local_shards: shards.map(({ id, points, status }) => ({
+      shard_id: id,
+      points_count: points,
+      state: status === 'red' ? 'Dead' : 'Active',
+    })),
     remote_shards: [],
     shard_transfers: [],
   };

@@ -1,12 +1,32 @@
 // Bodies of PUT and PATCH /collections/{c} as commands. Tuning sections are checked in full, kept and shown again; what this
 // version cannot do is refused by name, so that nothing a client asks for is dropped in silence.
 import { RequestError } from '../../base/errors.ts';
-import type { CreateCollection, KeptJson, UpdateCollection, VectorParams, VectorsConfig } from '../../command/collection-config.ts';
+import type {
+  CreateCollection,
+  KeptJson,
+  UpdateCollection,
+  VectorParams,
+  VectorsConfig,
+} from '../../command/collection-config.ts';
 import type { Datatype, Distance } from '../../vector/distance.ts';
 import { vectorNameProblem } from './collection-name.ts';
 import {
-  asObject, below, bodyPlace, boolean, choice, formatError, integerFrom, member, readObject, readValue, refuseProblems, wrongType,
-  type JsonObject, type Place, type Rule, type Rules,
+  asObject,
+  below,
+  bodyPlace,
+  boolean,
+  choice,
+  formatError,
+  integerFrom,
+  member,
+  readObject,
+  readValue,
+  refuseProblems,
+  wrongType,
+  type JsonObject,
+  type Place,
+  type Rule,
+  type Rules,
 } from './json-rules.ts';
 import { decodeQuantization, decodeQuantizationUpdate } from './decode-quantization.ts';
 
@@ -17,26 +37,58 @@ const memory = choice('cold', 'cached', 'pinned');
 const u32Max = 2 ** 32 - 1;
 
 const hnswRules: Rules = {
-  m: integerFrom(0), ef_construct: integerFrom(4), full_scan_threshold: integerFrom(10), max_indexing_threads: integerFrom(0),
-  on_disk: boolean, payload_m: integerFrom(0), inline_storage: boolean, memory,
+  m: integerFrom(0),
+  ef_construct: integerFrom(4),
+  full_scan_threshold: integerFrom(10),
+  max_indexing_threads: integerFrom(0),
+  on_disk: boolean,
+  payload_m: integerFrom(0),
+  inline_storage: boolean,
+  memory,
 };
 const optimizerRules: Rules = {
-  deleted_threshold: { kind: 'number', from: 0, to: 1 }, vacuum_min_vector_number: integerFrom(100), default_segment_number: integerFrom(0),
-  max_segment_size: integerFrom(1), memmap_threshold: integerFrom(0), indexing_threshold: integerFrom(0), flush_interval_sec: integerFrom(0),
+  deleted_threshold: { kind: 'number', from: 0, to: 1 },
+  vacuum_min_vector_number: integerFrom(100),
+  default_segment_number: integerFrom(0),
+  max_segment_size: integerFrom(1),
+  memmap_threshold: integerFrom(0),
+  indexing_threshold: integerFrom(0),
+  flush_interval_sec: integerFrom(0),
   prevent_unoptimized: boolean,
 };
-const walRules: Rules = { wal_capacity_mb: integerFrom(1), wal_segments_ahead: integerFrom(0), wal_retain_closed: integerFrom(1) };
+const walRules: Rules = {
+  wal_capacity_mb: integerFrom(1),
+  wal_segments_ahead: integerFrom(0),
+  wal_retain_closed: integerFrom(1),
+};
 const payloadRules: Rules = { memory };
 const paramsRules: Rules = {
-  replication_factor: integerFrom(1, u32Max), write_consistency_factor: integerFrom(1, u32Max), read_fan_out_factor: integerFrom(0, u32Max),
-  read_fan_out_delay_ms: integerFrom(0), on_disk_payload: boolean, payload: { kind: 'object', rules: payloadRules },
+  replication_factor: integerFrom(1, u32Max),
+  write_consistency_factor: integerFrom(1, u32Max),
+  read_fan_out_factor: integerFrom(0, u32Max),
+  read_fan_out_delay_ms: integerFrom(0),
+  on_disk_payload: boolean,
+  payload: { kind: 'object', rules: payloadRules },
 };
 const strictModeRules: Rules = {
-  enabled: boolean, max_query_limit: integerFrom(1), max_timeout: integerFrom(1), unindexed_filtering_retrieve: boolean,
-  unindexed_filtering_update: boolean, search_max_hnsw_ef: integerFrom(0), search_allow_exact: boolean, search_max_oversampling: { kind: 'number' },
-  upsert_max_batchsize: integerFrom(0), search_max_batchsize: integerFrom(0), max_collection_vector_size_bytes: integerFrom(0),
-  max_collection_payload_size_bytes: integerFrom(0), read_rate_limit: integerFrom(1), write_rate_limit: integerFrom(1), max_points_count: integerFrom(1),
-  filter_max_conditions: integerFrom(0), condition_max_size: integerFrom(0), max_payload_index_count: integerFrom(0),
+  enabled: boolean,
+  max_query_limit: integerFrom(1),
+  max_timeout: integerFrom(1),
+  unindexed_filtering_retrieve: boolean,
+  unindexed_filtering_update: boolean,
+  search_max_hnsw_ef: integerFrom(0),
+  search_allow_exact: boolean,
+  search_max_oversampling: { kind: 'number' },
+  upsert_max_batchsize: integerFrom(0),
+  search_max_batchsize: integerFrom(0),
+  max_collection_vector_size_bytes: integerFrom(0),
+  max_collection_payload_size_bytes: integerFrom(0),
+  read_rate_limit: integerFrom(1),
+  write_rate_limit: integerFrom(1),
+  max_points_count: integerFrom(1),
+  filter_max_conditions: integerFrom(0),
+  condition_max_size: integerFrom(0),
+  max_payload_index_count: integerFrom(0),
   max_resident_memory_percent: integerFrom(1, 100),
 };
 
@@ -55,11 +107,15 @@ export function decodeCreateCollection(json: unknown): CreateCollection {
     ...optional('onDiskPayload', flag(body, 'on_disk_payload', place)),
     ...optional('payload', section(body, 'payload', payloadRules, place)),
     ...optional('walConfig', section(body, 'wal_config', walRules, place)),
-    ...optional('quantizationConfig', present(body, 'quantization_config', (value) => decodeQuantization(value, below(place, 'quantization_config')))),
+    ...optional(
+      'quantizationConfig',
+      present(body, 'quantization_config', (value) => decodeQuantization(value, below(place, 'quantization_config'))),
+    ),
     ...tuning(body, place),
   };
   refuseProblems(place);
-  if (shardNumber !== undefined && shardNumber > shardNumberMax) throw unsupported(`shard_number ${shardNumber} (at most ${shardNumberMax})`);
+  if (shardNumber !== undefined && shardNumber > shardNumberMax)
+    throw unsupported(`shard_number ${shardNumber} (at most ${shardNumberMax})`);
   return create;
 }
 
@@ -69,9 +125,15 @@ export function decodeUpdateCollection(json: unknown): UpdateCollection {
   const body = asObject(json, place);
   refuseForeignParts(body, place);
   const update: UpdateCollection = {
-    ...optional('vectors', present(body, 'vectors', (value) => decodeVectorsUpdate(value, below(place, 'vectors')))),
+    ...optional(
+      'vectors',
+      present(body, 'vectors', (value) => decodeVectorsUpdate(value, below(place, 'vectors'))),
+    ),
     ...optional('params', section(body, 'params', paramsRules, place)),
-    ...optional('quantizationConfig', present(body, 'quantization_config', (value) => decodeQuantizationUpdate(value, below(place, 'quantization_config')))),
+    ...optional(
+      'quantizationConfig',
+      present(body, 'quantization_config', (value) => decodeQuantizationUpdate(value, below(place, 'quantization_config'))),
+    ),
     ...tuning(body, place),
   };
   refuseProblems(place);
@@ -88,9 +150,17 @@ export function decodeVectorParams(json: unknown, place: Place): VectorParams {
   return {
     size: required(given, 'size', integerFrom(1, vectorSizeMax), place) as number,
     distance: required(given, 'distance', choice('Cosine', 'Euclid', 'Dot', 'Manhattan'), place) as Distance,
-    ...optional('datatype', datatype === undefined ? undefined : (readValue(datatype, choice('float32', 'uint8', 'float16'), below(place, 'datatype')) as Datatype)),
+    ...optional(
+      'datatype',
+      datatype === undefined
+        ? undefined
+        : (readValue(datatype, choice('float32', 'uint8', 'float16'), below(place, 'datatype')) as Datatype),
+    ),
     ...common,
-    ...optional('quantization_config', present(given, 'quantization_config', (value) => decodeQuantization(value, below(place, 'quantization_config')))),
+    ...optional(
+      'quantization_config',
+      present(given, 'quantization_config', (value) => decodeQuantization(value, below(place, 'quantization_config'))),
+    ),
   };
 }
 
@@ -98,7 +168,12 @@ export function decodeVectorParams(json: unknown, place: Place): VectorParams {
 function decodeVectors(json: unknown, place: Place): VectorsConfig {
   const given = asObject(json, place);
   const entries = Object.entries(given);
-  if (entries.some(([name, value]) => (name === 'size' && typeof value !== 'object') || (name === 'distance' && typeof value === 'string'))) return decodeVectorParams(given, place);
+  if (
+    entries.some(
+      ([name, value]) => (name === 'size' && typeof value !== 'object') || (name === 'distance' && typeof value === 'string'),
+    )
+  )
+    return decodeVectorParams(given, place);
   const named: [string, VectorParams][] = entries.map(([name, value]) => {
     const problem = vectorNameProblem(name);
     if (problem !== undefined) place.problems.push(`${place.path}.?: ${problem}`);
@@ -108,29 +183,51 @@ function decodeVectors(json: unknown, place: Place): VectorsConfig {
 }
 
 function decodeVectorsUpdate(json: unknown, place: Place): NonNullable<UpdateCollection['vectors']> {
-  return Object.fromEntries(Object.entries(asObject(json, place)).map(([name, value]) => {
-    const here = below(place, '?');
-    const given = asObject(value, here);
-    const quantization = present(given, 'quantization_config', (inner) => decodeQuantizationUpdate(inner, below(here, 'quantization_config')));
-    return [name, { ...vectorTuning(given, here), ...optional('quantization_config', quantization) }];
-  }));
+  return Object.fromEntries(
+    Object.entries(asObject(json, place)).map(([name, value]) => {
+      const here = below(place, '?');
+      const given = asObject(value, here);
+      const quantization = present(given, 'quantization_config', (inner) =>
+        decodeQuantizationUpdate(inner, below(here, 'quantization_config')),
+      );
+      return [name, { ...vectorTuning(given, here), ...optional('quantization_config', quantization) }];
+    }),
+  );
 }
 
-function vectorTuning(given: JsonObject, place: Place): { readonly on_disk?: boolean; readonly hnsw_config?: KeptJson; readonly memory?: string } {
+function vectorTuning(
+  given: JsonObject,
+  place: Place,
+): { readonly on_disk?: boolean; readonly hnsw_config?: KeptJson; readonly memory?: string } {
   return {
     ...optional('hnsw_config', section(given, 'hnsw_config', hnswRules, place)),
     ...optional('on_disk', flag(given, 'on_disk', place)),
-    ...optional('memory', present(given, 'memory', (value) => readValue(value, memory, below(place, 'memory')) as string)),
+    ...optional(
+      'memory',
+      present(given, 'memory', (value) => readValue(value, memory, below(place, 'memory')) as string),
+    ),
   };
 }
 
 /** The sections that creates and updates share. */
-function tuning(body: JsonObject, place: Place): Pick<CreateCollection, 'hnswConfig' | 'optimizersConfig' | 'strictModeConfig' | 'metadata'> {
+function tuning(
+  body: JsonObject,
+  place: Place,
+): Pick<CreateCollection, 'hnswConfig' | 'optimizersConfig' | 'strictModeConfig' | 'metadata'> {
   return {
     ...optional('hnswConfig', section(body, 'hnsw_config', hnswRules, place)),
-    ...optional('optimizersConfig', present(body, 'optimizers_config', (value) => decodeOptimizers(value, below(place, 'optimizers_config')))),
-    ...optional('strictModeConfig', present(body, 'strict_mode_config', (value) => decodeStrictMode(value, below(place, 'strict_mode_config')))),
-    ...optional('metadata', present(body, 'metadata', (value) => decodeMetadata(value, below(place, 'metadata')))),
+    ...optional(
+      'optimizersConfig',
+      present(body, 'optimizers_config', (value) => decodeOptimizers(value, below(place, 'optimizers_config'))),
+    ),
+    ...optional(
+      'strictModeConfig',
+      present(body, 'strict_mode_config', (value) => decodeStrictMode(value, below(place, 'strict_mode_config'))),
+    ),
+    ...optional(
+      'metadata',
+      present(body, 'metadata', (value) => decodeMetadata(value, below(place, 'metadata'))),
+    ),
   };
 }
 
@@ -140,7 +237,10 @@ function decodeOptimizers(json: unknown, place: Place): KeptJson {
   const rest = readObject(json, optimizerRules, place);
   if (threads === undefined) return rest;
   const isAuto = threads === 'auto';
-  return { ...rest, max_optimization_threads: isAuto ? null : readValue(threads, integerFrom(0), below(place, 'max_optimization_threads')) };
+  return {
+    ...rest,
+    max_optimization_threads: isAuto ? null : readValue(threads, integerFrom(0), below(place, 'max_optimization_threads')),
+  };
 }
 
 function decodeStrictMode(json: unknown, place: Place): KeptJson {
@@ -150,7 +250,11 @@ function decodeStrictMode(json: unknown, place: Place): KeptJson {
   }
   const kept = readObject(given, strictModeRules, place);
   // Limits that are set and not kept would be worse than none.
-  if (kept['enabled'] === true) throw new RequestError('bad-input', 'strict_mode_config.enabled is not supported by this version: its limits would not be enforced');
+  if (kept['enabled'] === true)
+    throw new RequestError(
+      'bad-input',
+      'strict_mode_config.enabled is not supported by this version: its limits would not be enforced',
+    );
   return kept;
 }
 
@@ -158,7 +262,8 @@ function decodeStrictMode(json: unknown, place: Place): KeptJson {
 function decodeMetadata(json: unknown, place: Place): KeptJson {
   const metadata = asObject(json, place);
   const check = (value: unknown): void => {
-    if (typeof value === 'bigint') throw formatError(place, `integer ${value} lies beyond 2^53-1 and would lose digits; send it as text`);
+    if (typeof value === 'bigint')
+      throw formatError(place, `integer ${value} lies beyond 2^53-1 and would lose digits; send it as text`);
     if (typeof value === 'object' && value !== null) Object.values(value).forEach(check);
   };
   check(metadata);
@@ -168,7 +273,8 @@ function decodeMetadata(json: unknown, place: Place): KeptJson {
 /** Parts of a collection that this version does not have. */
 function refuseForeignParts(body: JsonObject, place: Place): void {
   const sparse = member(body, 'sparse_vectors');
-  if (sparse !== undefined && Object.keys(asObject(sparse, below(place, 'sparse_vectors'))).length > 0) throw unsupported('sparse_vectors');
+  if (sparse !== undefined && Object.keys(asObject(sparse, below(place, 'sparse_vectors'))).length > 0)
+    throw unsupported('sparse_vectors');
   if (member(body, 'init_from') !== undefined) throw unsupported('init_from');
   const sharding = member(body, 'sharding_method');
   if (sharding === 'custom') throw unsupported('sharding_method custom');

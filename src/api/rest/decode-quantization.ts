@@ -7,7 +7,11 @@ const forms: Readonly<Record<string, { readonly rules: Rules; readonly required:
   scalar: { rules: { type: choice('int8'), quantile: { kind: 'number', from: 0.5, to: 1 }, ...shared }, required: ['type'] },
   product: { rules: { compression: choice('x4', 'x8', 'x16', 'x32', 'x64'), ...shared }, required: ['compression'] },
   binary: {
-    rules: { encoding: choice('one_bit', 'two_bits', 'one_and_half_bits'), query_encoding: choice('default', 'binary', 'scalar4bits', 'scalar8bits'), ...shared },
+    rules: {
+      encoding: choice('one_bit', 'two_bits', 'one_and_half_bits'),
+      query_encoding: choice('default', 'binary', 'scalar4bits', 'scalar8bits'),
+      ...shared,
+    },
     required: [],
   },
   turbo: { rules: { bits: choice('bits1', 'bits1_5', 'bits2', 'bits4'), ...shared }, required: [] },
@@ -25,7 +29,12 @@ export function decodeQuantization(json: unknown, place: Place): KeptJson {
     if (missing !== undefined) throw formatError(here, `missing field \`${missing}\``);
     return { [name]: kept };
   }
-  throw formatError(place, `expected one of ${Object.keys(forms).map((name) => `\`${name}\``).join(', ')}`);
+  throw formatError(
+    place,
+    `expected one of ${Object.keys(forms)
+      .map((name) => `\`${name}\``)
+      .join(', ')}`,
+  );
 }
 
 /** The same, or "Disabled", which clears it. */

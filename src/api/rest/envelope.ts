@@ -14,13 +14,18 @@ const sliceBytes = 256 * 1024;
 export async function sendAnswer(reply: FastifyReply, answer: RestAnswer): Promise<void> {
   switch (answer.kind) {
     case 'result':
-      await reply.type(jsonType).send(`{"result":${JSON.stringify(answer.value) ?? 'null'},"status":"ok","time":${seconds(reply)}}`);
+      await reply
+        .type(jsonType)
+        .send(`{"result":${JSON.stringify(answer.value) ?? 'null'},"status":"ok","time":${seconds(reply)}}`);
       return;
     case 'result-text':
       await sendSlices(reply, slices(envelopePieces(reply, answer.pieces)));
       return;
     case 'accepted':
-      await reply.code(202).type(jsonType).send(`{"status":"accepted","time":${seconds(reply)}}`);
+      await reply
+        .code(202)
+        .type(jsonType)
+        .send(`{"status":"accepted","time":${seconds(reply)}}`);
       return;
     case 'sent':
       return;
@@ -52,7 +57,8 @@ async function sendSlices(reply: FastifyReply, all: AsyncGenerator<Buffer>): Pro
   reply.type(jsonType);
   if (first.done === true) await reply.send('');
   else if (second.done === true) await reply.send(first.value);
-  else await reply.send(Readable.from(joined([first.value, second.value], all), { objectMode: false, highWaterMark: sliceBytes }));
+  else
+    await reply.send(Readable.from(joined([first.value, second.value], all), { objectMode: false, highWaterMark: sliceBytes }));
 }
 
 async function* joined(head: readonly Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
@@ -88,7 +94,7 @@ const charsMax = Math.floor(sliceBytes / 3);
 
 /** Never cuts between the two halves of a surrogate pair. */
 function* shortParts(text: string): Generator<string> {
-  for (let at = 0; at < text.length;) {
+  for (let at = 0; at < text.length; ) {
     let end = Math.min(at + charsMax, text.length);
     const last = text.charCodeAt(end - 1);
     if (end < text.length && last >= 0xd800 && last <= 0xdbff) end -= 1;

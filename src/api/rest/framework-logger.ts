@@ -14,7 +14,15 @@ export function frameworkLogger(logger: Logger): FastifyBaseLogger {
     logger.error({ error: error.message, stack: error.stack }, message ?? 'request failed');
   };
   const log: FastifyBaseLogger = {
-    level: 'warn', silent: ignore, trace: ignore, debug: ignore, info: ignore, warn: pass, error: pass, fatal: pass, child: () => log,
+    level: 'warn',
+    silent: ignore,
+    trace: ignore,
+    debug: ignore,
+    info: ignore,
+    warn: pass,
+    error: pass,
+    fatal: pass,
+    child: () => log,
   };
   return log;
 }

@@ -15,7 +15,8 @@ export type Rule =
 
 export type Rules = Readonly<Record<string, Rule>>;
 
-export const integerFrom = (from: number, to?: number): Rule => (to === undefined ? { kind: 'integer', from } : { kind: 'integer', from, to });
+export const integerFrom = (from: number, to?: number): Rule =>
+  to === undefined ? { kind: 'integer', from } : { kind: 'integer', from, to };
 export const boolean: Rule = { kind: 'boolean' };
 export const choice = (...values: readonly string[]): Rule => ({ kind: 'choice', values });
 
@@ -61,7 +62,8 @@ export function member(json: JsonObject, name: string): unknown {
 /** @throws RequestError 'bad-format' */
 export function asObject(json: unknown, place: Place): JsonObject {
   const value = json instanceof RawJson ? json.value() : json;
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value)) throw wrongType(value, 'a map', place);
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value))
+    throw wrongType(value, 'a map', place);
   return value as JsonObject;
 }
 
@@ -76,7 +78,8 @@ export function requiredText(json: JsonObject, name: string, place: Place): stri
 export function readValue(value: unknown, rule: Rule, place: Place): unknown {
   switch (rule.kind) {
     case 'integer': {
-      if (typeof value === 'bigint') throw formatError(place, `invalid value: integer \`${value}\`, expected an integer below 2^53`);
+      if (typeof value === 'bigint')
+        throw formatError(place, `invalid value: integer \`${value}\`, expected an integer below 2^53`);
       if (typeof value !== 'number' || !Number.isInteger(value)) throw wrongType(value, 'an integer', place);
       if (value < 0) throw formatError(place, `invalid value: integer \`${value}\`, expected an unsigned integer`);
       checkRange(value, rule, place);
@@ -94,7 +97,11 @@ export function readValue(value: unknown, rule: Rule, place: Place): unknown {
       return value;
     case 'choice': {
       if (typeof value !== 'string') throw wrongType(value, 'a string', place);
-      if (!rule.values.includes(value)) throw formatError(place, `unknown variant \`${value}\`, expected one of ${rule.values.map((name) => `\`${name}\``).join(', ')}`);
+      if (!rule.values.includes(value))
+        throw formatError(
+          place,
+          `unknown variant \`${value}\`, expected one of ${rule.values.map((name) => `\`${name}\``).join(', ')}`,
+        );
       return value;
     }
     case 'object':
@@ -102,11 +109,20 @@ export function readValue(value: unknown, rule: Rule, place: Place): unknown {
   }
 }
 
-function checkRange(value: number, rule: { readonly kind: 'integer' | 'number'; readonly from?: number; readonly to?: number }, place: Place): void {
+function checkRange(
+  value: number,
+  rule: { readonly kind: 'integer' | 'number'; readonly from?: number; readonly to?: number },
+  place: Place,
+): void {
   const { from, to } = rule;
   const shown = (number: number): string => (rule.kind === 'number' && Number.isInteger(number) ? `${number}.0` : String(number));
   if ((from === undefined || value >= from) && (to === undefined || value <= to)) return;
-  const wanted = from === undefined ? `${shown(to ?? 0)} or smaller` : to === undefined ? `${shown(from)} or larger` : `from ${shown(from)} to ${shown(to)}`;
+  const wanted =
+    from === undefined
+      ? `${shown(to ?? 0)} or smaller`
+      : to === undefined
+        ? `${shown(from)} or larger`
+        : `from ${shown(from)} to ${shown(to)}`;
   place.problems.push(`${place.path}: value ${shown(value)} invalid, must be ${wanted}`);
 }
 

@@ -23,10 +23,16 @@ interface Family {
 export async function metricsText(context: ProbeContext, { anonymize }: { readonly anonymize: boolean }): Promise<string> {
   const { metricsPrefix } = context.settings;
   const families = [
-    ...appFamilies(context), ...collectionFamilies(context, anonymize), ...snapshotFamilies(context), ...responseFamilies(context.stats.all()),
-    ...await processFamilies(context),
+    ...appFamilies(context),
+    ...collectionFamilies(context, anonymize),
+    ...snapshotFamilies(context),
+    ...responseFamilies(context.stats.all()),
+    ...(await processFamilies(context)),
   ];
-  return families.filter(({ samples }) => samples.length > 0).map((family) => familyText(family, metricsPrefix)).join('');
+  return families
+    .filter(({ samples }) => samples.length > 0)
+    .map((family) => familyText(family, metricsPrefix))
+    .join('');
 }
 
 /** The name of a collection, or a hash that tells collections apart without naming them. */
@@ -36,7 +42,9 @@ export function shownId(name: string, anonymize: boolean): string {
 
 function appFamilies({ engine }: ProbeContext): readonly Family[] {
   return [
-    gauge('app_info', 'Name and version of the server', [{ labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 }]),
+    gauge('app_info', 'Name and version of the server', [
+      { labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 },
+    ]),
     gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
   ];
 }
@@ -47,12 +55,36 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
     infos.map((info) => ({ labels: { id: shownId(info.name, anonymize) }, value: value(info) }));
   return [
     gauge('collections_total', 'Number of collections', [{ value: infos.length }]),
-    gauge('collection_points', 'Points in each collection', each(({ points }) => points)),
-    gauge('collection_active_replicas_min', 'Lowest number of active replicas of a shard', each(({ shards }) => Math.min(...shards.map(activeReplicas)))),
-    gauge('collection_active_replicas_max', 'Highest number of active replicas of a shard', each(({ shards }) => Math.max(...shards.map(activeReplicas)))),
-    gauge('collection_dead_replicas', 'Shards that cannot be opened', each(({ shards }) => shards.filter(({ status }) => status === 'red').length)),
-    gauge('collection_update_queue_length', 'Writes that are durable but not applied yet', each(({ unappliedEntries }) => unappliedEntries)),
-    gauge('collection_disk_bytes', 'Bytes of files in the data directory', each(({ diskBytes }) => diskBytes)),
+    gauge(
+      'collection_points',
+      'Points in each collection',
+      each(({ points }) => points),
+    ),
+    gauge(
+      'collection_active_replicas_min',
+      'Lowest number of active replicas of a shard',
+      each(({ shards }) => Math.min(...shards.map(activeReplicas))),
+    ),
+    gauge(
+      'collection_active_replicas_max',
+      'Highest number of active replicas of a shard',
+      each(({ shards }) => Math.max(...shards.map(activeReplicas))),
+    ),
+    gauge(
+      'collection_dead_replicas',
+      'Shards that cannot be opened',
+      each(({ shards }) => shards.filter(({ status }) => status === 'red').length),
+    ),
+    gauge(
+      'collection_update_queue_length',
+      'Writes that are durable but not applied yet',
+      each(({ unappliedEntries }) => unappliedEntries),
+    ),
+    gauge(
+      'collection_disk_bytes',
+      'Bytes of files in the data directory',
+      each(({ diskBytes }) => diskBytes),
+    ),
   ];
 }
 
@@ -71,13 +103,31 @@ function snapshotFamilies({ engine }: ProbeContext): readonly Family[] {
 
 function responseFamilies(stats: readonly RouteStats[]): readonly Family[] {
   const labels = ({ method, endpoint, status }: RouteStats): Labels => ({ method, endpoint, status });
-  const each = (value: (route: RouteStats) => number): readonly Sample[] => stats.map((route) => ({ labels: labels(route), value: value(route) }));
+  const each = (value: (route: RouteStats) => number): readonly Sample[] =>
+    stats.map((route) => ({ labels: labels(route), value: value(route) }));
   return [
     { name: 'rest_responses_total', type: 'counter', help: 'Answers', samples: each(({ count }) => count) },
-    gauge('rest_responses_avg_duration_seconds', 'Mean time to an answer', each(({ sumSeconds, count }) => sumSeconds / count)),
-    gauge('rest_responses_min_duration_seconds', 'Shortest time to an answer', each(({ minSeconds }) => minSeconds)),
-    gauge('rest_responses_max_duration_seconds', 'Longest time to an answer', each(({ maxSeconds }) => maxSeconds)),
-    { name: 'rest_responses_duration_seconds', type: 'histogram', help: 'Time to an answer', samples: stats.flatMap((route) => histogram(route, labels(route))) },
+    gauge(
+      'rest_responses_avg_duration_seconds',
+      'Mean time to an answer',
+      each(({ sumSeconds, count }) => sumSeconds / count),
+    ),
+    gauge(
+      'rest_responses_min_duration_seconds',
+      'Shortest time to an answer',
+      each(({ minSeconds }) => minSeconds),
+    ),
+    gauge(
+      'rest_responses_max_duration_seconds',
+      'Longest time to an answer',
+      each(({ maxSeconds }) => maxSeconds),
+    ),
+    {
+      name: 'rest_responses_duration_seconds',
+      type: 'histogram',
+      help: 'Time to an answer',
+      samples: stats.flatMap((route) => histogram(route, labels(route))),
+    },
   ];
 }
 
@@ -101,8 +151,18 @@ async function processFamilies(context: ProbeContext): Promise<readonly Family[]
     gauge('process_threads', 'Threads', known(threads)),
     gauge('process_open_fds', 'Open file descriptors', known(openFiles)),
     gauge('process_open_mmaps', 'Memory mappings', known(openMaps)),
-    { name: 'process_minor_page_faults_total', type: 'counter', help: 'Page faults without I/O', samples: [{ value: usage.minorPageFault }] },
-    { name: 'process_major_page_faults_total', type: 'counter', help: 'Page faults with I/O', samples: [{ value: usage.majorPageFault }] },
+    {
+      name: 'process_minor_page_faults_total',
+      type: 'counter',
+      help: 'Page faults without I/O',
+      samples: [{ value: usage.minorPageFault }],
+    },
+    {
+      name: 'process_major_page_faults_total',
+      type: 'counter',
+      help: 'Page faults with I/O',
+      samples: [{ value: usage.majorPageFault }],
+    },
   ];
 }
 
@@ -117,6 +177,8 @@ function familyText({ name, type, help, samples }: Family, prefix: string): stri
 }
 
 function labelsText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${String(value).replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`);
+  const pairs = Object.entries(labels).map(
+    ([name, value]) => `${name}="${String(value).replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`,
+  );
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
 }

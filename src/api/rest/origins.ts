@@ -10,7 +10,10 @@ export interface OriginSettings {
   readonly isOpenOnLoopback: boolean;
 }
 
-export type OriginVerdict = { readonly kind: 'go-on' } | { readonly kind: 'preflight' } | { readonly kind: 'refused'; readonly text: string };
+export type OriginVerdict =
+  | { readonly kind: 'go-on' }
+  | { readonly kind: 'preflight' }
+  | { readonly kind: 'refused'; readonly text: string };
 
 const loopbackHost = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 
@@ -18,12 +21,18 @@ const loopbackHost = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?$/i;
 export function judgeOrigin(settings: OriginSettings, request: FastifyRequest, reply: FastifyReply): OriginVerdict {
   const { origin, host } = request.headers;
   if (settings.isOpenOnLoopback && host !== undefined && !loopbackHost.test(host)) {
-    return { kind: 'refused', text: `Forbidden: without an API key this server answers only to localhost, not to the host name ${host}` };
+    return {
+      kind: 'refused',
+      text: `Forbidden: without an API key this server answers only to localhost, not to the host name ${host}`,
+    };
   }
   if (origin === undefined) return { kind: 'go-on' };
   const isNamed = settings.corsOrigins.includes(origin);
   if (settings.isOpenOnLoopback && !settings.enableCors && !isNamed && !isSameOrigin(origin, host)) {
-    return { kind: 'refused', text: 'Forbidden: without an API key this server answers no page of another origin; name the origin with --cors or set an API key' };
+    return {
+      kind: 'refused',
+      text: 'Forbidden: without an API key this server answers no page of another origin; name the origin with --cors or set an API key',
+    };
   }
   if (!settings.enableCors && !isNamed) return { kind: 'go-on' };
   reply.header('access-control-allow-origin', settings.enableCors ? '*' : origin);

@@ -18,7 +18,9 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
     { method: 'GET', path: '/healthz', access: 'none', handle: healthy },
     { method: 'GET', path: '/livez', access: 'none', handle: healthy },
     {
-      method: 'GET', path: '/readyz', access: 'none',
+      method: 'GET',
+      path: '/readyz',
+      access: 'none',
       handle: (call) => {
         if (context.isReady()) return sendText(call, 'all shards are ready');
         call.reply.code(503);
@@ -26,16 +28,23 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       },
     },
     {
-      method: 'GET', path: '/metrics', access: 'read',
+      method: 'GET',
+      path: '/metrics',
+      access: 'read',
       handle: async (call) => {
         const anonymize = readFlag(call.query, 'anonymize', false);
         return sendText(call, await metricsText(context, { anonymize }), prometheusText);
       },
     },
     {
-      method: 'GET', path: '/telemetry', access: 'read',
+      method: 'GET',
+      path: '/telemetry',
+      access: 'read',
       handle: async ({ query }) => {
-        const options = { detailsLevel: readInteger(query, 'details_level', { from: 0, fallback: 0 }), anonymize: readFlag(query, 'anonymize', false) };
+        const options = {
+          detailsLevel: readInteger(query, 'details_level', { from: 0, fallback: 0 }),
+          anonymize: readFlag(query, 'anonymize', false),
+        };
         return { kind: 'result', value: await telemetryJson(context, options) };
       },
     },

@@ -28,11 +28,19 @@ export function readInteger(query: Query, name: string, range: IntegerRange): nu
 }
 
 /** One of a closed list. @throws RequestError 'bad-format' */
-export function readChoice<T extends string>(query: Query, name: string, choice: { readonly values: readonly T[]; readonly fallback: T }): T {
+export function readChoice<T extends string>(
+  query: Query,
+  name: string,
+  choice: { readonly values: readonly T[]; readonly fallback: T },
+): T {
   const text = query[name];
   if (text === undefined) return choice.fallback;
   const found = choice.values.find((value) => value === text);
-  if (found === undefined) throw deserializeError(name, `unknown variant \`${text}\`, expected one of ${choice.values.map((value) => `\`${value}\``).join(', ')}`);
+  if (found === undefined)
+    throw deserializeError(
+      name,
+      `unknown variant \`${text}\`, expected one of ${choice.values.map((value) => `\`${value}\``).join(', ')}`,
+    );
   return found;
 }
 

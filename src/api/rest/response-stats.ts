@@ -23,15 +23,27 @@ export class ResponseStats {
   readonly #counters = new Map<string, Counter>();
 
   /** `pattern`: the route as Fastify writes it, so the number of counters is bounded by the tables. */
-  record(answer: { readonly method: string; readonly pattern: string; readonly status: number; readonly elapsedMs: number }): void {
+  record(answer: {
+    readonly method: string;
+    readonly pattern: string;
+    readonly status: number;
+    readonly elapsedMs: number;
+  }): void {
     const { method, pattern, status } = answer;
     const elapsed = answer.elapsedMs / 1000;
     const key = `${method} ${pattern} ${status}`;
     let counter = this.#counters.get(key);
     if (counter === undefined) {
       counter = {
-        method, status, endpoint: pattern.replaceAll(/:(\w+)/g, '{$1}'), count: 0, sumSeconds: 0, minSeconds: elapsed, maxSeconds: elapsed,
-        lastAtMs: 0, buckets: [...bucketSeconds, 0].map(() => 0),
+        method,
+        status,
+        endpoint: pattern.replaceAll(/:(\w+)/g, '{$1}'),
+        count: 0,
+        sumSeconds: 0,
+        minSeconds: elapsed,
+        maxSeconds: elapsed,
+        lastAtMs: 0,
+        buckets: [...bucketSeconds, 0].map(() => 0),
       };
       this.#counters.set(key, counter);
     }

@@ -25,8 +25,16 @@ const badBodies: readonly [string, { readonly headers?: Record<string, string>; 
   ['a body without a type', { body: '{}' }, /Content type error: the body must be application\/json, not without a type/],
   ['a body of another type', { body: '{}', headers: { 'content-type': 'text/plain' } }, /Content type error: .* not text\/plain/],
   ['a type that is none', { body: '{}', headers: { 'content-type': '///' } }, /media type|Content type/i],
-  ['a compressed body', { body: '{}', headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' } }, /Content encoding gzip is not supported/],
-  ['broken JSON', { body: '{"vectors":', headers: { 'content-type': 'application/json' } }, /Format error in JSON body: .* at line 1 column/],
+  [
+    'a compressed body',
+    { body: '{}', headers: { 'content-type': 'application/json', 'content-encoding': 'gzip' } },
+    /Content encoding gzip is not supported/,
+  ],
+  [
+    'broken JSON',
+    { body: '{"vectors":', headers: { 'content-type': 'application/json' } },
+    /Format error in JSON body: .* at line 1 column/,
+  ],
 ];
 for (const [title, options, want] of badBodies) {
   test(`${title} is 400`, async (t) => {
@@ -43,7 +51,10 @@ test('a body of 34 MiB is 400, declared or chunked, and the next request works',
   const declared = await rest.send('PUT', '/collections/c', { body, headers: { 'content-type': 'application/json' } });
   assert.equal(declared.status, 400);
   assert.match(declared.text, /JSON payload \(35651584 bytes\) is larger than allowed \(limit: 33554432 bytes\)\./);
-  const chunked = await rest.send('PUT', '/collections/c', { body, headers: { 'content-type': 'application/json', 'transfer-encoding': 'chunked' } });
+  const chunked = await rest.send('PUT', '/collections/c', {
+    body,
+    headers: { 'content-type': 'application/json', 'transfer-encoding': 'chunked' },
+  });
   assert.equal(chunked.status, 400);
   assert.match(chunked.text, /JSON payload has exceeded limit \(33554432 bytes\)\./);
   assert.equal((await rest.send('PUT', '/collections/c', { json: small })).status, 200);
@@ -58,7 +69,11 @@ const badNames: readonly [string, string, RegExp][] = [
   ['256 characters', 'x'.repeat(256), /must be from 1 to 255 characters/],
 ];
 for (const [title, name, want] of badNames) {
-  for (const [method, path] of [['GET', `/collections/${name}`], ['PUT', `/collections/${name}`], ['POST', `/collections/${name}/snapshots`]] as const) {
+  for (const [method, path] of [
+    ['GET', `/collections/${name}`],
+    ['PUT', `/collections/${name}`],
+    ['POST', `/collections/${name}/snapshots`],
+  ] as const) {
     test(`a name with ${title} is 422 on ${method} ${path.endsWith('snapshots') ? '…/snapshots' : '…'}`, async (t) => {
       const rest = await startRest(t);
       const answer = await rest.send(method, path, method === 'PUT' ? { json: small } : {});
@@ -126,7 +141,10 @@ test('damage names the file, any other failure its message; each is logged once'
   assert.equal((bug.json().status as { error: string }).error, 'Service internal error: bug');
   rest.engine.infoFailure = Object.assign(new Error('write'), { code: 'ENOSPC' });
   const full = await rest.send('GET', '/collections/c');
-  assert.deepEqual([full.status, (full.json().status as { error: string }).error], [507, 'Insufficient storage: no space left on the device']);
+  assert.deepEqual(
+    [full.status, (full.json().status as { error: string }).error],
+    [507, 'Insufficient storage: no space left on the device'],
+  );
   assert.equal(rest.lines.filter(({ level }) => level === 'error').length, 3);
 });
 
@@ -146,12 +164,18 @@ test('each request is one line without query, names or headers; probes are none'
 test('timeout: a bad value is 400 or 422, a change that takes longer is 408', async (t) => {
   const rest = await startRest(t);
   const zero = await rest.send('PUT', '/collections/c?timeout=0', { json: small });
-  assert.deepEqual([zero.status, (zero.json().status as { error: string }).error], [422, 'Validation error in query parameters: [timeout: value 0 invalid, must be 1 or larger]']);
+  assert.deepEqual(
+    [zero.status, (zero.json().status as { error: string }).error],
+    [422, 'Validation error in query parameters: [timeout: value 0 invalid, must be 1 or larger]'],
+  );
   const word = await rest.send('PUT', '/collections/c?timeout=soon', { json: small });
   assert.equal(word.status, 400);
   assert.match(word.text, /Deserialize error in query parameters: timeout/);
   let finish: () => void = () => undefined;
-  rest.engine.beforeCreate = () => new Promise((resolve) => { finish = resolve; });
+  rest.engine.beforeCreate = () =>
+    new Promise((resolve) => {
+      finish = resolve;
+    });
   const late = await rest.send('PUT', '/collections/c?timeout=1', { json: small });
   assert.equal(late.status, 408);
   assert.match(late.text, /Timeout: Operation timed out after 1 seconds/);
@@ -161,9 +185,12 @@ test('timeout: a bad value is 400 or 422, a change that takes longer is 408', as
 test('timeout: a read that takes longer is aborted and answered with 408', async (t) => {
   const rest = await startRest(t);
   let reason: unknown;
-  rest.engine.onCount = (signal) => new Promise(() => {
-    signal.addEventListener('abort', () => { reason = signal.reason; });
-  });
+  rest.engine.onCount = (signal) =>
+    new Promise(() => {
+      signal.addEventListener('abort', () => {
+        reason = signal.reason;
+      });
+    });
   const { status, text } = await rest.send('POST', '/collections/c/points/count?timeout=1', { json: {} });
   assert.equal(status, 408);
   assert.match(text, /"Timeout: Operation timed out after 1 seconds"/);
@@ -174,16 +201,23 @@ test('a client that leaves aborts its read', async (t) => {
   const rest = await startRest(t);
   const { socket } = await openRaw(rest.port);
   const signals = new Promise<AbortSignal>((resolve) => {
-    rest.engine.onCount = (signal) => new Promise((_done, reject) => {
-      signal.addEventListener('abort', () => { reject(signal.reason as Error); });
-      resolve(signal);
-    });
+    rest.engine.onCount = (signal) =>
+      new Promise((_done, reject) => {
+        signal.addEventListener('abort', () => {
+          reject(signal.reason as Error);
+        });
+        resolve(signal);
+      });
   });
-  socket.write('POST /collections/c/points/count HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}');
+  socket.write(
+    'POST /collections/c/points/count HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}',
+  );
   const signal = await signals;
   assert.equal(signal.aborted, false);
   socket.destroy();
-  await new Promise((resolve) => { signal.addEventListener('abort', resolve); });
+  await new Promise((resolve) => {
+    signal.addEventListener('abort', resolve);
+  });
   while (!rest.lines.some(({ message }) => message === 'client left before the answer')) await new Promise(setImmediate);
   assert.equal(rest.lines.filter(({ level }) => level === 'error').length, 0);
 });
@@ -192,15 +226,32 @@ test('without settings no CORS header is sent; named origins and * are', async (
   const closed = await startRest(t, { keys: { apiKey: 'k' } });
   const plain = await closed.send('GET', '/healthz', { headers: { origin: 'http://evil.example' } });
   assert.equal(plain.headers['access-control-allow-origin'], undefined);
-  const preflight = { origin: 'http://app.example', 'access-control-request-method': 'PUT', 'access-control-request-headers': 'api-key' };
+  const preflight = {
+    origin: 'http://app.example',
+    'access-control-request-method': 'PUT',
+    'access-control-request-headers': 'api-key',
+  };
   assert.equal((await closed.send('OPTIONS', '/collections', { headers: preflight })).status, 401);
 
   const named = await startRest(t, { keys: { apiKey: 'k' }, settings: { corsOrigins: ['http://app.example'] } });
   const allowed = await named.send('OPTIONS', '/collections', { headers: preflight });
-  assert.deepEqual([allowed.status, allowed.headers['access-control-allow-origin'], allowed.headers['access-control-allow-headers'], allowed.headers.vary], [204, 'http://app.example', 'api-key', 'Origin']);
+  assert.deepEqual(
+    [
+      allowed.status,
+      allowed.headers['access-control-allow-origin'],
+      allowed.headers['access-control-allow-headers'],
+      allowed.headers.vary,
+    ],
+    [204, 'http://app.example', 'api-key', 'Origin'],
+  );
   const other = await named.send('GET', '/healthz', { headers: { origin: 'http://evil.example' } });
   assert.equal(other.headers['access-control-allow-origin'], undefined);
-  assert.equal((await named.send('GET', '/collections', { headers: { origin: 'http://app.example' } })).headers['access-control-allow-origin'], 'http://app.example');
+  assert.equal(
+    (await named.send('GET', '/collections', { headers: { origin: 'http://app.example' } })).headers[
+      'access-control-allow-origin'
+    ],
+    'http://app.example',
+  );
 
   const any = await startRest(t, { settings: { enableCors: true } });
   const answer = await any.send('GET', '/collections', { headers: { origin: 'http://evil.example' } });
@@ -212,9 +263,14 @@ test('open on loopback: foreign hosts and foreign origins are refused', async (t
   const rebound = await rest.send('GET', '/collections', { headers: { host: 'evil.example:6333' } });
   assert.equal(rebound.status, 403);
   assert.match(rebound.text, /^Forbidden: /);
-  assert.equal((await rest.send('POST', '/collections/aliases', { headers: { origin: 'http://evil.example' }, json: { actions: [] } })).status, 403);
+  assert.equal(
+    (await rest.send('POST', '/collections/aliases', { headers: { origin: 'http://evil.example' }, json: { actions: [] } }))
+      .status,
+    403,
+  );
   assert.equal((await rest.send('GET', '/collections', { headers: { origin: rest.url } })).status, 200);
-  for (const host of [`localhost:${rest.port}`, '[::1]', '127.0.0.1']) assert.equal((await rest.send('GET', '/collections', { headers: { host } })).status, 200, host);
+  for (const host of [`localhost:${rest.port}`, '[::1]', '127.0.0.1'])
+    assert.equal((await rest.send('GET', '/collections', { headers: { host } })).status, 200, host);
   const guarded = await startRest(t, { keys: { apiKey: 'k' } });
   assert.equal((await guarded.send('GET', '/collections', { headers: { host: 'db.example', 'api-key': 'k' } })).status, 200);
 });

@@ -61,7 +61,11 @@ export function createRestServer(options: RestServerOptions): FastifyInstance {
   const routes = restRoutes({ ...options, stats });
   const admission: Admission = {
     access,
-    origins: { enableCors: settings.enableCors, corsOrigins: settings.corsOrigins, isOpenOnLoopback: settings.boundToLoopback && access.isOpen },
+    origins: {
+      enableCors: settings.enableCors,
+      corsOrigins: settings.corsOrigins,
+      isOpenOnLoopback: settings.boundToLoopback && access.isOpen,
+    },
   };
   const app = newFastify(settings, logger, (error, request, reply) => {
     // A URL that cannot be decoded reaches no route and no hook.
@@ -112,7 +116,11 @@ function newFastify(settings: RestSettings, logger: Logger, frameworkErrors: Fra
   return app;
 }
 
-async function serve(route: RestRoute, { settings, logger }: RestServerOptions, at: { readonly request: FastifyRequest; readonly reply: FastifyReply }): Promise<FastifyReply> {
+async function serve(
+  route: RestRoute,
+  { settings, logger }: RestServerOptions,
+  at: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+): Promise<FastifyReply> {
   const { request, reply } = at;
   const params = request.params as Readonly<Record<string, string>>;
   checkCollectionParameter(route, params);
@@ -137,21 +145,35 @@ function checkCollectionParameter({ path }: RestRoute, params: Readonly<Record<s
 
 /** 405 where another method of this path has a route, else 404; both without a body. */
 function answerUnknown(routes: readonly RestRoute[], request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const path = (request.raw.url ?? '').replace(/\?.*$/s, '').replaceAll(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+  const path = (request.raw.url ?? '')
+    .replace(/\?.*$/s, '')
+    .replaceAll(/\/{2,}/g, '/')
+    .replace(/(?<=.)\/$/, '');
   const methods = new Set(routes.filter((route) => patternOf(route.path).test(path)).map(({ method }) => method));
   if (methods.size === 0) return reply.code(404).send();
-  return reply.code(405).header('allow', [...methods].join(', ')).send();
+  return reply
+    .code(405)
+    .header('allow', [...methods].join(', '))
+    .send();
 }
 
 function patternOf(path: string): RegExp {
   return new RegExp(`^${path.replaceAll(/:\w+/g, '[^/]+')}$`);
 }
 
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, how: { readonly logger: Logger; readonly shape: 'json' | 'text' }): void {
+function answerError(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  how: { readonly logger: Logger; readonly shape: 'json' | 'text' },
+): void {
   const wire = toWireError(error);
   if (wire.isFailure && !request.raw.destroyed) {
     const stack = error instanceof Error ? error.stack : undefined;
-    how.logger.error({ method: request.method, route: request.routeOptions.url, status: wire.status, error: wire.text, stack }, 'request failed');
+    how.logger.error(
+      { method: request.method, route: request.routeOptions.url, status: wire.status, error: wire.text, stack },
+      'request failed',
+    );
   }
   sendError(reply, wire, how.shape);
 }
@@ -162,14 +184,26 @@ function answerMalformed(error: Error & { readonly code?: string }, socket: Sock
     socket.destroy();
     return;
   }
-  const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout' : error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const status =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? '408 Request Timeout'
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : '400 Bad Request';
   socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`);
 }
 
-function record(stats: ResponseStats, logger: Logger, { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply }): void {
+function record(
+  stats: ResponseStats,
+  logger: Logger,
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+): void {
   const pattern = request.routeOptions.config.restRoute?.path;
   const elapsedMs = reply.elapsedTime;
   if (pattern !== undefined) stats.record({ method: request.method, pattern, status: reply.statusCode, elapsedMs });
   if (pattern !== undefined && unloggedPaths.includes(pattern)) return;
-  logger.info({ method: request.method, route: pattern, status: reply.statusCode, ms: Math.round(elapsedMs * 1000) / 1000 }, 'request');
+  logger.info(
+    { method: request.method, route: pattern, status: reply.statusCode, ms: Math.round(elapsedMs * 1000) / 1000 },
+    'request',
+  );
 }

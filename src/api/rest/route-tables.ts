@@ -9,5 +9,12 @@ import { searchRoutes } from './search.ts';
 import { snapshotRoutes } from './snapshots.ts';
 
 export function restRoutes(context: ProbeContext): readonly RestRoute[] {
-  return [...probeRoutes(context), ...collectionRoutes(context), ...aliasRoutes(context), ...snapshotRoutes(context), ...pointRoutes(context), ...searchRoutes(context)];
+  return [
+    ...probeRoutes(context),
+    ...collectionRoutes(context),
+    ...aliasRoutes(context),
+    ...snapshotRoutes(context),
+    ...pointRoutes(context),
+    ...searchRoutes(context),
+  ];
 }

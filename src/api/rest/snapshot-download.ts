@@ -13,7 +13,8 @@ export interface ByteRange {
 
 /** Answers the request; the download is released when the answer has ended, however it ends. */
 export async function sendArchive(download: ArchiveDownload, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  if (reply.raw.destroyed) { // the client left while the archive was being opened
+  if (reply.raw.destroyed) {
+    // the client left while the archive was being opened
     download.release();
     return;
   }
@@ -29,7 +30,9 @@ export async function sendArchive(download: ArchiveDownload, request: FastifyReq
     return;
   }
   reply.type('application/octet-stream');
-  const range = rangeApplies(download, request.headers['if-range']) ? parseRange(request.headers.range, download.sizeBytes) : undefined;
+  const range = rangeApplies(download, request.headers['if-range'])
+    ? parseRange(request.headers.range, download.sizeBytes)
+    : undefined;
   if (range === 'unsatisfiable') {
     await reply.code(416).header('content-range', `bytes */${download.sizeBytes}`).removeHeader('content-disposition').send();
     return;
@@ -69,7 +72,8 @@ function rangeApplies({ etag, lastModifiedMs }: ArchiveDownload, ifRange: string
 
 function isNotModified({ etag, lastModifiedMs }: ArchiveDownload, headers: FastifyRequest['headers']): boolean {
   const tags = headers['if-none-match'];
-  if (tags !== undefined) return tags.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === `"${etag}"`);
+  if (tags !== undefined)
+    return tags.split(',').some((tag) => tag.trim() === '*' || tag.trim().replace(/^W\//, '') === `"${etag}"`);
   const since = headers['if-modified-since'];
   return since !== undefined && wholeSeconds(lastModifiedMs) <= Date.parse(since);
 }

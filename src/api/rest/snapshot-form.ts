@@ -134,9 +134,17 @@ function deferred<T>(): Deferred<T> {
   promise.catch(() => undefined);
   return {
     promise,
-    get isSettled() { return settle === undefined; },
-    resolve(value) { settle?.resolve(value); settle = undefined; },
-    reject(error) { settle?.reject(error); settle = undefined; },
+    get isSettled() {
+      return settle === undefined;
+    },
+    resolve(value) {
+      settle?.resolve(value);
+      settle = undefined;
+    },
+    reject(error) {
+      settle?.reject(error);
+      settle = undefined;
+    },
   };
 }
 

@@ -17,10 +17,18 @@ async function withCollection(t: TestContext): Promise<RestAt> {
 test('create, list and delete answer descriptions', async (t) => {
   const rest = await withCollection(t);
   const created = await rest.send('POST', '/collections/c/snapshots');
-  const want = { name: 'c-1-2026-01-01-00-00-00.snapshot', creation_time: '2026-01-01T00:00:00', size: 10, checksum: 'a'.repeat(64) };
+  const want = {
+    name: 'c-1-2026-01-01-00-00-00.snapshot',
+    creation_time: '2026-01-01T00:00:00',
+    size: 10,
+    checksum: 'a'.repeat(64),
+  };
   assert.deepEqual(created.json().result, want);
   const listed = (await rest.send('GET', '/collections/c/snapshots')).json().result as readonly { readonly name: string }[];
-  assert.deepEqual(listed.map(({ name }) => name), ['a.snapshot', want.name]);
+  assert.deepEqual(
+    listed.map(({ name }) => name),
+    ['a.snapshot', want.name],
+  );
   assert.equal((await rest.send('DELETE', '/collections/c/snapshots/a.snapshot')).json().result, true);
   assert.equal((await rest.send('DELETE', '/collections/c/snapshots/a.snapshot')).status, 404);
 });
@@ -37,15 +45,27 @@ test('wait=false answers 202 and hands the work over; a bad wait is 400', async 
   assert.equal(accepted.status, 202);
   assert.match(accepted.text, /^\{"status":"accepted","time":[\d.]+\}$/);
   assert.equal((await rest.send('DELETE', '/collections/c/snapshots/a.snapshot?wait=false')).status, 202);
-  assert.equal((await rest.send('PUT', '/collections/c/snapshots/recover?wait=false', { json: { location: 'http://h/x' } })).status, 202);
+  assert.equal(
+    (await rest.send('PUT', '/collections/c/snapshots/recover?wait=false', { json: { location: 'http://h/x' } })).status,
+    202,
+  );
   assert.deepEqual(rest.engine.snapshots.detached, ['snapshot of c', 'removal of snapshot a.snapshot', 'recovery of c']);
   const bad = await rest.send('POST', '/collections/c/snapshots?wait=maybe');
-  assert.deepEqual([bad.status, errorOf(bad)], [400, 'Deserialize error in query parameters: wait: provided string was not `true` or `false`']);
+  assert.deepEqual(
+    [bad.status, errorOf(bad)],
+    [400, 'Deserialize error in query parameters: wait: provided string was not `true` or `false`'],
+  );
 });
 
 test('routes of an absent collection are 404', async (t) => {
   const rest = await startRest(t);
-  for (const [method, path] of [['GET', ''], ['POST', ''], ['GET', '/a.snapshot'], ['DELETE', '/a.snapshot'], ['POST', '?wait=false']] as const) {
+  for (const [method, path] of [
+    ['GET', ''],
+    ['POST', ''],
+    ['GET', '/a.snapshot'],
+    ['DELETE', '/a.snapshot'],
+    ['POST', '?wait=false'],
+  ] as const) {
     const { status, text } = await rest.send(method, `/collections/none/snapshots${path}`);
     assert.equal(status, 404);
     assert.match(text, /Not found: Collection `none` doesn't exist!/);
@@ -54,11 +74,29 @@ test('routes of an absent collection are 404', async (t) => {
 
 test('a download is the archive with its headers', async (t) => {
   const rest = await withCollection(t);
-  const { status, text, headers } = await rest.send('GET', '/collections/c/snapshots/a.snapshot', { headers: { 'accept-encoding': 'gzip' } });
+  const { status, text, headers } = await rest.send('GET', '/collections/c/snapshots/a.snapshot', {
+    headers: { 'accept-encoding': 'gzip' },
+  });
   assert.deepEqual([status, text], [200, '0123456789']);
   assert.deepEqual(
-    [headers['content-type'], headers['content-length'], headers['content-disposition'], headers['accept-ranges'], headers.etag, headers['last-modified'], headers['content-encoding']],
-    ['application/octet-stream', '10', 'attachment; filename="a.snapshot"', 'bytes', '"tag-1"', 'Thu, 01 Jan 2026 00:00:00 GMT', undefined],
+    [
+      headers['content-type'],
+      headers['content-length'],
+      headers['content-disposition'],
+      headers['accept-ranges'],
+      headers.etag,
+      headers['last-modified'],
+      headers['content-encoding'],
+    ],
+    [
+      'application/octet-stream',
+      '10',
+      'attachment; filename="a.snapshot"',
+      'bytes',
+      '"tag-1"',
+      'Thu, 01 Jan 2026 00:00:00 GMT',
+      undefined,
+    ],
   );
   assert.equal(rest.engine.snapshots.released, 1);
 });
@@ -66,7 +104,10 @@ test('a download is the archive with its headers', async (t) => {
 test('HEAD answers the same headers without the bytes, and releases', async (t) => {
   const rest = await withCollection(t);
   const { status, text, headers } = await rest.send('HEAD', '/collections/c/snapshots/a.snapshot');
-  assert.deepEqual([status, text, headers['content-length'], headers.etag, headers['content-type']], [200, '', '10', '"tag-1"', 'application/octet-stream']);
+  assert.deepEqual(
+    [status, text, headers['content-length'], headers.etag, headers['content-type']],
+    [200, '', '10', '"tag-1"', 'application/octet-stream'],
+  );
   assert.equal(rest.engine.snapshots.released, 1);
 });
 
@@ -96,10 +137,17 @@ for (const [range, more, status, text, contentRange] of ranges) {
 
 test('an unchanged archive is 304', async (t) => {
   const rest = await withCollection(t);
-  for (const headers of [{ 'if-none-match': '"tag-1"' }, { 'if-none-match': 'W/"x", "tag-1"' }, { 'if-modified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' }]) {
+  for (const headers of [
+    { 'if-none-match': '"tag-1"' },
+    { 'if-none-match': 'W/"x", "tag-1"' },
+    { 'if-modified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' },
+  ]) {
     assert.equal((await rest.send('GET', '/collections/c/snapshots/a.snapshot', { headers })).status, 304);
   }
-  assert.equal((await rest.send('GET', '/collections/c/snapshots/a.snapshot', { headers: { 'if-none-match': '"other"' } })).status, 200);
+  assert.equal(
+    (await rest.send('GET', '/collections/c/snapshots/a.snapshot', { headers: { 'if-none-match': '"other"' } })).status,
+    200,
+  );
 });
 
 test('parseRange of an empty archive has no byte to give', () => {
@@ -110,7 +158,15 @@ test('parseRange of an empty archive has no byte to give', () => {
 
 test('advisories 02, 07, 10: hostile snapshot names are 404 as plain text on GET, as JSON on DELETE', async (t) => {
   const rest = await withCollection(t);
-  for (const name of ['..%2F..%2Fetc%2Fpasswd', '%2e%2e%2fa.snapshot', '..', '%2e', 'a%00.snapshot', 'sub%2fa.snapshot', '..%5ca.snapshot']) {
+  for (const name of [
+    '..%2F..%2Fetc%2Fpasswd',
+    '%2e%2e%2fa.snapshot',
+    '..',
+    '%2e',
+    'a%00.snapshot',
+    'sub%2fa.snapshot',
+    '..%5ca.snapshot',
+  ]) {
     const got = await rest.send('GET', `/collections/c/snapshots/${name}`);
     assert.equal(got.status, 404, name);
     assert.match(got.text, /^Not found: Snapshot .* not found$/, name);
@@ -125,7 +181,11 @@ test('an upload passes the file on, whatever the client calls it', async (t) => 
   const rest = await withCollection(t);
   const content = Buffer.alloc(3_000_000, 7);
   for (const filename of ['x.snapshot', '../../x', '/etc/passwd', 'n'.repeat(4096)]) {
-    const { body, headers } = multipart([{ name: 'note', content: 'dropped' }, { name: 'other', filename: 'o', content: 'dropped' }, { name: 'snapshot', filename, content }]);
+    const { body, headers } = multipart([
+      { name: 'note', content: 'dropped' },
+      { name: 'other', filename: 'o', content: 'dropped' },
+      { name: 'snapshot', filename, content },
+    ]);
     const answer = await rest.send('POST', '/collections/fresh/snapshots/upload', { body, headers });
     assert.deepEqual([answer.status, answer.json().result], [200, true], filename.slice(0, 20));
   }
@@ -140,7 +200,10 @@ test('an upload passes the file on, whatever the client calls it', async (t) => 
 test('an upload takes priority and checksum, and warns where replica keeps nothing', async (t) => {
   const rest = await withCollection(t);
   const { body, headers } = multipart([{ name: 'snapshot', filename: 'f', content: 'x' }]);
-  const answer = await rest.send('POST', `/collections/c/snapshots/upload?priority=replica&checksum=${'AB'.repeat(32)}`, { body, headers });
+  const answer = await rest.send('POST', `/collections/c/snapshots/upload?priority=replica&checksum=${'AB'.repeat(32)}`, {
+    body,
+    headers,
+  });
   assert.equal(answer.status, 200);
   assert.deepEqual(rest.engine.snapshots.uploads[0]?.options, { priority: 'replica', checksum: 'ab'.repeat(32) });
   assert.match(String(answer.headers['x-nearkeep-warning']), /replaces 3 points/);
@@ -148,18 +211,37 @@ test('an upload takes priority and checksum, and warns where replica keeps nothi
 
 const badUploads: readonly [string, string, Parameters<typeof multipart>[0] | undefined, number, RegExp][] = [
   ['an unknown priority', '?priority=all', [], 400, /Deserialize error in query parameters: priority: unknown variant `all`/],
-  ['a short checksum', '?checksum=abc', [], 422, /Validation error in query parameters: \[checksum: Validation error: invalid_sha256_hash \[\{"value": String\("abc"\)\}\]\]/],
+  [
+    'a short checksum',
+    '?checksum=abc',
+    [],
+    422,
+    /Validation error in query parameters: \[checksum: Validation error: invalid_sha256_hash \[\{"value": String\("abc"\)\}\]\]/,
+  ],
   ['a parameter of another version', '?dry_run=true', [], 400, /the parameter dry_run is not supported by this version/],
   ['no file', '', [{ name: 'note', content: 'x' }], 400, /Field with name snapshot is required/],
   ['no part at all', '', [], 400, /Field with name snapshot is required|Unexpected end of form/],
   ['no body', '', undefined, 400, /Field with name snapshot is required/],
   ['a text field', '', [{ name: 'snapshot', content: 'x' }], 400, /Field snapshot must be a file/],
-  ['two files', '', [{ name: 'snapshot', filename: 'a', content: 'x' }, { name: 'snapshot', filename: 'b', content: 'y' }], 400, /Duplicate field found: snapshot/],
+  [
+    'two files',
+    '',
+    [
+      { name: 'snapshot', filename: 'a', content: 'x' },
+      { name: 'snapshot', filename: 'b', content: 'y' },
+    ],
+    400,
+    /Duplicate field found: snapshot/,
+  ],
 ];
 for (const [title, query, parts, status, text] of badUploads) {
   test(`an upload with ${title} is ${status} and restores nothing`, async (t) => {
     const rest = await withCollection(t);
-    const answer = await rest.send('POST', `/collections/c/snapshots/upload${query}`, parts === undefined ? {} : multipart(parts));
+    const answer = await rest.send(
+      'POST',
+      `/collections/c/snapshots/upload${query}`,
+      parts === undefined ? {} : multipart(parts),
+    );
     assert.equal(answer.status, status);
     assert.match(errorOf(answer), text);
     assert.equal(rest.engine.snapshots.uploads.length, 0);
@@ -172,7 +254,10 @@ test('a body that is no form, has no boundary or is cut is 400', async (t) => {
   const { body, headers } = multipart([{ name: 'snapshot', filename: 'f', content: 'x'.repeat(1000) }]);
   const path = '/collections/c/snapshots/upload';
   const noForm = await rest.send('POST', path, { body, headers: { 'content-type': 'application/octet-stream' } });
-  assert.deepEqual([noForm.status, errorOf(noForm)], [400, 'Content type error: the body must be multipart/form-data with a file field snapshot']);
+  assert.deepEqual(
+    [noForm.status, errorOf(noForm)],
+    [400, 'Content type error: the body must be multipart/form-data with a file field snapshot'],
+  );
   const noBoundary = await rest.send('POST', path, { body, headers: { 'content-type': 'multipart/form-data' } });
   assert.deepEqual([noBoundary.status, errorOf(noBoundary)], [400, 'Multipart boundary is not found']);
   const cut = await rest.send('POST', path, { body: body.subarray(0, 900), headers });
@@ -192,9 +277,16 @@ test('a bad collection name is refused before the upload body is read', async (t
 test('wait=false: the body is received whole, then 202; the restore goes on by itself', async (t) => {
   const rest = await withCollection(t);
   let restore: () => void = () => undefined;
-  rest.engine.snapshots.beforeRestore = () => new Promise((resolve) => { restore = resolve; });
+  rest.engine.snapshots.beforeRestore = () =>
+    new Promise((resolve) => {
+      restore = resolve;
+    });
   const content = Buffer.alloc(2_000_000, 1);
-  const answer = await rest.send('POST', '/collections/c/snapshots/upload?wait=false', multipart([{ name: 'snapshot', filename: 'f', content }]));
+  const answer = await rest.send(
+    'POST',
+    '/collections/c/snapshots/upload?wait=false',
+    multipart([{ name: 'snapshot', filename: 'f', content }]),
+  );
   assert.equal(answer.status, 202);
   assert.equal(rest.engine.snapshots.takenBytes, content.byteLength);
   assert.deepEqual(rest.engine.snapshots.detached, ['restore of an upload to c']);
@@ -205,14 +297,25 @@ test('wait=false: the body is received whole, then 202; the restore goes on by i
   assert.equal(bad.status, 400);
 });
 
-const uploadHead = (length: number): string => ['POST /collections/c/snapshots/upload HTTP/1.1', 'host: localhost',
-  'content-type: multipart/form-data; boundary=test-boundary-7MA4YWxk', `content-length: ${length}`, '', ''].join('\r\n');
+const uploadHead = (length: number): string =>
+  [
+    'POST /collections/c/snapshots/upload HTTP/1.1',
+    'host: localhost',
+    'content-type: multipart/form-data; boundary=test-boundary-7MA4YWxk',
+    `content-length: ${length}`,
+    '',
+    '',
+  ].join('\r\n');
 
 test('a client that leaves in the middle of an upload ends it', async (t) => {
   const rest = await withCollection(t);
   const { body } = multipart([{ name: 'snapshot', filename: 'f', content: Buffer.alloc(1_000_000) }]);
   const { socket } = await openRaw(rest.port);
-  const firstPiece = new Promise<void>((resolve) => { rest.engine.snapshots.onPiece = () => { resolve(); }; });
+  const firstPiece = new Promise<void>((resolve) => {
+    rest.engine.snapshots.onPiece = () => {
+      resolve();
+    };
+  });
   socket.write(uploadHead(body.byteLength));
   socket.write(body.subarray(0, 500_000));
   await firstPiece;
@@ -226,7 +329,11 @@ test('a client that leaves after the whole upload does not undo it', async (t) =
   const rest = await withCollection(t);
   let restore: () => void = () => undefined;
   const waiting = new Promise<void>((reached) => {
-    rest.engine.snapshots.beforeRestore = () => new Promise((resolve) => { restore = resolve; reached(); });
+    rest.engine.snapshots.beforeRestore = () =>
+      new Promise((resolve) => {
+        restore = resolve;
+        reached();
+      });
   });
   const { body } = multipart([{ name: 'snapshot', filename: 'f', content: 'whole' }]);
   const { socket } = await openRaw(rest.port);
@@ -243,8 +350,14 @@ test('a client that leaves after the whole upload does not undo it', async (t) =
 
 test('an upload that fails early still gets its answer while the client sends', async (t) => {
   const rest = await withCollection(t);
-  rest.engine.snapshots.onPiece = () => { throw Object.assign(new Error('full'), { code: 'ENOSPC' }); };
-  const answer = await rest.send('POST', '/collections/c/snapshots/upload', multipart([{ name: 'snapshot', filename: 'f', content: Buffer.alloc(8_000_000) }]));
+  rest.engine.snapshots.onPiece = () => {
+    throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+  };
+  const answer = await rest.send(
+    'POST',
+    '/collections/c/snapshots/upload',
+    multipart([{ name: 'snapshot', filename: 'f', content: Buffer.alloc(8_000_000) }]),
+  );
   assert.deepEqual([answer.status, errorOf(answer)], [507, 'Insufficient storage: no space left on the device']);
 });
 
@@ -254,12 +367,17 @@ test('a slow reader slows the sender down: an upload is never gathered', async (
   let first = true;
   const snapshots = rest.engine.snapshots;
   const original = snapshots.upload.bind(snapshots);
-  const blocked = new Promise<void>((resolve) => { goOn = resolve; });
+  const blocked = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
   snapshots.upload = async (collection, body, options, signal) => {
     async function* slow(): AsyncGenerator<Uint8Array> {
       for await (const piece of body) {
         yield piece;
-        if (first) { first = false; await blocked; }
+        if (first) {
+          first = false;
+          await blocked;
+        }
       }
     }
     return original(collection, slow(), options, signal);
@@ -270,7 +388,9 @@ test('a slow reader slows the sender down: an upload is never gathered', async (
   socket.write(body);
   // The sender's buffer stays full until the reader goes on: the socket does not drain.
   let drained = false;
-  socket.once('drain', () => { drained = true; });
+  socket.once('drain', () => {
+    drained = true;
+  });
   for (let round = 0; round < 50; round += 1) await rest.send('GET', '/healthz');
   assert.equal(drained, false);
   goOn();
@@ -282,8 +402,18 @@ const recovers: readonly [string, unknown, number, RegExp][] = [
   ['no location', {}, 400, /Format error in JSON body: missing field `location`/],
   ['a number as location', { location: 5 }, 400, /location: invalid type: integer `5`, expected a string/],
   ['a location that is no URL', { location: 'x.snapshot' }, 400, /location: relative URL without a base/],
-  ['an unknown priority', { location: 'http://h/x', priority: 'most' }, 400, /priority: unknown variant `most`, expected one of `no_sync`, `snapshot`, `replica`/],
-  ['a bad checksum', { location: 'http://h/x', checksum: 'zz' }, 422, /Validation error in JSON body: \[checksum: Validation error: invalid_sha256_hash/],
+  [
+    'an unknown priority',
+    { location: 'http://h/x', priority: 'most' },
+    400,
+    /priority: unknown variant `most`, expected one of `no_sync`, `snapshot`, `replica`/,
+  ],
+  [
+    'a bad checksum',
+    { location: 'http://h/x', checksum: 'zz' },
+    422,
+    /Validation error in JSON body: \[checksum: Validation error: invalid_sha256_hash/,
+  ],
 ];
 for (const [title, json, status, text] of recovers) {
   test(`a recover with ${title} is ${status}`, async (t) => {
@@ -299,7 +429,9 @@ test('a recover passes location, priority, checksum and key on', async (t) => {
   const rest = await withCollection(t);
   const json = { location: 'http://h/x', priority: 'no_sync', checksum: 'AB'.repeat(32), api_key: 'other', unknown: 1 };
   assert.equal((await rest.send('PUT', '/collections/c/snapshots/recover', { json })).json().result, true);
-  await rest.send('PUT', '/collections/c/snapshots/recover', { json: { location: 'file:///a', priority: null, checksum: null, api_key: null } });
+  await rest.send('PUT', '/collections/c/snapshots/recover', {
+    json: { location: 'file:///a', priority: null, checksum: null, api_key: null },
+  });
   assert.deepEqual(rest.engine.snapshots.recoveries, [
     { collection: 'c', request: { location: 'http://h/x', priority: 'no_sync', checksum: 'ab'.repeat(32), apiKey: 'other' } },
     { collection: 'c', request: { location: 'file:///a', priority: 'snapshot' } },

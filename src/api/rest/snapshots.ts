@@ -22,7 +22,12 @@ export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
   const all = '/collections/:collection/snapshots';
   const one = `${all}/:snapshot_name`;
   return [
-    { method: 'GET', path: all, access: 'read', handle: result(async (call) => (await engine.snapshots.list(existing(engine, call))).map(descriptionJson)) },
+    {
+      method: 'GET',
+      path: all,
+      access: 'read',
+      handle: result(async (call) => (await engine.snapshots.list(existing(engine, call))).map(descriptionJson)),
+    },
     { method: 'POST', path: all, access: 'write', body: 'none', handle: (call) => createSnapshot(engine, call) },
     { method: 'GET', path: one, access: 'read', errors: 'text', hasHead: true, handle: (call) => download(engine, call) },
     { method: 'DELETE', path: one, access: 'write', handle: (call) => deleteSnapshot(engine, call) },
@@ -34,14 +39,20 @@ export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
 async function createSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
   const wait = readFlag(query, 'wait', true);
   const collection = existing(engine, { params });
-  return waitOrDetach(engine, wait, { what: `snapshot of ${collection}`, work: engine.snapshots.create(collection).then(descriptionJson) });
+  return waitOrDetach(engine, wait, {
+    what: `snapshot of ${collection}`,
+    work: engine.snapshots.create(collection).then(descriptionJson),
+  });
 }
 
 async function deleteSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
   const wait = readFlag(query, 'wait', true);
   const collection = existing(engine, { params });
   const name = snapshotName(params);
-  return waitOrDetach(engine, wait, { what: `removal of snapshot ${name}`, work: engine.snapshots.delete(collection, name).then(() => true) });
+  return waitOrDetach(engine, wait, {
+    what: `removal of snapshot ${name}`,
+    work: engine.snapshots.delete(collection, name).then(() => true),
+  });
 }
 
 async function download(engine: Engine, { params, request, reply }: RestCall): Promise<RestAnswer> {
@@ -82,7 +93,11 @@ async function upload(engine: Engine, call: RestCall): Promise<RestAnswer> {
   return waitOrDetach(engine, wait, { what: `restore of an upload to ${collection}`, work });
 }
 
-async function waitOrDetach(engine: Engine, wait: boolean, { work, what }: { readonly work: Promise<unknown>; readonly what: string }): Promise<RestAnswer> {
+async function waitOrDetach(
+  engine: Engine,
+  wait: boolean,
+  { work, what }: { readonly work: Promise<unknown>; readonly what: string },
+): Promise<RestAnswer> {
   if (wait) return { kind: 'result', value: await work };
   engine.snapshots.detach(work, what);
   return { kind: 'accepted' };
@@ -105,12 +120,17 @@ function target(engine: Engine, { params, query }: RestCall): string {
 /** A bare file name, or no snapshot at all: nothing else reaches the disk. */
 function snapshotName(params: RestCall['params']): string {
   const name = params['snapshot_name'] ?? '';
-  if (name === '.' || name === '..' || /[/\\\0]/.test(name)) throw new RequestError('not-found', `Snapshot ${name.replaceAll('\0', '\\0')} not found`);
+  if (name === '.' || name === '..' || /[/\\\0]/.test(name))
+    throw new RequestError('not-found', `Snapshot ${name.replaceAll('\0', '\\0')} not found`);
   return name;
 }
 
 /** On one node no other replica holds the points that a restore replaces, so `replica` cannot keep them. */
-function warnOfOverwrite(engine: Engine, { reply }: RestCall, restore: { readonly collection: string; readonly priority: SnapshotPriority }): void {
+function warnOfOverwrite(
+  engine: Engine,
+  { reply }: RestCall,
+  restore: { readonly collection: string; readonly priority: SnapshotPriority },
+): void {
   if (restore.priority !== 'replica' || !engine.collectionExists(restore.collection)) return;
   const { points } = engine.collectionInfo(restore.collection);
   if (points > 0) reply.header('x-nearkeep-warning', `priority=replica replaces ${points} points: no other replica holds them`);
@@ -129,7 +149,10 @@ function decodeRecover(json: unknown): RecoverRequest {
   const location = requiredText(body, 'location', place);
   if (!URL.canParse(location)) throw formatError(place, 'location: relative URL without a base');
   const { priority = 'snapshot', checksum, api_key: apiKey } = readObject(body, recoverRules, place) as RecoverBody;
-  const given = checksumOf(checksum, (problem) => new RequestError('validation', `Validation error in JSON body: [checksum: ${problem}]`));
+  const given = checksumOf(
+    checksum,
+    (problem) => new RequestError('validation', `Validation error in JSON body: [checksum: ${problem}]`),
+  );
   return { location, priority, ...given, ...(apiKey === undefined ? {} : { apiKey }) };
 }
 

@@ -43,19 +43,32 @@ function features(): Readonly<Record<string, boolean>> {
 async function system({ engine, processFacts }: ProbeContext): Promise<unknown> {
   const { isContainer } = await processFacts();
   return {
-    distribution: os.platform(), distribution_version: os.release(), is_docker: isContainer, cores: os.availableParallelism(),
-    ram_size: Math.floor(os.totalmem() / 1024), cpu_flags: engine.kernel, cpu_endian: os.endianness() === 'LE' ? 'little' : 'big',
+    distribution: os.platform(),
+    distribution_version: os.release(),
+    is_docker: isContainer,
+    cores: os.availableParallelism(),
+    ram_size: Math.floor(os.totalmem() / 1024),
+    cpu_flags: engine.kernel,
+    cpu_endian: os.endianness() === 'LE' ? 'little' : 'big',
   };
 }
 
 function collectionJson(info: CollectionInfo, { detailsLevel, anonymize }: TelemetryOptions): unknown {
   const status = info.optimizerError === undefined ? 'ok' : { error: info.optimizerError };
-  if (detailsLevel < 2) return { vectors: info.indexedVectors, optimizers_status: status, params: anonymize ? withoutNames(info) : info.config.params };
+  if (detailsLevel < 2)
+    return {
+      vectors: info.indexedVectors,
+      optimizers_status: status,
+      params: anonymize ? withoutNames(info) : info.config.params,
+    };
   return {
     id: shownId(info.name, anonymize),
     ...(anonymize ? {} : { config: { ...info.config, uuid: info.uuid } }),
     shards: info.shards.map(({ id, points, status: shardStatus }) => ({
-      id, local: { variant_name: 'local', status: shardStatus, num_points: points }, remote: [], replicate_states: {},
+      id,
+      local: { variant_name: 'local', status: shardStatus, num_points: points },
+      remote: [],
+      replicate_states: {},
     })),
     transfers: [],
   };
@@ -77,8 +90,12 @@ function responsesJson(stats: ResponseStats): unknown {
   for (const { method, endpoint, status, count, sumSeconds, minSeconds, maxSeconds, lastAtMs } of stats.all()) {
     const statuses = (routes[`${method} ${endpoint}`] ??= {});
     statuses[String(status)] = {
-      count, avg_duration_micros: (sumSeconds / count) * 1e6, min_duration_micros: minSeconds * 1e6, max_duration_micros: maxSeconds * 1e6,
-      total_duration_micros: Math.round(sumSeconds * 1e6), last_responded: new Date(lastAtMs).toISOString(),
+      count,
+      avg_duration_micros: (sumSeconds / count) * 1e6,
+      min_duration_micros: minSeconds * 1e6,
+      max_duration_micros: maxSeconds * 1e6,
+      total_duration_micros: Math.round(sumSeconds * 1e6),
+      last_responded: new Date(lastAtMs).toISOString(),
     };
   }
   return routes;

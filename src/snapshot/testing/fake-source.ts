@@ -11,6 +11,7 @@ import { refuseIncompatible } from '../../collection/compatibility.ts';
 import type { AdoptRequest, FrozenCollection, SnapshotSource, StagedShard } from '../../collection/snapshot-source.ts';
 import type { CollectionConfig } from '../../command/collection-config.ts';
 import { makeDirectoryDurably, writeNewFile } from '../../fs/atomic-file.ts';
+import type { Disk } from '../../fs/disk.ts';
 import { NodeDisk } from '../../fs/node-disk.ts';
 import type { FieldSchema } from '../../payload/field-schema.ts';
 import type { FrozenFile, FrozenShard } from '../../shard/freeze.ts';
@@ -42,15 +43,16 @@ export function configOf(shardNumber: number, size = 4): CollectionConfig {
 export class FakeSource implements SnapshotSource {
   readonly collections = new Map<string, FakeCollection>();
   readonly aliases = new Map<string, string>();
-  readonly disk = new NodeDisk();
+  readonly disk: Disk;
   readonly #root: string;
   /** Freezes that nobody has released yet. */
   borrowed = 0;
   /** Runs inside adopt, before anything is taken. */
   beforeAdopt: (staged: readonly StagedShard[]) => Promise<void> = () => Promise.resolve();
 
-  constructor(root: string) {
+  constructor(root: string, disk: Disk = new NodeDisk()) {
     this.#root = root;
+    this.disk = disk;
   }
 
   async add(name: string, options: { readonly shards?: number; readonly seed?: number; readonly fileBytes?: readonly number[] } = {}): Promise<void> {
@@ -70,6 +72,7 @@ export class FakeSource implements SnapshotSource {
       };
       const files: FrozenFile[] = [await write(() => 'logs/00000000000000000001', 700), await write(() => 'logs/00000000000000000011', 80)];
       for (const sizeBytes of options.fileBytes ?? fileSizes) files.push(await write((sha256) => `files/${sha256}.vec`, sizeBytes));
+      await this.disk.syncDirectory(folder);
       shards.push({ id, manifestText: encodeManifest(manifestOf(uuid, id, files)), points: 10 + id, files });
     }
     this.collections.set(name, { uuid, config: configOf(shards.length), shards });

@@ -1,15 +1,20 @@
 // The hasher port on the calling thread, for tests below engine/: same checks, same errors, no worker.
 import { createHash } from 'node:crypto';
 import { CorruptionError } from '../../base/errors.ts';
+import type { Disk } from '../../fs/disk.ts';
 import { NodeDisk } from '../../fs/node-disk.ts';
 import type { HashPart, Hasher } from '../hasher.ts';
 
 const pieceBytes = 1 << 20;
 
 export class PlainHasher implements Hasher {
-  readonly #disk = new NodeDisk();
+  readonly #disk: Disk;
   /** Awaited before a job's first byte. */
   before: () => Promise<void> = () => Promise.resolve();
+
+  constructor(disk: Disk = new NodeDisk()) {
+    this.#disk = disk;
+  }
 
   async hash(parts: readonly HashPart[], signal?: AbortSignal): Promise<string> {
     await this.before();

@@ -1,5 +1,5 @@
 // The kernels port in plain TypeScript, everything in f64: what the others are compared with.
-import { bytesPerValue, largerIsBetter, strideBytes, type Datatype, type VectorSpec } from '../distance.ts';
+import { dividesByLength, largerIsBetter, strideBytes, type VectorSpec } from '../distance.ts';
 import type { Kernels } from '../kernels.ts';
 
 export const plainKernels: Kernels = {
@@ -13,18 +13,18 @@ export const plainKernels: Kernels = {
     Float32Array.from(sumsOf(spec, vector, rows), (sum) => (spec.distance === 'Euclid' ? Math.sqrt(sum) : sum)),
 };
 
-function valuesOf(datatype: Datatype, bytes: Uint8Array): Float64Array {
+function valuesOf(spec: VectorSpec, bytes: Uint8Array): Float64Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const values = new Float64Array(bytes.length / bytesPerValue(datatype));
+  const values = new Float64Array((bytes.length / strideBytes(spec)) * spec.size);
   for (let at = 0; at < values.length; at += 1) {
-    if (datatype === 'float32') values[at] = view.getFloat32(at * 4, true);
-    else values[at] = datatype === 'float16' ? halfToNumber(view.getUint16(at * 2, true)) : view.getUint8(at);
+    if (spec.datatype === 'float32') values[at] = view.getFloat32(at * 4, true);
+    else values[at] = spec.datatype === 'float16' ? halfToNumber(view.getUint16(at * 2, true)) : view.getUint8(at);
   }
   return values;
 }
 
 function each(spec: VectorSpec, rows: Uint8Array): readonly Float64Array[] {
-  const values = valuesOf(spec.datatype, rows);
+  const values = valuesOf(spec, rows);
   return Array.from({ length: rows.length / strideBytes(spec) }, (_, at) => values.subarray(at * spec.size, (at + 1) * spec.size));
 }
 
@@ -32,13 +32,16 @@ function sumsOf(spec: VectorSpec, vector: Float32Array, rows: Uint8Array): reado
   const isDot = largerIsBetter(spec.distance);
   return each(spec, rows).map((row) => {
     let sum = 0;
+    let squares = 0;
     for (let at = 0; at < row.length; at += 1) {
       const a = vector[at] ?? NaN;
       const b = row[at] ?? NaN;
+      squares += b * b;
       if (isDot) sum += a * b;
       else if (spec.distance === 'Euclid') sum += (a - b) * (a - b);
       else sum += Math.abs(a - b);
     }
+    if (dividesByLength(spec)) return squares === 0 ? 0 : sum / Math.sqrt(squares);
     return sum;
   });
 }

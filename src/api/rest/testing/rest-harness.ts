@@ -33,7 +33,13 @@ export interface Answer {
 
 const noKeys: AccessKeys = { apiKey: undefined, altApiKey: undefined, readOnlyApiKey: undefined };
 const defaults: RestSettings = {
-  bodyLimitBytes: 32 * 1024 * 1024, keepAliveTimeoutMs: 5000, headersTimeoutMs: 5000, enableCors: false, corsOrigins: [], metricsPrefix: '', boundToLoopback: true,
+  bodyLimitBytes: 32 * 1024 * 1024,
+  keepAliveTimeoutMs: 5000,
+  headersTimeoutMs: 5000,
+  enableCors: false,
+  corsOrigins: [],
+  metricsPrefix: '',
+  boundToLoopback: true,
 };
 
 export interface RestOptions {
@@ -46,9 +52,11 @@ export interface RestOptions {
 export async function startRest(t: Pick<TestContext, 'after'>, options: RestOptions = {}): Promise<RestAt> {
   const engine = new SmallEngine();
   const lines: RestAt['lines'] = [];
-  const at = (level: string): Logger['info'] => (fields, message) => {
-    lines.push({ level, fields, message });
-  };
+  const at =
+    (level: string): Logger['info'] =>
+    (fields, message) => {
+      lines.push({ level, fields, message });
+    };
   const app = createRestServer({
     engine: asEngine(engine),
     logger: { info: at('info'), warn: at('warn'), error: at('error') },
@@ -63,7 +71,13 @@ export async function startRest(t: Pick<TestContext, 'after'>, options: RestOpti
     await app.close();
   });
   const { port } = app.server.address() as AddressInfo;
-  return { engine, port, url: `http://127.0.0.1:${port}`, lines, send: (method, path, given) => send(port, method, { path, ...given }) };
+  return {
+    engine,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    lines,
+    send: (method, path, given) => send(port, method, { path, ...given }),
+  };
 }
 
 /** The transport asks nothing beyond what the small engine has; the class's private parts are none of its business. */
@@ -72,7 +86,11 @@ export function asEngine(engine: unknown): Engine {
 }
 
 /** The path goes out as it is: neither normalised nor encoded. */
-function send(port: number, method: string, { path, headers = {}, body, json }: SendOptions & { readonly path: string }): Promise<Answer> {
+function send(
+  port: number,
+  method: string,
+  { path, headers = {}, body, json }: SendOptions & { readonly path: string },
+): Promise<Answer> {
   const payload = json === undefined ? body : JSON.stringify(json);
   const all = { ...(json === undefined ? {} : { 'content-type': 'application/json' }), ...headers };
   return new Promise((resolve, reject) => {
@@ -82,7 +100,12 @@ function send(port: number, method: string, { path, headers = {}, body, json }: 
       response.on('error', reject);
       response.on('end', () => {
         const text = Buffer.concat(pieces).toString('utf8');
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, text, json: () => JSON.parse(text) as ReturnType<Answer['json']> });
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          text,
+          json: () => JSON.parse(text) as ReturnType<Answer['json']>,
+        });
       });
     });
     request.on('error', reject);
@@ -91,7 +114,9 @@ function send(port: number, method: string, { path, headers = {}, body, json }: 
 }
 
 /** A connection that writes bytes as given and gathers what comes back. */
-export async function openRaw(port: number): Promise<{ readonly socket: net.Socket; readonly until: (pattern: RegExp) => Promise<string> }> {
+export async function openRaw(
+  port: number,
+): Promise<{ readonly socket: net.Socket; readonly until: (pattern: RegExp) => Promise<string> }> {
   const socket = net.connect(port, '127.0.0.1');
   let received = '';
   socket.setEncoding('latin1');
@@ -100,27 +125,34 @@ export async function openRaw(port: number): Promise<{ readonly socket: net.Sock
     socket.emit('grown');
   });
   socket.on('error', () => undefined);
-  await new Promise<void>((resolve) => { socket.once('connect', resolve); });
-  const until = (pattern: RegExp): Promise<string> => new Promise((resolve, reject) => {
-    const check = (): void => {
-      if (pattern.test(received)) resolve(received);
-    };
-    socket.on('grown', check);
-    socket.on('close', () => {
-      if (pattern.test(received)) resolve(received);
-      else reject(new Error(`closed after: ${received}`));
-    });
-    check();
+  await new Promise<void>((resolve) => {
+    socket.once('connect', resolve);
   });
+  const until = (pattern: RegExp): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const check = (): void => {
+        if (pattern.test(received)) resolve(received);
+      };
+      socket.on('grown', check);
+      socket.on('close', () => {
+        if (pattern.test(received)) resolve(received);
+        else reject(new Error(`closed after: ${received}`));
+      });
+      check();
+    });
   return { socket, until };
 }
 
 /** A multipart body with the given parts, and its content type. */
-export function multipart(parts: readonly { readonly name: string; readonly filename?: string; readonly content: string | Buffer }[]): { readonly body: Buffer; readonly headers: Readonly<Record<string, string>> } {
+export function multipart(
+  parts: readonly { readonly name: string; readonly filename?: string; readonly content: string | Buffer }[],
+): { readonly body: Buffer; readonly headers: Readonly<Record<string, string>> } {
   const boundary = 'test-boundary-7MA4YWxk';
   const pieces = parts.flatMap(({ name, filename, content }) => [
     `--${boundary}\r\ncontent-disposition: form-data; name="${name}"${filename === undefined ? '' : `; filename="${filename}"`}\r\n`,
-    filename === undefined ? '\r\n' : 'content-type: application/octet-stream\r\n\r\n', content, '\r\n',
+    filename === undefined ? '\r\n' : 'content-type: application/octet-stream\r\n\r\n',
+    content,
+    '\r\n',
   ]);
   const body = Buffer.concat([...pieces, `--${boundary}--\r\n`].map((piece) => Buffer.from(piece)));
   return { body, headers: { 'content-type': `multipart/form-data; boundary=${boundary}` } };

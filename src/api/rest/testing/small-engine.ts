@@ -22,7 +22,11 @@ export class SmallSnapshots {
   onPiece: (piece: Uint8Array) => void = () => undefined;
 
   list(collection: string): Promise<readonly SnapshotDescription[]> {
-    return Promise.resolve([...this.archives].filter(([key]) => key.startsWith(`${collection}/`)).map(([key, bytes]) => describe(key.slice(collection.length + 1), bytes)));
+    return Promise.resolve(
+      [...this.archives]
+        .filter(([key]) => key.startsWith(`${collection}/`))
+        .map(([key, bytes]) => describe(key.slice(collection.length + 1), bytes)),
+    );
   }
 
   create(collection: string): Promise<SnapshotDescription> {
@@ -34,9 +38,16 @@ export class SmallSnapshots {
   openDownload(collection: string, name: string): Promise<ArchiveDownload> {
     const bytes = this.#get(collection, name);
     return Promise.resolve({
-      name, sizeBytes: bytes.byteLength, etag: 'tag-1', lastModifiedMs: Date.UTC(2026, 0, 1) + 500,
-      async *read(start: number, end: number) { yield bytes.subarray(start, end + 1); },
-      release: () => { this.released += 1; },
+      name,
+      sizeBytes: bytes.byteLength,
+      etag: 'tag-1',
+      lastModifiedMs: Date.UTC(2026, 0, 1) + 500,
+      async *read(start: number, end: number) {
+        yield bytes.subarray(start, end + 1);
+      },
+      release: () => {
+        this.released += 1;
+      },
     });
   }
 
@@ -45,7 +56,12 @@ export class SmallSnapshots {
     this.archives.delete(`${collection}/${name}`);
   }
 
-  async upload(collection: string, body: AsyncIterable<Uint8Array>, options: RecoverOptions, signal?: AbortSignal): Promise<boolean> {
+  async upload(
+    collection: string,
+    body: AsyncIterable<Uint8Array>,
+    options: RecoverOptions,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
     const pieces: Uint8Array[] = [];
     try {
       for await (const piece of body) {
@@ -99,11 +115,12 @@ export class SmallEngine {
   beforeCreate: () => Promise<void> = () => Promise.resolve();
 
   /** What `count` does; by default it waits for its signal. */
-  onCount: (signal: AbortSignal) => Promise<number> = (signal) => new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      reject(signal.reason as Error);
+  onCount: (signal: AbortSignal) => Promise<number> = (signal) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        reject(signal.reason as Error);
+      });
     });
-  });
 
   count(_name: string, _request: unknown, signal: AbortSignal): Promise<number> {
     return this.onCount(signal);
@@ -119,8 +136,17 @@ export class SmallEngine {
     const config = this.configs.get(real);
     if (config === undefined) throw new RequestError('not-found', `Collection \`${name}\` doesn't exist!`);
     return {
-      name: real, uuid: 'c0ffee', config, status: 'green', points: this.points, indexedVectors: this.points, segments: 2,
-      payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]), unappliedEntries: 0, diskBytes: 10, aliases: [],
+      name: real,
+      uuid: 'c0ffee',
+      config,
+      status: 'green',
+      points: this.points,
+      indexedVectors: this.points,
+      segments: 2,
+      payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
+      unappliedEntries: 0,
+      diskBytes: 10,
+      aliases: [],
       shards: [{ id: 0, points: this.points, status: 'green' }],
     };
   }
@@ -158,7 +184,9 @@ export class SmallEngine {
   }
 
   aliases(collection?: string): readonly { readonly alias: string; readonly collection: string }[] {
-    return [...this.aliasNames].map(([alias, target]) => ({ alias, collection: target })).filter((entry) => collection === undefined || entry.collection === collection);
+    return [...this.aliasNames]
+      .map(([alias, target]) => ({ alias, collection: target }))
+      .filter((entry) => collection === undefined || entry.collection === collection);
   }
 }
 
