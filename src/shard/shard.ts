@@ -15,6 +15,7 @@ import { FileLog } from '../log/file-log.ts';
 import type { ClosedLogFile, LogPosition } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
+import { removeUnfinished } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
@@ -275,6 +276,7 @@ export class Shard {
     const { tornTailBytes } = this.#log.info();
     if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
     try {
+      await removeUnfinished(this.#folder.disk, path.join(this.directory, manifestName));
       await replay(this.#log.read(this.#state.applied + 1), file, {
         apply: (entry, operation) => this.#queue.replay(entry, operation),
         makeRoom: () => this.#maintenance.waitForRoom().catch((error: unknown) => this.#logger.warn({ directory: file, error: String(error) }, 'replay goes on in memory')),
