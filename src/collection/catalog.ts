@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -54,7 +54,7 @@ export class Catalog implements SnapshotSource {
 
   /** Opens every collection that has a name and removes what has none. A damaged shard leaves its collection red, not closed. */
   static async open(options: CatalogOptions): Promise<Catalog> {
-    const catalog = new Catalog(options, await loadDirectory(options.metastore));
+    const catalog = new Catalog(options, await loadDirectory(options));
     await catalog.#load();
     return catalog;
   }
@@ -204,8 +204,9 @@ export class Catalog implements SnapshotSource {
     const record: CollectionRecord = { config: collection.config, shards };
     const set = await this.#files.adoptAll(collection.uuid, record, request.shards);
     try {
+      const isSchemaKnown = collection.set.slots.some(({ shard }) => shard !== undefined); // else the archive's is the only one
       const schema = collection.info([]).payloadSchema;
-      await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
+      if (isSchemaKnown) await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
       const revision = await this.#metastore.set(recordKey(collection.uuid), record, current.revision);
       invariant(revision !== undefined, 'changes of a collection run one after another');
     } catch (error) {
@@ -272,9 +273,14 @@ export class Catalog implements SnapshotSource {
   }
 }
 
-async function loadDirectory(metastore: Metastore): Promise<Versioned<NameDirectory>> {
+/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
+async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
   const record = await metastore.get(directoryKey);
   if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
+  const folder = path.join(dataDirectory, 'collections');
+  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
+    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
+  }
   const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
   return { value: emptyDirectory, revision };
 }
