@@ -1,7 +1,7 @@
 // The table of fuzzers, and how one is run. Each has canaries: decoders broken on purpose, which the fuzzer must catch, or it
 // proves nothing about the sound ones.
 import { InvariantError } from '../src/base/assert.ts';
-import { seededRandom, type Random } from '../src/base/random.ts';
+import { seededRandom, type Random } from '../src/base/testing/random.ts';
 import { liftJsonFuzzer } from './lift-json.ts';
 
 export interface Fuzzer {

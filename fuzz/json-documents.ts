@@ -1,5 +1,5 @@
 // Random request bodies: from a grammar, and real ones with a few bytes changed.
-import type { Random } from '../src/base/random.ts';
+import type { Random } from '../src/base/testing/random.ts';
 
 export function pick<T>(random: Random, choices: readonly T[]): T {
   return choices[random.below(choices.length)] as T;

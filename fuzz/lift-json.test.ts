@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { seededRandom } from '../src/base/random.ts';
+import { seededRandom } from '../src/base/testing/random.ts';
 import { nativeExtractor } from '../src/vector/native-extractor.ts';
 import { wasmExtractor } from '../src/vector/wasm-extractor.ts';
 import { fuzz, fuzzers, fuzzSeconds, fuzzSeed, inputsUntilCaught } from './all.ts';

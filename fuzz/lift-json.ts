@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { InvariantError } from '../src/base/assert.ts';
 import { RequestError } from '../src/base/errors.ts';
-import type { Random } from '../src/base/random.ts';
+import type { Random } from '../src/base/testing/random.ts';
 import type { Extractor } from '../src/vector/json-extractor.ts';
 import { elementPlace, liftedCountMin, memberPlace, nestingMax, type JsonPlace } from '../src/vector/json-places.ts';
 import { JsonReader } from '../src/vector/json-reader.ts';
