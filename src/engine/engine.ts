@@ -27,7 +27,7 @@ export interface EngineOptions {
 }
 
 /** Which URLs a recover may fetch (docs/snapshots.md). */
-export interface RecoverySettings {
+interface RecoverySettings {
   /** undefined: only while the server listens on loopback. */
   readonly urlRecovery: boolean | undefined;
   readonly boundToLoopback: boolean;

@@ -5,7 +5,7 @@ import { sha256Hex } from '../base/checksum.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import { silentLogger } from '../base/logger.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import type { Disk } from '../fs/disk.ts';
 import { FaultyDisk, stopAfter, type DecideFault, type OperationKind } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';

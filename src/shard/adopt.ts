@@ -99,7 +99,8 @@ async function openStagedLog(options: AdoptOptions, staged: ShardManifest): Prom
   const found = log.position();
   if (found.seq === staging.position.seq && found.chain === staging.position.chain) return log;
   await log.close();
-  throw new CorruptionError({ file: directory, problem: `ends at seq ${found.seq} with chain hash ${found.chain}, not at ${staging.position.seq} with ${staging.position.chain}` });
+  const { seq, chain: wanted } = staging.position;
+  throw new CorruptionError({ file: directory, problem: `ends at seq ${found.seq} with chain hash ${found.chain}, not at ${seq} with ${wanted}` });
 }
 
 function checkContents(shard: Shard, { directory, position, points }: ShardStaging): void {

@@ -5,7 +5,7 @@
 // the first. With a random source each unsynced piece may also survive, whole, in part or as zeros, as real disks do.
 import path from 'node:path';
 import { CorruptionError } from '../../base/errors.ts';
-import type { Random } from '../../base/random.ts';
+import type { Random } from '../../base/testing/random.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from '../disk.ts';
 
 interface MemoryFile {
