@@ -8,7 +8,15 @@ export type { PointId } from './base/ids.ts';
 export type { Logger } from './base/logger.ts';
 export type { CollectionInfo } from './collection/collection-info.ts';
 export type { CreateCollection, UpdateCollection } from './command/collection-config.ts';
-export type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from './command/read.ts';
+export type {
+  CountRequest,
+  PointRecord,
+  RetrieveRequest,
+  ScoredRecord,
+  ScrollPage,
+  ScrollRequest,
+  SearchRequest,
+} from './command/read.ts';
 export type { PointDraft, WriteOperation, WriteOptions, WriteResult } from './command/write.ts';
 export type { Filter } from './payload/filter.ts';
 export type { ArchiveDownload, SnapshotDescription } from './snapshot/description.ts';
@@ -29,7 +37,8 @@ export function open(directory: string, options: OpenOptions = {}): Promise<Engi
   const dataDirectory = path.resolve(directory);
   return Engine.open({
     dataDirectory,
-    snapshotsDirectory: options.snapshotsDirectory === undefined ? path.join(dataDirectory, 'snapshots') : path.resolve(options.snapshotsDirectory),
+    snapshotsDirectory:
+      options.snapshotsDirectory === undefined ? path.join(dataDirectory, 'snapshots') : path.resolve(options.snapshotsDirectory),
     logger: options.logger ?? silentLogger,
     recovery: { urlRecovery: undefined, boundToLoopback: true },
   });

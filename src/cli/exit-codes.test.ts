@@ -10,7 +10,10 @@ const documentFile = path.resolve(import.meta.dirname, '../../../docs/operations
 test('docs/operations.md has every exit code with its code in JSON, as the code has it', () => {
   const rows = readFileSync(documentFile, 'utf8').matchAll(/^\| (\d+) \| (?:`([A-Z_]+)`)? ?\| .+ \|$/gm);
   const documented = Array.from(rows, ([, exit, code]) => [Number(exit), code]);
-  assert.deepEqual(documented, Object.values(EXIT).map((exit) => [exit, exit === EXIT.ok ? undefined : jsonCode(exit)]));
+  assert.deepEqual(
+    documented,
+    Object.values(EXIT).map((exit) => [exit, exit === EXIT.ok ? undefined : jsonCode(exit)]),
+  );
 });
 
 const system = (code: string): Error => Object.assign(new RangeError(code), { code });
