@@ -160,6 +160,16 @@ test('time goes on after the clock jumped back', async () => {
   assert.ok(second.time > first.time);
 });
 
+test('time goes on from the checkpoint where every entry before it was purged and the clock jumped back', async () => {
+  const disk = await memoryDisk();
+  const time = 5n << 40n;
+  const clock: Clock = { now: () => 5, monotonic: () => 0 };
+  await using log = await FileLog.open({
+    ...identity, disk, directory: '/logs', clock, logger: silentLogger, applied: { seq: 7, chain: 'a'.repeat(32), time }, durableMark: 7,
+  });
+  assert.equal((await log.append(draft(0))).time, time + 1n);
+});
+
 interface Outcome {
   readonly acknowledged: readonly number[];
   readonly refused: readonly unknown[];

@@ -124,8 +124,8 @@ export class Shard {
     const segments = await openSegments(options, stored.manifest);
     let shard: Shard;
     try {
-      const { applied, chain, durable } = stored.manifest;
-      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain }, durableMark: durable });
+      const { applied, chain, time, durable } = stored.manifest;
+      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain, time }, durableMark: durable });
       shard = new Shard(options, { stored, segments, log });
     } catch (error) {
       await Promise.all(segments.map((segment) => segment.close()));
