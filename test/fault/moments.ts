@@ -109,7 +109,7 @@ function assertOneOf(found: EngineWorld, worlds: { readonly old: EngineWorld; re
 }
 
 /** Of each point and each other part the new value where it is found, else the old one. */
-function blend(found: EngineWorld, old: EngineWorld, next: EngineWorld): EngineWorld {
+export function blend(found: EngineWorld, old: EngineWorld, next: EngineWorld): EngineWorld {
   const collections = Object.fromEntries(Object.entries(old.collections).map(([name, before]) => {
     const [seen, after] = [found.collections[name], next.collections[name]];
     if (seen === undefined || after === undefined) return [name, before];
