@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
-import { CorruptionError, RequestError } from '../base/errors.ts';
+import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -89,7 +89,7 @@ export class Catalog implements SnapshotSource {
   }
 
   create(name: string, create: CreateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);
@@ -100,7 +100,7 @@ export class Catalog implements SnapshotSource {
 
   /** false where there is none of that name; an alias is not a name here. */
   delete(name: string): Promise<boolean> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const uuid = Object.hasOwn(this.#directory.value.names, name) ? this.#directory.value.names[name] : undefined;
       if (uuid === undefined) return false;
       await this.#setDirectory(withoutCollection(this.#directory.value, name));
@@ -114,21 +114,21 @@ export class Catalog implements SnapshotSource {
   }
 
   update(name: string, update: UpdateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       await this.#setConfig(collection, mergeConfig(collection.config, update));
     });
   }
 
   changeAliases(actions: readonly AliasAction[]): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       await this.#setDirectory(applyAliasActions(this.#directory.value, actions));
     });
   }
 
   /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it. */
   changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       const { vectors } = collection.config.params;
       const changed = operation.kind === 'create-vector' ? withVector(vectors, operation.name, operation.params) : withoutVector(vectors, operation.name);
@@ -160,7 +160,7 @@ export class Catalog implements SnapshotSource {
   }
 
   adopt(request: AdoptRequest): Promise<number> {
-    return this.#changes.run(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
+    return this.#change(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
   }
 
   /** Idempotent; requests in flight are waited for. */
@@ -170,6 +170,12 @@ export class Catalog implements SnapshotSource {
       this.#collections.clear();
       this.#directory = { value: emptyDirectory, revision: this.#directory.revision };
     });
+  }
+
+  #change<T>(section: () => Promise<T>): Promise<T> {
+    return this.#changes.run(() => section().catch((error: unknown) => {
+      throw explainDiskError(error);
+    }));
   }
 
   async #load(): Promise<void> {

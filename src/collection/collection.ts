@@ -55,8 +55,8 @@ export class Collection {
     return this.#set.use(async (slots) => {
       const parts = splitOperation(operation, slots.length);
       for (const [index, part] of parts) slotAt(slots, index).replica.check(part);
-      const results = await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
-      return joinResults(results, options);
+      const outcomes = await Promise.allSettled([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
+      return joinResults(outcomes.map(valueOf), options); // a failure is told when no part of the write is under way any more
     });
   }
 
@@ -116,6 +116,12 @@ export class Collection {
       shards: infos.map(({ id, info }) => ({ id, points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
     };
   }
+}
+
+/** @throws what it was rejected with */
+function valueOf<T>(outcome: PromiseSettledResult<T>): T {
+  if (outcome.status === 'rejected') throw outcome.reason;
+  return outcome.value;
 }
 
 function slotAt(slots: readonly ShardSlot[], index: number): ShardSlot {
