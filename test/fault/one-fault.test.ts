@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { must } from '../../src/base/assert.ts';
 import { CorruptionError, RequestError } from '../../src/base/errors.ts';
 import type { PointId } from '../../src/base/ids.ts';
-import { seededRandom } from '../../src/base/random.ts';
+import { seededRandom } from '../../src/base/testing/random.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { FaultyDisk, type DecideFault, type DiskOperation, type Fault } from '../../src/fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../../src/fs/testing/memory-disk.ts';
