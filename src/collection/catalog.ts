@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
+import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -54,7 +54,7 @@ export class Catalog implements SnapshotSource {
 
   /** Opens every collection that has a name and removes what has none. A damaged shard leaves its collection red, not closed. */
   static async open(options: CatalogOptions): Promise<Catalog> {
-    const catalog = new Catalog(options, await loadDirectory(options.metastore));
+    const catalog = new Catalog(options, await loadDirectory(options));
     await catalog.#load();
     return catalog;
   }
@@ -89,7 +89,7 @@ export class Catalog implements SnapshotSource {
   }
 
   create(name: string, create: CreateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);
@@ -100,7 +100,7 @@ export class Catalog implements SnapshotSource {
 
   /** false where there is none of that name; an alias is not a name here. */
   delete(name: string): Promise<boolean> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const uuid = Object.hasOwn(this.#directory.value.names, name) ? this.#directory.value.names[name] : undefined;
       if (uuid === undefined) return false;
       await this.#setDirectory(withoutCollection(this.#directory.value, name));
@@ -114,21 +114,21 @@ export class Catalog implements SnapshotSource {
   }
 
   update(name: string, update: UpdateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       await this.#setConfig(collection, mergeConfig(collection.config, update));
     });
   }
 
   changeAliases(actions: readonly AliasAction[]): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       await this.#setDirectory(applyAliasActions(this.#directory.value, actions));
     });
   }
 
   /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it. */
   changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       const { vectors } = collection.config.params;
       const changed = operation.kind === 'create-vector' ? withVector(vectors, operation.name, operation.params) : withoutVector(vectors, operation.name);
@@ -160,7 +160,7 @@ export class Catalog implements SnapshotSource {
   }
 
   adopt(request: AdoptRequest): Promise<number> {
-    return this.#changes.run(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
+    return this.#change(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
   }
 
   /** Idempotent; requests in flight are waited for. */
@@ -170,6 +170,12 @@ export class Catalog implements SnapshotSource {
       this.#collections.clear();
       this.#directory = { value: emptyDirectory, revision: this.#directory.revision };
     });
+  }
+
+  #change<T>(section: () => Promise<T>): Promise<T> {
+    return this.#changes.run(() => section().catch((error: unknown) => {
+      throw explainDiskError(error);
+    }));
   }
 
   async #load(): Promise<void> {
@@ -204,8 +210,9 @@ export class Catalog implements SnapshotSource {
     const record: CollectionRecord = { config: collection.config, shards };
     const set = await this.#files.adoptAll(collection.uuid, record, request.shards);
     try {
+      const isSchemaKnown = collection.set.slots.some(({ shard }) => shard !== undefined); // else the archive's is the only one
       const schema = collection.info([]).payloadSchema;
-      await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
+      if (isSchemaKnown) await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
       const revision = await this.#metastore.set(recordKey(collection.uuid), record, current.revision);
       invariant(revision !== undefined, 'changes of a collection run one after another');
     } catch (error) {
@@ -272,9 +279,14 @@ export class Catalog implements SnapshotSource {
   }
 }
 
-async function loadDirectory(metastore: Metastore): Promise<Versioned<NameDirectory>> {
+/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
+async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
   const record = await metastore.get(directoryKey);
   if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
+  const folder = path.join(dataDirectory, 'collections');
+  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
+    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
+  }
   const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
   return { value: emptyDirectory, revision };
 }

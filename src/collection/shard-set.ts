@@ -1,7 +1,7 @@
 // The local shards of a collection as one set that is replaced as a whole. Every request works on the set it started with;
 // a retired set is closed when the last of its users has left, so a restore never cuts a running query short.
 import { must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { Replica, ReplicaInfo } from './replica.ts';
 
@@ -26,6 +26,8 @@ export class ShardSet {
     this.#users += 1;
     try {
       return await work(this.slots);
+    } catch (error) {
+      throw explainDiskError(error);
     } finally {
       this.#users -= 1;
       if (this.#users === 0) this.#whenIdle?.();
@@ -39,7 +41,7 @@ export class ShardSet {
         this.#whenIdle = resolve;
       });
     }
-    await Promise.all(this.slots.map((slot) => slot.shard?.close()));
+    await Promise.all(this.slots.flatMap((slot) => (slot.shard === undefined ? [] : [slot.shard.close()])));
   }
 
   /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */

@@ -8,7 +8,7 @@ const temporarySuffix = '.tmp';
 /** After it returns, a power cut leaves either the old content or the new, never a mix and never neither. */
 export async function writeFileAtomically(disk: Disk, file: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${file}${temporarySuffix}`;
-  if ((await disk.findStat(temporary)) !== undefined) await disk.remove(temporary);
+  await removeUnfinished(disk, file);
   try {
     await using handle = await disk.create(temporary);
     await handle.append([bytes]);
@@ -19,6 +19,12 @@ export async function writeFileAtomically(disk: Disk, file: string, bytes: Uint8
   }
   await disk.rename(temporary, file);
   await disk.syncDirectory(path.dirname(file));
+}
+
+/** Removes what a write of `file` that was cut off left beside it. Not while another write of it may be under way. */
+export async function removeUnfinished(disk: Disk, file: string): Promise<void> {
+  const temporary = `${file}${temporarySuffix}`;
+  if ((await disk.findStat(temporary)) !== undefined) await disk.remove(temporary);
 }
 
 /** A new small file with its content durable; its name is, after the folder's sync, the caller's to do. */
