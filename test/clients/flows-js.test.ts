@@ -356,6 +356,18 @@ test('JS client: queries and the older search routes answer the same', async () 
     hits,
     [hits[0]],
   ]);
+  const shownWhole = await client.search(name, {
+    ...search,
+    offset: 1,
+    limit: 1,
+    with_payload: true,
+    with_vector: true,
+    params: { exact: true, hnsw_ef: 16 },
+  });
+  assert.deepEqual(
+    shownWhole.map(({ id, score, payload, vector }) => ({ id, score, payload, vector })),
+    [{ id: 6, score: 30, payload: { id: 6, other: 6 }, vector: { v: [18, 24] } }],
+  );
   const query = { query: [0, 0], using: 'v', limit: 2, filter };
   assert.deepEqual(
     (await client.queryBatch(name, { searches: [query, { ...query, offset: 1, limit: 1 }] })).map(({ points }) => shown(points)),

@@ -12,6 +12,7 @@ import { badReads } from './bad-reads.ts';
 import { badRequests } from './bad-requests.ts';
 import { badRestores } from './bad-restores.ts';
 import { badWrites } from './bad-writes.ts';
+import { notYet } from './not-yet.ts';
 
 const rows: readonly BadInput[] = [
   ...badRequests,
@@ -21,6 +22,7 @@ const rows: readonly BadInput[] = [
   ...badReads,
   ...badArchives,
   ...badRestores,
+  ...notYet,
 ];
 
 let world: World;

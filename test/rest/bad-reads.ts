@@ -66,20 +66,6 @@ const reads: readonly (readonly [string, string, unknown, ...Refusal])[] = [
     /^Wrong input: Conversion between multi and regular vectors failed/,
   ],
   [
-    'a query of a later kind',
-    '/points/query',
-    { query: { fusion: 'rrf' } },
-    400,
-    'Bad request: query: fusion queries are not supported by this version of nearkeep',
-  ],
-  [
-    'a prefetch',
-    '/points/query',
-    { query: [1, 0, 0, 0], prefetch: [{ query: [1, 0, 0, 0] }] },
-    400,
-    'Bad request: prefetch: prefetches are not supported by this version of nearkeep',
-  ],
-  [
     'hnsw_ef 0',
     '/points/query',
     { query: [1, 0, 0, 0], params: { hnsw_ef: 0 } },
@@ -214,22 +200,6 @@ const schemas: readonly (readonly [string, string, string, unknown, ...Refusal])
     /^Format error in JSON body: .*unknown variant `number`, expected one of `keyword`, `integer`, `float`/,
   ],
   [
-    'a text index',
-    'PUT',
-    '/index',
-    { field_name: 'x', field_schema: 'text' },
-    400,
-    'Wrong input: text index is not supported by this version',
-  ],
-  [
-    'a geo index',
-    'PUT',
-    '/index',
-    { field_name: 'x', field_schema: { type: 'geo' } },
-    400,
-    'Wrong input: geo index is not supported by this version',
-  ],
-  [
     'an integer index for nothing',
     'PUT',
     '/index',
@@ -277,14 +247,6 @@ const schemas: readonly (readonly [string, string, string, unknown, ...Refusal])
     { dense: { size: 0, distance: 'Dot' } },
     422,
     `${range}[dense.size: value 0 invalid, must be from 1 to 65536]`,
-  ],
-  [
-    'a new sparse vector',
-    'PUT',
-    '/vectors/v',
-    { sparse: {} },
-    400,
-    'Bad request: sparse: sparse vectors are not supported by this version of nearkeep',
   ],
   [
     'an unknown vector to drop',

@@ -175,24 +175,6 @@ const creates: readonly (readonly [string, unknown, ...Refusal])[] = [
   ],
   ['no size', { vectors: { distance: 'Dot' } }, 400, `${format}vectors: missing field \`size\``],
   [
-    'sparse vectors',
-    { vectors: { size: 4, distance: 'Dot' }, sparse_vectors: { s: {} } },
-    400,
-    'Wrong input: sparse_vectors is not supported by this version',
-  ],
-  [
-    'multi-vectors',
-    { vectors: { size: 4, distance: 'Dot', multivector_config: { comparator: 'max_sim' } } },
-    400,
-    'Wrong input: vectors.multivector_config is not supported by this version',
-  ],
-  [
-    'custom sharding',
-    { vectors: { size: 4, distance: 'Dot' }, sharding_method: 'custom' },
-    400,
-    'Wrong input: sharding_method custom is not supported by this version',
-  ],
-  [
     'shard_number 0',
     { vectors: { size: 4, distance: 'Dot' }, shard_number: 0 },
     422,
@@ -215,12 +197,6 @@ const creates: readonly (readonly [string, unknown, ...Refusal])[] = [
     { vectors: { 'a/b': { size: 4, distance: 'Dot' } } },
     422,
     `${range}[vectors.?: vector name cannot contain "/" char]`,
-  ],
-  [
-    'strict limits that would not hold',
-    { vectors: { size: 4, distance: 'Dot' }, strict_mode_config: { enabled: true } },
-    400,
-    /^Wrong input: strict_mode_config\.enabled is not supported/,
   ],
 ];
 

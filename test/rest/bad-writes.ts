@@ -66,12 +66,6 @@ const upserts: readonly (readonly [string, unknown, ...Refusal])[] = [
     /^Wrong input: Conversion between multi and regular vectors failed/,
   ],
   [
-    'an inference object',
-    [{ id: 101, vector: { text: 'x', model: 'y' } }],
-    400,
-    'Bad request: points[1].vector: inference objects are not supported by this version of nearkeep',
-  ],
-  [
     'a payload that is a list',
     [{ id: 101, vector: [1, 2, 3, 4], payload: [] }],
     400,
@@ -153,14 +147,6 @@ const writes: readonly (readonly [string, string, string, unknown, ...Refusal])[
     { points: [good], update_mode: 'all' },
     400,
     `${format}update_mode: unknown variant \`all\`, expected one of \`upsert\`, \`insert_only\`, \`update_only\``,
-  ],
-  [
-    'a shard key',
-    'PUT',
-    '/collections/c/points',
-    { points: [good], shard_key: 'x' },
-    400,
-    'Bad request: shard_key: shard keys are not supported by this version of nearkeep',
   ],
   [
     'vectors of a missing point',
