@@ -143,9 +143,12 @@ export class Shard {
     return this.#log.position();
   }
 
-  check(operation: WriteOperation): void {
-    this.#refuseClosed();
-    checkWrite(operation, this.#state.vectors);
+  check(operation: WriteOperation): Promise<void> {
+    return this.#use(async () => {
+      checkWrite(operation, this.#state.vectors);
+      const required = requiredIds(operation);
+      if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
+    });
   }
 
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
@@ -305,10 +308,7 @@ export class Shard {
       entries = await toEntries(operation, this.#state.vectors);
     }
     const required = requiredIds(operation);
-    if (required.length > 0) {
-      await this.#queue.settle();
-      await this.#refuseMissing(required);
-    }
+    if (required.length > 0) await this.#refuseMissing(required);
     const submitted: SubmittedEntry[] = [];
     const pause = slices();
     for (const entry of entries) {
@@ -321,7 +321,9 @@ export class Shard {
     return submitted;
   }
 
+  /** Under the writers' turn. */
   async #refuseMissing(ids: readonly PointId[]): Promise<void> {
+    await this.#queue.settle();
     const pause = slices();
     for (const id of ids) {
       if (this.#state.find(id) === undefined) throw new RequestError('not-found', `No point with id ${id} found`);

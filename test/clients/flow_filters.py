@@ -84,6 +84,7 @@ ROWS: list[Row] = [
     ("datetime range, inclusive", field("day", range=models.DatetimeRange(gt="2026-02-15T11:30:00+01:00", lte="2026-05-15T10:30:00Z")),
      lambda _, p: datetime(2026, 2, 15, 10, 30, tzinfo=timezone.utc) < day(p) <= datetime(2026, 5, 15, 10, 30, tzinfo=timezone.utc)),
     ("values count", field("tags", values_count=models.ValuesCount(gte=1, lt=3)), lambda _, p: 1 <= len(p["tags"]) < 3),
+    ("values count, the other bounds", field("tags", values_count=models.ValuesCount(gt=1, lte=3)), lambda _, p: 1 < len(p["tags"]) <= 3),
     ("is empty", models.Filter(must=[models.IsEmptyCondition(is_empty=models.PayloadField(key="colour"))]), lambda _, p: is_empty(p, "colour")),
     ("is empty of lists and nulls", models.Filter(must=[models.IsEmptyCondition(is_empty=models.PayloadField(key="void"))]), lambda _, p: is_empty(p, "void")),
     ("is null", models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key="colour"))]), lambda _, p: p.get("colour", MISSING) is None),

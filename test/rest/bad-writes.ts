@@ -202,6 +202,22 @@ const writes: readonly (readonly [string, string, string, unknown, ...Refusal])[
     'Not found: No point with id 777 found',
   ],
   [
+    'a payload for a missing point of several shards',
+    'POST',
+    '/collections/named/points/payload',
+    { payload: { a: 1 }, points: [1, 2, 3, 777] },
+    404,
+    'Not found: No point with id 777 found',
+  ],
+  [
+    'vectors of a missing point of several shards',
+    'PUT',
+    '/collections/named/points/vectors',
+    { points: [1, 2, 3, 777].map((id) => ({ id, vector: { a: [9, 9] } })) },
+    404,
+    'Not found: No point with id 777 found',
+  ],
+  [
     'a payload for nobody',
     'POST',
     '/collections/c/points/payload',
