@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
-import { explainDiskError, RequestError } from '../base/errors.ts';
+import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -20,7 +20,7 @@ import { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
-import type { Metastore } from './metastore.ts';
+import { InDoubtError, type Metastore } from './metastore.ts';
 import type { ShardSet } from './shard-set.ts';
 import type { AdoptRequest, FrozenCollection, SnapshotSource } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
@@ -54,7 +54,7 @@ export class Catalog implements SnapshotSource {
 
   /** Opens every collection that has a name and removes what has none. A damaged shard leaves its collection red, not closed. */
   static async open(options: CatalogOptions): Promise<Catalog> {
-    const catalog = new Catalog(options, await loadDirectory(options.metastore));
+    const catalog = new Catalog(options, await loadDirectory(options));
     await catalog.#load();
     return catalog;
   }
@@ -106,9 +106,11 @@ export class Catalog implements SnapshotSource {
       await this.#setDirectory(withoutCollection(this.#directory.value, name));
       const collection = must(this.#collections.get(uuid), 'a named collection is open');
       this.#collections.delete(uuid);
-      await collection.set.retire();
-      await this.#removeRecord(uuid);
-      await this.#files.removeCollection(uuid);
+      await this.#cleanUp(uuid, async () => {
+        await collection.set.retire();
+        await this.#removeRecord(uuid);
+        await this.#files.removeCollection(uuid);
+      });
       return true;
     });
   }
@@ -126,14 +128,21 @@ export class Catalog implements SnapshotSource {
     });
   }
 
-  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it. */
+  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it.
+   *  Where a shard fails, a new vector is taken back; one to be dropped may be gone from another shard, so it goes from all. */
   changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
     return this.#change(async () => {
       const collection = this.get(name);
       const { vectors } = collection.config.params;
       const changed = operation.kind === 'create-vector' ? withVector(vectors, operation.name, operation.params) : withoutVector(vectors, operation.name);
-      await this.#setConfig(collection, { ...collection.config, params: { ...collection.config.params, vectors: changed } });
-      return await collection.write(operation, options);
+      const { config } = collection;
+      await this.#setConfig(collection, { ...config, params: { ...config.params, vectors: changed } });
+      try {
+        return await collection.write(operation, options);
+      } catch (error) {
+        await this.#settleVectors(collection, operation.kind === 'create-vector' ? config : collection.config);
+        throw error;
+      }
     });
   }
 
@@ -210,18 +219,21 @@ export class Catalog implements SnapshotSource {
     const record: CollectionRecord = { config: collection.config, shards };
     const set = await this.#files.adoptAll(collection.uuid, record, request.shards);
     try {
+      const isSchemaKnown = collection.set.slots.some(({ shard }) => shard !== undefined); // else the archive's is the only one
       const schema = collection.info([]).payloadSchema;
-      await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
+      if (isSchemaKnown) await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
       const revision = await this.#metastore.set(recordKey(collection.uuid), record, current.revision);
       invariant(revision !== undefined, 'changes of a collection run one after another');
     } catch (error) {
       await set.retire();
-      await this.#files.removeShards(collection.uuid, shards);
+      if (!(error instanceof InDoubtError)) await this.#files.removeShards(collection.uuid, shards);
       throw error;
     }
     const old = collection.replaceSet(set);
-    await old.retire();
-    await this.#files.removeShards(collection.uuid, current.value.shards);
+    await this.#cleanUp(collection.uuid, async () => {
+      await old.retire();
+      await this.#files.removeShards(collection.uuid, current.value.shards);
+    });
     return collection.info([]).points;
   }
 
@@ -237,10 +249,30 @@ export class Catalog implements SnapshotSource {
       return collection;
     } catch (error) {
       this.#collections.delete(uuid);
-      await set?.retire();
-      await this.#removeRecord(uuid).catch((cause: unknown) => this.#logger.warn({ uuid, cause: String(cause) }, 'record of a failed create stays until the next start'));
-      await this.#files.removeCollection(uuid);
+      await this.#cleanUp(uuid, async () => {
+        await set?.retire();
+        await this.#removeRecord(uuid);
+        if (!(error instanceof InDoubtError)) await this.#files.removeCollection(uuid);
+      });
       throw error;
+    }
+  }
+
+  /** What is decided stays decided: leftovers go at the next start. */
+  async #cleanUp(uuid: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#logger.warn({ collection: uuid, error: String(error) }, 'files that are no longer needed could not all be removed; the next start does it');
+    }
+  }
+
+  async #settleVectors(collection: Collection, config: CollectionConfig): Promise<void> {
+    try {
+      if (config !== collection.config) await this.#setConfig(collection, config);
+      await this.#files.reconcileVectors(collection.set, config);
+    } catch (error) {
+      this.#logger.error({ collection: collection.name, error: String(error) }, 'shards do not have the vectors of the configuration; the next start gives them');
     }
   }
 
@@ -278,9 +310,14 @@ export class Catalog implements SnapshotSource {
   }
 }
 
-async function loadDirectory(metastore: Metastore): Promise<Versioned<NameDirectory>> {
+/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
+async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
   const record = await metastore.get(directoryKey);
   if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
+  const folder = path.join(dataDirectory, 'collections');
+  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
+    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
+  }
   const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
   return { value: emptyDirectory, revision };
 }

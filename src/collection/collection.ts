@@ -113,7 +113,7 @@ export class Collection {
       unappliedEntries: total((info) => info.unappliedEntries),
       diskBytes: total((info) => info.diskBytes),
       aliases,
-      shards: infos.map(({ id, info }) => ({ id, points: info.points, status: info.status })),
+      shards: infos.map(({ id, info }) => ({ id, points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
     };
   }
 }

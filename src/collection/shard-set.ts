@@ -41,7 +41,7 @@ export class ShardSet {
         this.#whenIdle = resolve;
       });
     }
-    await Promise.all(this.slots.map((slot) => slot.shard?.close()));
+    await Promise.all(this.slots.flatMap((slot) => (slot.shard === undefined ? [] : [slot.shard.close()])));
   }
 
   /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */

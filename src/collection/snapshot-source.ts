@@ -1,6 +1,7 @@
 // What snapshot/ sees of a node's collections: a frozen instant to read from, and a target that takes verified files.
 import type { CollectionConfig } from '../command/collection-config.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
+import type { ShardStaging } from '../shard/adopt.ts';
 import type { FrozenShard } from '../shard/freeze.ts';
 
 /** All local shards of a collection at one instant. A borrow: release it. */
@@ -14,21 +15,14 @@ export interface FrozenCollection {
   release(): void;
 }
 
-export interface StagedShard {
-  readonly id: number;
-  /** Folder with `manifest.json`, `logs/` and `files/`, every byte verified, on the file system of the data directory. */
-  readonly directory: string;
-  /** The frozen position the logs lead to. */
-  readonly position: { readonly generation: number; readonly seq: number; readonly chain: string };
-  readonly points: number;
-}
+export type { ShardStaging as StagedShard } from '../shard/adopt.ts';
 
 export interface AdoptRequest {
   /** As addressed by the client; an alias means its collection. */
   readonly name: string;
   readonly config: CollectionConfig;
   readonly originUuid: string;
-  readonly shards: readonly StagedShard[];
+  readonly shards: readonly ShardStaging[];
 }
 
 /** Implemented by collection/catalog.ts. */

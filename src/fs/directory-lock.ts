@@ -22,7 +22,7 @@ export async function lockDirectory(directory: string, takeLock: TakeLock): Prom
   const held = await takeLock(file);
   if (held === undefined) {
     const holder = await fs.readFile(file, 'utf8').catch(() => ''); // the name of the holder is a courtesy, the refusal stands without it
-    throw new RequestError('locked', `${directory} is in use${holder === '' ? ' by another process' : ` by ${holder.trim()}`}; connect to it with --url`);
+    throw new RequestError('locked', `${directory} is in use ${holder === '' ? 'by another process' : `by ${holder.trim()}`}; only one process at a time may have it open`);
   }
   await fs.writeFile(file, `pid ${process.pid} on ${os.hostname()} since ${new Date().toISOString()}\n`);
   return {

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { CorruptionError } from '../base/errors.ts';
 import { InvariantError } from '../base/assert.ts';
-import { seededRandom, type Random } from '../base/random.ts';
+import { seededRandom, type Random } from '../base/testing/random.ts';
 import { DATATYPES, DISTANCES, strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { bitsOf } from '../vector/kernels.contract.ts';
 import { randomRows, randomVector, TEXTURES, type Texture } from '../vector/testing/random-rows.ts';

@@ -8,7 +8,7 @@ import { largerIsBetter, strideBytes, type VectorSpec } from '../vector/distance
 import { errorBound, type ErrorBound, type Kernels } from '../vector/kernels.ts';
 import { Candidates } from './candidates.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight } from '../base/in-flight.ts';
 import { sortInSteps } from './sort-in-steps.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from './vector-index.ts';
 

@@ -5,7 +5,7 @@ import { sha256Hex } from '../base/checksum.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import { silentLogger } from '../base/logger.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import type { Disk } from '../fs/disk.ts';
 import { FaultyDisk, stopAfter, type DecideFault, type OperationKind } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
@@ -178,6 +178,16 @@ test('time goes on after the clock jumped back', async () => {
   now = 5;
   const second = await log.append(draft(1));
   assert.ok(second.time > first.time);
+});
+
+test('time goes on from the checkpoint where every entry before it was purged and the clock jumped back', async () => {
+  const disk = await memoryDisk();
+  const time = 5n << 40n;
+  const clock: Clock = { now: () => 5, monotonic: () => 0 };
+  await using log = await FileLog.open({
+    ...identity, disk, directory: '/logs', clock, logger: silentLogger, applied: { seq: 7, chain: 'a'.repeat(32), time }, durableMark: 7,
+  });
+  assert.equal((await log.append(draft(0))).time, time + 1n);
 });
 
 interface Outcome {

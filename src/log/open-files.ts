@@ -19,10 +19,19 @@ export interface LogState {
   readonly tornTailBytes: number;
 }
 
+/** Where a log begins: behind an entry that lies in sealed files. */
+export interface LogStart {
+  readonly seq: Seq;
+  /** Hash at `seq`, 32 hex characters. */
+  readonly chain: string;
+  /** Hybrid time of that entry; later ones are above it. */
+  readonly time?: bigint;
+}
+
 interface OpenRequest extends LogIdentity {
   readonly disk: Disk;
   readonly directory: string;
-  readonly applied: { readonly seq: Seq; readonly chain: string };
+  readonly applied: LogStart;
   readonly durableMark: Seq;
 }
 
@@ -34,7 +43,7 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
   // A file whose successor starts at or before applied+1 holds only what the checkpoint has: its purge was cut off.
   const needed = found.filter((_, index) => (found[index + 1]?.firstSeq ?? Infinity) > applied.seq + 1);
   const chainAtApplied = Buffer.from(applied.chain, 'hex');
-  let state: LogState = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: 0n, tornTailBytes: 0 };
+  let state: LogState = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: applied.time ?? 0n, tornTailBytes: 0 };
   let mark = request.durableMark;
   for (const [index, { file, firstSeq }] of needed.entries()) {
     if (index === 0 ? firstSeq > applied.seq + 1 : firstSeq !== state.lastSeq + 1) {
@@ -53,7 +62,7 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
     }
     checkChainAt(request, scanned, chainAtApplied);
     const files = scanned.lastSeq < firstSeq ? state.files : [...state.files, closedFile(scanned)];
-    state = { files, lastSeq: Math.max(state.lastSeq, scanned.lastSeq), chain: scanned.lastSeq <= applied.seq ? chainAtApplied : scanned.chain, lastTime: scanned.lastTime, tornTailBytes: torn };
+    state = { files, lastSeq: Math.max(state.lastSeq, scanned.lastSeq), chain: scanned.lastSeq <= applied.seq ? chainAtApplied : scanned.chain, lastTime: scanned.lastTime > state.lastTime ? scanned.lastTime : state.lastTime, tornTailBytes: torn };
   }
   if (mark > state.lastSeq) {
     throw new CorruptionError({ file: directory, problem: `entries up to ${mark} had been stored, the log ends at ${state.lastSeq}` });

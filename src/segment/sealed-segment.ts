@@ -6,7 +6,7 @@ import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
 import { createFieldIndex } from '../payload/stored-index.ts';
-import { decodeFieldIndex } from '../payload/decode-field-index.ts';
+import { decodeFieldIndexInSlices } from '../payload/decode-field-index.ts';
 import type { FieldIndex } from '../payload/field-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
@@ -16,7 +16,7 @@ import { writeFieldIndex } from './payload-index-file.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight } from '../base/in-flight.ts';
 import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
 import type { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
@@ -246,7 +246,7 @@ export class SealedSegment implements Segment {
 
   async #close(): Promise<void> {
     this.#builds.clear();
-    await this.#inFlight.end();
+    await this.#inFlight.close();
     for (const column of this.#columns.values()) await column.close();
     await this.#payloads.close();
   }
@@ -265,8 +265,10 @@ export class SealedSegment implements Segment {
       }
       if (this.#builds.get(field) !== build) return;
     }
+    const compact = await decodeFieldIndexInSlices(Buffer.from(await index.encodeInSlices()), `index of ${field}`);
+    if (this.#builds.get(field) !== build) return;
     this.#builds.delete(field);
-    this.#fieldIndexes.set(field, decodeFieldIndex(Buffer.from(index.encode()), `index of ${field}`)); // the compact form
+    this.#fieldIndexes.set(field, compact);
   }
 }
 

@@ -10,6 +10,7 @@ import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { parseFilter } from '../payload/parse-filter.ts';
 import { encodeEntryBody, entryBodyVersion } from './entry-body.ts';
+import { freezeShards } from './freeze.ts';
 import { namedFiles, readManifest } from './shard-manifest.ts';
 import { Shard } from './shard.ts';
 import { allIds, allPoints, collectionUuid, draft, pointId, shardOptions, smallLimits, upsert } from './testing/shard-fixtures.ts';
@@ -87,11 +88,12 @@ test('a manifest whose publishing failed half way may be found by the next start
   await upsert(shard, draft(1), draft(2));
   faults.decide = ({ kind, path }) => (kind === 'syncDirectory' && path === '/shard' ? { kind: 'error', code: 'EIO' } : undefined);
   await assert.rejects(shard.checkpoint(), /EIO/);
+  faults.decide = () => undefined;
+  for (const frozen of await freezeShards([shard])) frozen.release(); // its end looks for garbage
   await shard.settle();
   const { manifest } = await readManifest(inner, '/shard');
   assert.equal(manifest.applied, 1, 'the rename was seen');
   for (const name of namedFiles(manifest)) assert.ok((await inner.findStat(`/shard/files/${name}`)) !== undefined, name);
-  faults.decide = () => undefined;
   await shard.close();
   await using reopened = await Shard.open(options);
   assert.deepEqual(await allIds(reopened), [1, 2]);

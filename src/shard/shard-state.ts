@@ -45,6 +45,7 @@ export class ShardState {
   readonly #retired = new Set<HeldSegment<SealedSegment>>();
   readonly #closing = new Set<Promise<void>>();
   #whenFreed: () => void = () => undefined;
+  #segments: readonly HeldSegment[] | undefined;
   #view: View | undefined;
   #insideEntry = false;
 
@@ -72,7 +73,8 @@ export class ShardState {
 
   /** Newest first: most updates concern points written lately. */
   get segments(): readonly HeldSegment[] {
-    return [this.#head, ...this.#sealing.toReversed(), ...this.#sealed.toReversed()];
+    this.#segments ??= [this.#head, ...this.#sealing.toReversed(), ...this.#sealed.toReversed()];
+    return this.#segments;
   }
 
   get points(): number {
@@ -143,6 +145,7 @@ export class ShardState {
     if (this.#head.segment.rowCount === 0) return;
     this.#sealing = [...this.#sealing, this.#head];
     this.#head = this.#newHead();
+    this.#segments = undefined;
     this.#forgetView();
   }
 
@@ -153,6 +156,7 @@ export class ShardState {
     const retired = this.#sealed.filter((held) => gone.has(held));
     this.#sealing = this.#sealing.filter((held) => !gone.has(held));
     this.#sealed = [...this.#sealed.filter((held) => !gone.has(held)), ...added].sort((a, b) => a.segment.maxSeq - b.segment.maxSeq);
+    this.#segments = undefined;
     this.#forgetView();
     for (const held of heads) this.closeLater(held.release());
     for (const held of retired) {

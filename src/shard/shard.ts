@@ -12,7 +12,7 @@ import type { PointId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, LogPosition } from '../log/shard-log.ts';
+import type { ClosedLogFile, Entry, LogPosition } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
@@ -25,7 +25,7 @@ import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
 import { checkWrite, requiredIds, toEntries } from './prepare-write.ts';
-import { readRecords } from './read-records.ts';
+import { retrieveFrom } from './read-records.ts';
 import { replay } from './replay.ts';
 import { countView, scrollView } from './scroll.ts';
 import { searchView } from './search.ts';
@@ -55,6 +55,12 @@ interface ShardContents {
   readonly stored: StoredManifest;
   readonly segments: readonly SealedSegment[];
   readonly log: FileLog;
+}
+
+/** Entries made under these specs. */
+interface PreparedWrite {
+  readonly specs: ReadonlyMap<string, VectorSpec>;
+  readonly entries: readonly ShardOperation[];
 }
 
 /** One position of the shard, for freeze.ts: the checkpoint below it and the closed log files that lead to it. */
@@ -87,7 +93,8 @@ export class Shard {
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
     state.onFreed(() => folder.sweep());
-    const queue = new WriteQueue({ log, state, logger, background: { afterEntry: (entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() } });
+    const background = { afterEntry: (entry: Entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() };
+    const queue = new WriteQueue({ log, state, logger, background });
     this.shardId = options.shardId;
     this.directory = directory;
     this.#log = log;
@@ -117,8 +124,8 @@ export class Shard {
     const segments = await openSegments(options, stored.manifest);
     let shard: Shard;
     try {
-      const { applied, chain, durable } = stored.manifest;
-      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain }, durableMark: durable });
+      const { applied, chain, time, durable } = stored.manifest;
+      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain, time }, durableMark: durable });
       shard = new Shard(options, { stored, segments, log });
     } catch (error) {
       await Promise.all(segments.map((segment) => segment.close()));
@@ -150,7 +157,7 @@ export class Shard {
   }
 
   retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
-    return this.#read((view) => readRecords(view, request.ids.flatMap((id) => view.find(id) ?? []), request.selectors));
+    return this.#read((view) => retrieveFrom(view, request));
   }
 
   scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
@@ -274,7 +281,8 @@ export class Shard {
   async #start(): Promise<void> {
     const file = logsDirectory(this.directory);
     const { tornTailBytes } = this.#log.info();
-    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
+    const { lastSeq } = this.#log;
+    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq }, 'the log ended in a write that was never stored; it was cut off');
     try {
       await removeUnfinished(this.#folder.disk, path.join(this.directory, manifestName));
       await replay(this.#log.read(this.#state.applied + 1), file, {
@@ -290,7 +298,7 @@ export class Shard {
   }
 
   /** Under the writers' turn: what is checked here is still true when the entries are applied. */
-  async #submit(operation: WriteOperation, prepared: { readonly specs: ReadonlyMap<string, VectorSpec>; readonly entries: readonly ShardOperation[] }): Promise<readonly SubmittedEntry[]> {
+  async #submit(operation: WriteOperation, prepared: PreparedWrite): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       checkWrite(operation, this.#state.vectors);
@@ -301,7 +309,13 @@ export class Shard {
       await this.#queue.settle();
       await this.#refuseMissing(required);
     }
-    const submitted = entries.map((entry) => this.#queue.submit(entry));
+    const submitted: SubmittedEntry[] = [];
+    const pause = slices();
+    for (const entry of entries) {
+      submitted.push(this.#queue.submit(entry));
+      const due = pause();
+      if (due !== undefined) await due;
+    }
     const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
     if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
     return submitted;

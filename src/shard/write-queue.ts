@@ -105,7 +105,9 @@ export class WriteQueue {
     entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
     const applied = entry.then((stored) => this.#applying.run(() => this.#apply(stored, operation)));
     applied.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
-    return { stored: entry.then(({ seq }) => seq), applied };
+    const stored = entry.then(({ seq }) => seq);
+    stored.catch(() => undefined); // may fail before the writer comes to wait for it
+    return { stored, applied };
   }
 
   /** An entry that is in the log already: replay at start. */

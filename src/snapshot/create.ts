@@ -1,6 +1,6 @@
 // A snapshot, step by step: name → freeze → manifest → link → publish → checksum.
 import type { Disk } from '../fs/disk.ts';
-import { CorruptionError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
 import type { SnapshotSource } from '../collection/snapshot-source.ts';
 import { layoutOf } from './archive-layout.ts';
 import { archiveParts } from './archive-write.ts';
@@ -15,6 +15,7 @@ import { readSealedManifest } from './stored-folder.ts';
 
 export interface CreateContext {
   readonly disk: Disk;
+  readonly logger: Logger;
   readonly source: SnapshotSource;
   readonly catalog: SnapshotCatalog;
   readonly hasher: Hasher;
@@ -25,13 +26,14 @@ export interface CreateContext {
 }
 
 /** @param collection its real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
- *  @throws CorruptionError where a live file is not what it was when it was sealed; the snapshot is then removed. */
+ *  @throws CorruptionError where a live file is not what it was when it was sealed, or the disk's error; there is no snapshot then.
+ *  Only a stop of the process leaves one, sound but without its checksum. */
 export async function createSnapshot(context: CreateContext, collection: string): Promise<SnapshotDescription> {
   const reservation = await context.catalog.reserve(collection);
   try {
     const sealed = await freezeAndPublish(context, collection, reservation);
     const checksum = await proveSnapshot(context, reservation.path).catch(async (error: unknown) => {
-      if (error instanceof CorruptionError) await context.catalog.delete(collection, reservation.name);
+      if (!context.signal.aborted) await context.catalog.delete(collection, reservation.name);
       throw error;
     });
     return describe({
@@ -43,9 +45,10 @@ export async function createSnapshot(context: CreateContext, collection: string)
 }
 
 async function freezeAndPublish(context: CreateContext, collection: string, reservation: NameReservation): Promise<SealedManifest> {
-  const { disk, source, catalog, hasher, peerId, productVersion, signal } = context;
+  const { disk, logger, source, catalog, hasher, peerId, productVersion, signal } = context;
   const older = (await catalog.list(collection)).filter(({ kind }) => kind === 'folder').map((stored) => stored.path).reverse();
   const folder = catalog.temporaryBeside(reservation.path);
+  const started = performance.now();
   const frozen = await source.freeze(collection);
   try {
     const sealed = await manifestOf(frozen, { createdAtMs: reservation.atMs, productVersion, peerId });
@@ -53,6 +56,7 @@ async function freezeAndPublish(context: CreateContext, collection: string, rese
     await disk.makeDirectory(folder);
     await linkShards({ disk, hasher, folder, shards: frozen.shards, older, signal });
     await publish(disk, sealed, { folder, target: reservation.path });
+    logger.info({ collection, snapshot: reservation.name, freeze_ms: Math.round(performance.now() - started) }, 'snapshot published');
     return sealed;
   } catch (error) {
     await disk.removeTree(folder).catch(() => undefined); // the first error counts; a start sweeps what is left

@@ -57,7 +57,7 @@ export class Snapshots implements AsyncDisposable {
     this.#options = options;
     this.#catalog = catalog;
     this.#closing = new AbortController();
-    this.#create = { disk, source, catalog, hasher, peerId, productVersion, signal: this.#closing.signal };
+    this.#create = { disk, logger, source, catalog, hasher, peerId, productVersion, signal: this.#closing.signal };
     this.#restore = {
       disk, source, catalog, hasher, logger, snapshotsPath, stagingRoot, recovery, userAgent: `nearkeep/${productVersion}`,
       urlIdleMs: options.urlIdleMs ?? urlIdleMsDefault, resolve: options.resolve ?? systemResolver,

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { must } from '../../src/base/assert.ts';
-import { seededRandom, type Random } from '../../src/base/random.ts';
+import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { call } from '../support/rest-client.ts';
 import { startServer, type ServerProcess } from '../support/server-process.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import path from 'node:path';
 import { must } from '../../src/base/assert.ts';
-import type { Random } from '../../src/base/random.ts';
+import type { Random } from '../../src/base/testing/random.ts';
 import { FaultyDisk, isChange, type DecideFault } from '../../src/fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../../src/fs/testing/memory-disk.ts';
 import { dataDirectory, openMemoryEngine, readEngine, readSnapshot, settle, verifyMemory, type Contents, type EngineWorld } from './memory-engine.ts';

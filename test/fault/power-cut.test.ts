@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
-import { seededRandom } from '../../src/base/random.ts';
+import { seededRandom } from '../../src/base/testing/random.ts';
 import type { DecideFault, OperationKind } from '../../src/fs/testing/faulty-disk.ts';
 import { checkStart, cutAt, record, recordStart, type Moment, type Recording } from './moments.ts';
 

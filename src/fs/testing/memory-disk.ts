@@ -7,7 +7,7 @@ import { createHash, type Hash } from 'node:crypto';
 import path from 'node:path';
 import { sha256Hex } from '../../base/checksum.ts';
 import { CorruptionError } from '../../base/errors.ts';
-import type { Random } from '../../base/random.ts';
+import type { Random } from '../../base/testing/random.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from '../disk.ts';
 
 interface MemoryFile {
