@@ -5,7 +5,7 @@ import type { ShardInfo, ShardSearch, ShardWriteResult } from '../shard/shard-ty
 
 export type { ShardInfo as ReplicaInfo, ShardSearch as ReplicaSearch, ShardWriteResult as ReplicaWriteResult } from '../shard/shard-types.ts';
 
-/** Contract: replica.contract.ts. All methods throw RequestError with the wire's text for what the caller did wrong. */
+/** All methods throw RequestError with the wire's text for what the caller did wrong. */
 export interface Replica {
   /** Throws what `write` would throw before its first entry; so an operation over several shards is refused as a whole. */
   check(operation: WriteOperation): void;

@@ -1,12 +1,14 @@
 """Points: writes of every form, reads by id, page and order, payload and vector edits, and exactness of ids and payloads."""
 
 import json
+import re
 import time
 import uuid
 
 import numpy as np
 from flow_support import client, fresh, raw, raw_text, refused, same, scroll_all
 from qdrant_client import models
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 UUID_A = "aaaaaaaa-0000-4000-8000-000000000001"
 UUID_B = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -261,4 +263,20 @@ def exactness() -> None:
     same({key: point.payload for key, point in by_id(name, [1, 2]).items()}, {1: {}, 2: {"x": 1}})
     missing = raw.get(f"/collections/{name}/points/5")
     same((missing.status_code, missing.json()["status"]["error"]), (404, "Not found: Point with id 5 does not exists!"))
+    client.delete_collection(name)
+
+
+def too_large() -> None:
+    """A body over the limit is told so: the client sends all of it before it reads an answer."""
+    name = fresh("too-large")
+    for size in (33, 60):
+        try:
+            client.upsert(name, [models.PointStruct(id=1, vector=[1, 2, 3, 4], payload={"text": "x" * (size * 2**20)})])
+        except UnexpectedResponse as error:
+            message = json.loads(error.content)["status"]["error"]
+            assert error.status_code == 400 and re.fullmatch(r"JSON payload \(\d+ bytes\) is larger than allowed \(limit: 33554432 bytes\)\.", message), message
+        else:
+            raise AssertionError(f"{size} MiB were taken")
+    client.upsert(name, [models.PointStruct(id=1, vector=[1, 2, 3, 4], payload={"text": "x" * (31 * 2**20)})])
+    same(len(client.retrieve(name, [1])[0].payload["text"]), 31 * 2**20)
     client.delete_collection(name)

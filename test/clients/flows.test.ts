@@ -30,6 +30,7 @@ const sections: readonly (readonly [string, string])[] = [
   ['vector-edits', 'Python client: vectors are updated and deleted'],
   ['batches', 'Python client: batch_update_points with every kind of operation'],
   ['exactness', 'Python client: payloads and ids come back digit for digit'],
+  ['too-large', 'Python client: a body over the limit is told so'],
   ['filters', 'Python client: filters of every kind, without and with indexes'],
   ['scores', 'Python client: scores of every distance and datatype'],
   ['search-parameters', 'Python client: the parameters of a query'],
