@@ -21,6 +21,7 @@ import type { VectorIndexes } from '../index/vector-index.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
+import { encodeOperation, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
@@ -33,7 +34,7 @@ import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder, type HeldM
 import { describeShard } from './shard-info.ts';
 import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
-import type { RestoreOrigin, ShardOperation } from './shard-operation.ts';
+import type { RestoreOrigin } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
@@ -186,7 +187,7 @@ export class Shard {
 
   /** Notes that the contents came from elsewhere, as an entry of its own. */
   async noteRestore(origin: RestoreOrigin): Promise<void> {
-    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit({ kind: 'restore', origin }));
+    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit(encodeOperation({ kind: 'restore', origin })));
     await Promise.all([stored, applied]);
   }
 
@@ -290,7 +291,7 @@ export class Shard {
   }
 
   /** Under the writers' turn: what is checked here is still true when the entries are applied. */
-  async #submit(operation: WriteOperation, prepared: { readonly specs: ReadonlyMap<string, VectorSpec>; readonly entries: readonly ShardOperation[] }): Promise<readonly SubmittedEntry[]> {
+  async #submit(operation: WriteOperation, prepared: { readonly specs: ReadonlyMap<string, VectorSpec>; readonly entries: readonly EncodedEntry[] }): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       checkWrite(operation, this.#state.vectors);

@@ -5,6 +5,7 @@ import { plainIndexes } from '../index/testing/plain-indexes.ts';
 import { Gauge } from './gauge.ts';
 import { ShardState } from './shard-state.ts';
 import { pointId } from './testing/shard-fixtures.ts';
+import { encodeOperation } from './entry-body.ts';
 import { WriteQueue } from './write-queue.ts';
 
 test('a gauge lets waiters go when it is low enough for each', async () => {
@@ -38,7 +39,7 @@ test('writers wait while too much is stored but not applied', async () => {
   const flood = (async () => {
     for (; submitted < 100; submitted += 1) {
       await queue.waitForRoom();
-      const { stored, applied } = await queue.takeTurn(() => queue.submit({ kind: 'upsert', points: [{ id: pointId(submitted), vectors: new Map(), payload }] }));
+      const { stored, applied } = await queue.takeTurn(() => queue.submit(encodeOperation({ kind: 'upsert', points: [{ id: pointId(submitted), vectors: new Map(), payload }] })));
       void Promise.all([stored, applied]);
     }
     isOver = true;

@@ -13,7 +13,7 @@ import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
 import { applyEntry } from './apply.ts';
-import { encodeEntryBody, entryBodyVersion } from './entry-body.ts';
+import { entryBodyVersion, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { ShardOperation } from './shard-operation.ts';
 import type { ShardState } from './shard-state.ts';
@@ -95,8 +95,7 @@ export class WriteQueue {
   }
 
   /** Appends one entry. Under the turn. */
-  submit(operation: ShardOperation): SubmittedEntry {
-    const body = encodeEntryBody(operation);
+  submit({ operation, body }: EncodedEntry): SubmittedEntry {
     const draft: EntryDraft = { kind: operation.kind, version: entryBodyVersion, body, opUuid: randomBytes(opUuidBytes) };
     const bytes = body.byteLength + 1; // an entry without a body counts too
     this.#pending.add(bytes);
