@@ -234,7 +234,7 @@ export class FileLog implements ShardLog {
       const encoded = encodeEntry(draft, { seq, time, durableSeq: this.#lastSeq });
       parts.push(...encoded.parts);
       chain = nextChain(chain, { seq, opUuid: draft.opUuid, bodyCrc: encoded.bodyCrc });
-      entries.push({ ...draft, seq, time });
+      entries.push({ ...draft, seq, time, bodyCrc: encoded.bodyCrc });
     }
     return { parts, entries, chain };
   }

@@ -42,6 +42,8 @@ export interface Entry extends EntryDraft {
   readonly seq: Seq;
   /** Hybrid logical time: milliseconds in the upper 48 bits, counter in the lower 16. */
   readonly time: bigint;
+  /** crc32 of the body: what the chain hash covers of it. */
+  readonly bodyCrc: number;
 }
 
 /** Exactly one state of a shard. */
