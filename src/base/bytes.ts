@@ -15,8 +15,9 @@ export class ByteWriter {
   #buffer: Buffer;
   #length = 0;
 
-  constructor(capacityBytes = 256) {
-    this.#buffer = Buffer.allocUnsafe(capacityBytes);
+  /** `memory`: what is written to first. */
+  constructor(memory: Buffer = Buffer.allocUnsafe(256)) {
+    this.#buffer = memory;
   }
 
   get length(): number {

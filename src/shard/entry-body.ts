@@ -54,6 +54,8 @@ export interface EncodedEntry {
   /** Its vectors are views of the body. */
   readonly operation: ShardOperation;
   readonly body: Buffer;
+  /** Borrowed for the body, and free when the entry is applied. */
+  readonly memory?: Buffer;
 }
 
 const storedRows: RowEncoding<Uint8Array> = {
@@ -61,11 +63,11 @@ const storedRows: RowEncoding<Uint8Array> = {
   write: (_name, bytes, row) => row.set(bytes),
 };
 
-/** `capacityBytes`: about the size of the body, so that its memory need not grow. */
-export function encodePoints<V>(write: PointWrite<V>, encoding: RowEncoding<V>, capacityBytes?: number): EncodedEntry {
-  const writer = new ByteWriter(capacityBytes);
+/** `memory` should be as large as the body: the body lies in it then, and nothing has to grow. */
+export function encodePoints<V>(write: PointWrite<V>, encoding: RowEncoding<V>, memory: Buffer): EncodedEntry {
+  const writer = new ByteWriter(memory);
   const operation = writePoints(writer, write, encoding);
-  return { operation, body: writer.take() };
+  return { operation, body: writer.take(), memory };
 }
 
 export function encodeOperation(operation: ShardOperation): EncodedEntry {

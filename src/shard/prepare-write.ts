@@ -1,6 +1,7 @@
 // A write on its way to the log: checked whole, vectors turned into stored bytes, cut into entries.
 import { must, unreachable } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
+import type { BufferPool } from '../base/buffer-pool.ts';
 import type { PointId } from '../base/ids.ts';
 import { vectorSpecs } from '../command/collection-config.ts';
 import type { NamedVectors, PointDraft, WriteOperation } from '../command/write.ts';
@@ -10,11 +11,11 @@ import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { checkVector, writeStored } from '../vector/stored-vector.ts';
 import { encodeOperation, encodePoints, type EncodedEntry, type PointWrite, type RowEncoding } from './entry-body.ts';
 
-/** Entries are cut here, so that a network of replicas can carry each in one message. A larger point is an entry of its own. */
-const entryBytesMax = 1 << 20;
-const idBytesMax = 17;
 /** What an entry holds besides its points, for a guess of its size. */
 const entryRestBytes = 256;
+/** Entries are cut here, so that a network of replicas can carry each in one message. A larger point is an entry of its own. */
+const entryBytesMax = (1 << 20) - entryRestBytes;
+const idBytesMax = 17;
 
 type Specs = ReadonlyMap<string, VectorSpec>;
 
@@ -62,16 +63,16 @@ export function checkWrite(operation: WriteOperation, specs: Specs): void {
 }
 
 /** Entries of at most about 1 MB, in order. The write must have been checked against the same specs. */
-export async function toEntries(operation: WriteOperation, specs: Specs): Promise<readonly EncodedEntry[]> {
+export async function toEntries(operation: WriteOperation, specs: Specs, bodies: BufferPool): Promise<readonly EncodedEntry[]> {
   switch (operation.kind) {
     case 'upsert': {
       const sizeBytes = (point: PointDraft): number => rowsBytes(point.vectors, specs) + Buffer.byteLength(point.payload);
       const pieces = cut(lastOfEach(operation.points), sizeBytes);
-      return await encodePieces(pieces, specs, (points) => ({ ...operation, points }));
+      return await encodePieces(pieces, { specs, bodies, write: (points) => ({ ...operation, points }) });
     }
     case 'update-vectors': {
       const pieces = cut(mergedById(operation.points), ({ vectors }) => rowsBytes(vectors, specs));
-      return await encodePieces(pieces, specs, (points) => ({ ...operation, points }));
+      return await encodePieces(pieces, { specs, bodies, write: (points) => ({ ...operation, points }) });
     }
     case 'create-vector': {
       const spec = must(vectorSpecs({ [operation.name]: operation.params }).get(operation.name), 'one vector has one spec');
@@ -150,7 +151,10 @@ function mergedById(points: readonly { readonly id: PointId; readonly vectors: N
 }
 
 /** Vectors become stored rows in the memory of the entry that the log writes and the head copies from. */
-async function encodePieces<T>(pieces: readonly Piece<T>[], specs: Specs, write: (points: readonly T[]) => PointWrite<Float32Array>): Promise<readonly EncodedEntry[]> {
+async function encodePieces<T>(
+  pieces: readonly Piece<T>[],
+  { specs, bodies, write }: { readonly specs: Specs; readonly bodies: BufferPool; readonly write: (points: readonly T[]) => PointWrite<Float32Array> },
+): Promise<readonly EncodedEntry[]> {
   const encoding: RowEncoding<Float32Array> = {
     rowBytes: (name) => strideBytes(specOf(name, specs)),
     write: (name, vector, row) => writeStored(specOf(name, specs), vector, row),
@@ -158,7 +162,7 @@ async function encodePieces<T>(pieces: readonly Piece<T>[], specs: Specs, write:
   const pause = slices();
   const entries: EncodedEntry[] = [];
   for (const { list, sizeBytes } of pieces) {
-    entries.push(encodePoints(write(list), encoding, sizeBytes + entryRestBytes));
+    entries.push(encodePoints(write(list), encoding, bodies.take(sizeBytes + entryRestBytes)));
     const due = pause();
     if (due !== undefined) await due;
   }

@@ -234,7 +234,7 @@ export class Shard {
   async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     const startMs = performance.now();
     checkWrite(operation, this.#state.vectors);
-    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors) };
+    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors, this.#queue.bodies) };
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
     const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
@@ -295,7 +295,7 @@ export class Shard {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       checkWrite(operation, this.#state.vectors);
-      entries = await toEntries(operation, this.#state.vectors);
+      entries = await toEntries(operation, this.#state.vectors, this.#queue.bodies);
     }
     const required = requiredIds(operation);
     if (required.length > 0) {

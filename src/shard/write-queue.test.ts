@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { crc32 } from '../base/checksum.ts';
 import { silentLogger } from '../base/logger.ts';
 import { plainIndexes } from '../index/testing/plain-indexes.ts';
 import { Gauge } from './gauge.ts';
@@ -29,7 +30,7 @@ test('writers wait while too much is stored but not applied', async () => {
   const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
   const slowLog: ConstructorParameters<typeof WriteQueue>[0]['log'] = {
     append: (draft) => new Promise((resolve) => {
-      releases.push(() => { seq += 1; resolve({ ...draft, seq, time: 0n }); });
+      releases.push(() => { seq += 1; resolve({ ...draft, seq, time: 0n, bodyCrc: crc32(draft.body) }); });
     }),
   };
   const queue = new WriteQueue({ log: slowLog, state, logger: silentLogger, background: { afterEntry: () => undefined, makeRoom: () => Promise.resolve() } });
