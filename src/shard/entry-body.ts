@@ -26,7 +26,7 @@ import type { Filter } from '../payload/filter.ts';
 import { decodeFilter, encodeFilter } from '../payload/filter-json.ts';
 import { FIELD_TYPES, type FieldSchema } from '../payload/field-schema.ts';
 import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
-import type { RestoreOrigin, SelectorOperation, ShardOperation, StoredVectors, VectorDraft } from './shard-operation.ts';
+import type { RestoreOrigin, SelectorOperation, ShardOperation, StoredVectors } from './shard-operation.ts';
 
 export const entryBodyVersion = 1;
 

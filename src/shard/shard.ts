@@ -221,6 +221,11 @@ export class Shard {
     }
   }
 
+  /** For freeze.ts, while the checkpoint below it is held. */
+  hashLogFile(file: ClosedLogFile): Promise<string> {
+    return this.#log.hash(file);
+  }
+
   /** Idempotent; reads and writes in flight are finished and freezes released first. The log covers what is not in files yet. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
