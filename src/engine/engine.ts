@@ -1,6 +1,7 @@
 // One process's engine: everything a transport or the library can ask for. Opens in the order lock, metastore, collections,
 // snapshots, and closes in reverse. Transports authorise before they call; nothing here knows about keys or wire shapes.
 import { systemClock, type Clock } from '../base/clock.ts';
+import { explainDiskError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Catalog } from '../collection/catalog.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
@@ -73,7 +74,7 @@ export class Engine implements AsyncDisposable {
       return new Engine(options, await openParts(options, closers));
     } catch (error) {
       await runClosers(closers);
-      throw error;
+      throw explainDiskError(error);
     }
   }
 

@@ -1,6 +1,6 @@
 // What an engine takes from the machine it runs on. Tests bring a machine whose disk fails or forgets.
 import type { Disk } from '../fs/disk.ts';
-import { lockDirectory, socketLock, type DirectoryLock } from '../fs/directory-lock.ts';
+import { bothLocks, lockDirectory, socketLock, type DirectoryLock } from '../fs/directory-lock.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { openVectorIndexes } from '../index/open-indexes.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
@@ -21,7 +21,7 @@ export const thisMachine: Machine = {
   disk: new NodeDisk(),
   lock: async (directory) => {
     const addon = loadAddon();
-    return await lockDirectory(directory, addon === undefined ? socketLock : (file) => Promise.resolve(addon.lockFile(file)));
+    return await lockDirectory(directory, addon === undefined ? socketLock : bothLocks((file) => Promise.resolve(addon.lockFile(file)), socketLock));
   },
   openIndexes: openVectorIndexes,
   openHasher: () => new HashPool(),

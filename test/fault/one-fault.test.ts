@@ -1,15 +1,14 @@
 // One operation of the disk fails, anywhere in the script of the whole engine: the caller gets a clear error, what was
 // acknowledged stays, a failed step has no effect or its whole effect, the same step succeeds once the fault is gone, and the
-// next start finds all of it. NEARKEEP_FAULTS=all takes every operation with every fault that fits it, else some are drawn.
+// next start finds all of it. NEARKEEP_FAULTS=all takes every operation with every fault that fits it, a number draws so many.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { must } from '../../src/base/assert.ts';
 import { CorruptionError, RequestError } from '../../src/base/errors.ts';
-import type { PointId } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import type { Engine } from '../../src/engine/engine.ts';
-import { FaultyDisk, type DecideFault, type DiskOperation, type Fault } from '../../src/fs/testing/faulty-disk.ts';
+import { FaultyDisk, type DecideFault, type DiskOperation, type Fault, type OperationKind } from '../../src/fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../../src/fs/testing/memory-disk.ts';
 import { dataDirectory, openMemoryEngine, points, readEngine, settle, verifyMemory, type EngineWorld } from './memory-engine.ts';
 import { blend, unfinished } from './moments.ts';
@@ -17,8 +16,8 @@ import { script, type Step } from './script.ts';
 
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const isWhole = process.env['NEARKEEP_FAULTS'] === 'all';
+const drawn = Number(process.env['NEARKEEP_FAULTS'] ?? 60);
 const only = process.env['NEARKEEP_FAULT_AT'];
-const drawn = 100;
 const probeId = 9_999;
 
 /** Snapshots by number: their names differ between two runs. Background work that failed shows until it has succeeded: no fact here. */
@@ -31,17 +30,19 @@ interface Plan {
   readonly at: number;
   readonly fault: Fault;
   /** After a failed step: do it again and go on, or write elsewhere and start anew. */
-  readonly then: 'retry' | 'restart';
+  readonly next: 'retry' | 'restart';
 }
+
+/** Steps that can be refused and have their whole effect all the same: what is half gone is better gone. */
+const mayBeDone = / in |drop vector|background|delete the first snapshot/;
+
+const takesSpace: ReadonlySet<OperationKind> = new Set(['create', 'makeDirectory', 'rename', 'link', 'copy']);
 
 function faultsOf({ kind }: DiskOperation): readonly Fault[] {
   const broken: Fault = { kind: 'error', code: 'EIO' };
   const full: Fault = { kind: 'error', code: 'ENOSPC' };
-  switch (kind) {
-    case 'append': return [broken, full, { kind: 'short', bytes: 30 }];
-    case 'create': case 'makeDirectory': case 'rename': case 'link': case 'copy': return [broken, full];
-    default: return [broken];
-  }
+  if (kind === 'append') return [broken, full, { kind: 'short', bytes: 30 }];
+  return takesSpace.has(kind) ? [broken, full] : [broken];
 }
 
 /** What an undisturbed run does and shows. */
@@ -76,6 +77,8 @@ class Run {
   hit: DiskOperation | undefined;
   /** Steps that failed. */
   failures = 0;
+  /** A write that was refused may be on the disk all the same. */
+  #unknown: { readonly after: EngineWorld } | undefined;
 
   constructor(plan: Plan, facts: readonly EngineWorld[]) {
     this.#plan = plan;
@@ -83,8 +86,8 @@ class Run {
   }
 
   get place(): string {
-    const { at, fault, then } = this.#plan;
-    return `${JSON.stringify(fault)} at operation ${at}, ${this.hit === undefined ? 'not met' : `${this.hit.kind} ${this.hit.path}`}, then ${then}; NEARKEEP_FAULT_AT='${JSON.stringify(this.#plan)}' node --test dist/test/fault/one-fault.test.js`;
+    const { at, fault, next } = this.#plan;
+    return `${JSON.stringify(fault)} at operation ${at}, ${this.hit === undefined ? 'not met' : `${this.hit.kind} ${this.hit.path}`}, then ${next}; NEARKEEP_FAULT_AT='${JSON.stringify(this.#plan)}' node --test dist/test/fault/one-fault.test.js`;
   }
 
   readonly #decide: DecideFault = (operation) => {
@@ -131,8 +134,12 @@ class Run {
     }
     const found = await this.#look(engine);
     const isDone = isDeepStrictEqual(found, facts.after);
+    assert.ok(!isDone || mayBeDone.test(step.name), `${this.place}: ${step.name} failed, and yet it is done`);
     if (!isDone) assert.deepEqual(found, step.isAtomic ? facts.before : blend(found, facts.before, facts.after), `${this.place}: ${step.name} failed`);
-    if (this.#plan.then === 'restart') return await this.#probe(engine);
+    if (this.#plan.next === 'restart') {
+      if (!step.isAtomic) this.#unknown = facts;
+      return await this.#probe(engine);
+    }
     if (isDone) return undefined;
     await step.run(engine).catch((error: unknown) => assert.fail(`${this.place}: ${step.name} fails again: ${String(error)}`));
     assert.deepEqual(await this.#look(engine), facts.after, `${this.place}: ${step.name} at the second try`);
@@ -166,7 +173,8 @@ class Run {
     try {
       await settle(engine);
       const found = await readEngine(engine);
-      assert.deepEqual(factsOf(found), expected, `${this.place}: after the next start`);
+      const wanted = this.#unknown === undefined ? expected : blend(factsOf(found), expected, withProbes(this.#unknown.after, expected));
+      assert.deepEqual(factsOf(found), wanted, `${this.place}: after the next start`);
       assert.ok(Object.values(found.collections).every(({ isSound }) => isSound), `${this.place}: all is sound after the next start`);
     } finally {
       await engine.close();
@@ -176,15 +184,24 @@ class Run {
   }
 }
 
+/** The facts with the points that were written for a probe. */
+function withProbes(facts: EngineWorld, probed: EngineWorld): EngineWorld {
+  const collections = Object.entries(facts.collections).map(([name, collection]) => {
+    const probe = probed.collections[name]?.contents[String(probeId)];
+    return [name, { ...collection, contents: { ...collection.contents, ...(probe === undefined ? {} : { [String(probeId)]: probe }) } }] as const;
+  });
+  return { ...facts, collections: Object.fromEntries(collections) };
+}
+
 function plansOf(operations: readonly DiskOperation[]): readonly Plan[] {
   if (only !== undefined) return [JSON.parse(only) as Plan];
   const random = seededRandom(seed);
-  const thens = ['retry', 'restart'] as const;
-  if (isWhole) return operations.flatMap((operation, index) => faultsOf(operation).flatMap((fault) => thens.map((then) => ({ at: index + 1, fault, then }))));
+  const nexts = ['retry', 'restart'] as const;
+  if (isWhole) return operations.flatMap((operation, index) => faultsOf(operation).flatMap((fault) => nexts.map((next) => ({ at: index + 1, fault, next }))));
   return Array.from({ length: drawn }, () => {
     const index = random.below(operations.length);
     const faults = faultsOf(must(operations[index], 'an index of an operation'));
-    return { at: index + 1, fault: must(faults[random.below(faults.length)], 'each has one'), then: must(thens[random.below(2)], 'there are two') };
+    return { at: index + 1, fault: must(faults[random.below(faults.length)], 'each has one'), next: must(nexts[random.below(2)], 'there are two') };
   });
 }
 
@@ -196,20 +213,15 @@ test(`one fault of the disk, seed ${seed}`, { timeout: 7_200_000 }, async (t) =>
     const { operations, facts } = await record();
     const plans = plansOf(operations);
     let failures = 0;
-    const t0 = performance.now();
-    const bad = new Map<string, number>();
     for (const plan of plans) {
       const run = new Run(plan, facts);
-      try {
       await run.go();
-      } catch (error) { const m = `${run.hit?.kind} ${run.hit?.path.replaceAll(/[0-9a-f-]{16,}/g, '#')} ${JSON.stringify(plan)}\n   ` + String(error).slice(0, 3000); console.log(m); bad.set(m, 1); }
       failures += run.failures;
       assert.deepEqual(unhandled, [], run.place);
     }
-    console.log(bad.size, performance.now() - t0);
     t.diagnostic(`${operations.length} operations, ${plans.length} faults, ${failures} of them reached a caller`);
-    t.diagnostic(`NEARKEEP_SEED=${seed} node --test dist/test/fault/one-fault.test.js`);
-    assert.ok(only !== undefined || failures > plans.length / 4, 'faults are met');
+    t.diagnostic(`NEARKEEP_SEED=${seed} NEARKEEP_FAULTS=${process.env['NEARKEEP_FAULTS'] ?? drawn} node --test dist/test/fault/one-fault.test.js`);
+    assert.ok(only !== undefined || failures > plans.length / 8, 'faults are met');
   } finally {
     process.off('unhandledRejection', note);
   }
