@@ -1,7 +1,7 @@
 // Restores that must not happen: bad forms, archives for another collection, wrong checksums, bad URLs, and races.
 import assert from 'node:assert/strict';
 import net from 'node:net';
-import { form, fullKey, recover, upload, withJson, type BadInput, type World } from './bad-input-world.ts';
+import { form, fullKey, readKey, recover, upload, withJson, type BadInput, type World } from './bad-input-world.ts';
 import { sendBytes, sendRaw, target, type RawAnswer } from '../support/raw-client.ts';
 
 const nowhere = '0'.repeat(64);
@@ -241,11 +241,9 @@ async function otherShards(world: World): Promise<RawAnswer> {
 /** No byte of the body is sent: the answer comes all the same. */
 async function readOnlyUpload({ url }: World): Promise<RawAnswer> {
   const { host, port } = target(url);
-  const { text } = await sendBytes(url, [
-    Buffer.from(
-      `POST ${path} HTTP/1.1\r\nhost: ${host}:${port}\r\napi-key: the-read-only-key\r\ncontent-type: multipart/form-data; boundary=x\r\ncontent-length: 100000000\r\n\r\n`,
-    ),
-  ]);
+  const headers = 'content-type: multipart/form-data; boundary=x\r\ncontent-length: 100000000';
+  const head = `POST ${path} HTTP/1.1\r\nhost: ${host}:${port}\r\napi-key: ${readKey}\r\n${headers}\r\n\r\n`;
+  const { text } = await sendBytes(url, [Buffer.from(head)], /required$/);
   const [lines = '', body = ''] = text.split('\r\n\r\n');
   assert.match(lines, /content-type: text\/plain/i);
   return { status: Number(/^HTTP\/1\.1 (\d+)/.exec(lines)?.[1]), contentType: 'text/plain', headers: {}, text: body };

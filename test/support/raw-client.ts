@@ -77,15 +77,17 @@ export function errorText({ contentType, text }: RawAnswer): string {
   return (JSON.parse(text) as { readonly status?: { readonly error?: string } }).status?.error ?? '';
 }
 
-/** Bytes on a socket. Answers what came back until the server closed, and how much it let itself be sent. */
+/** Bytes on a socket. Answers what came back until it was like `until` or the server closed, and how much it let itself be sent. */
 export async function sendBytes(
   url: string,
   bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  until?: RegExp,
 ): Promise<{ readonly text: string; readonly sentBytes: number }> {
   const socket = net.connect({ host: target(url).host, port: target(url).port });
   let text = '';
   socket.on('data', (piece) => {
     text += piece.toString();
+    if (until?.test(text) === true) socket.destroy();
   });
   const closed = new Promise<void>((resolve) => {
     socket.on('close', () => {
