@@ -54,7 +54,7 @@ export class Collection {
   write(operation: WriteOperation, options: WriteOptions): Promise<WriteResult> {
     return this.#set.use(async (slots) => {
       const parts = splitOperation(operation, slots.length);
-      for (const [index, part] of parts) slotAt(slots, index).replica.check(part);
+      if (parts.size > 1) await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.check(part)));
       const outcomes = await Promise.allSettled([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
       return joinResults(outcomes.map(valueOf), options); // a failure is told when no part of the write is under way any more
     });

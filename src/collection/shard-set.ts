@@ -66,10 +66,7 @@ export class BrokenReplica implements Replica {
     return this.#error.message;
   }
 
-  check(): void {
-    throw this.#error;
-  }
-
+  check(): Promise<never> { return Promise.reject(this.#error); }
   write(): Promise<never> { return Promise.reject(this.#error); }
   search(): Promise<never> { return Promise.reject(this.#error); }
   retrieve(): Promise<never> { return Promise.reject(this.#error); }

@@ -155,6 +155,11 @@ class NativeGrowingIndex extends NativeIndex implements GrowingVectorIndex {
     this.checkOpen();
     return this.addon.copyRow(this.handle, row);
   }
+
+  readRows(first: number, target: Uint8Array): void {
+    this.checkOpen();
+    this.addon.readRows(this.handle, first, target);
+  }
 }
 
 function splitHits(hits: NativeHits): readonly IndexHits[] {

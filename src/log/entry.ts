@@ -82,5 +82,5 @@ export function decodeEntryHeader(bytes: Buffer): EntryHeader | undefined {
 /** `body` is a view into what was read. */
 export function entryOf(header: EntryHeader, body: Buffer): Entry {
   must(body.byteLength === header.bodyLength ? body : undefined, 'the body has the length of its header');
-  return { seq: header.seq, time: header.time, kind: header.kind, version: header.version, opUuid: header.opUuid, body };
+  return { seq: header.seq, time: header.time, kind: header.kind, version: header.version, opUuid: header.opUuid, body, bodyCrc: header.bodyCrc };
 }

@@ -44,7 +44,7 @@ test('file log on the real disk: entries survive a reopen and rotated files have
   const files = await log.rotate(0);
   for (const file of files) {
     const bytes = await disk.readFile(file.path);
-    assert.deepEqual([bytes.length, sha256Hex(bytes)], [file.sizeBytes, file.sha256]);
+    assert.deepEqual([bytes.length, sha256Hex(bytes)], [file.sizeBytes, await log.hash(file)]);
   }
   await log.close();
   await using again = await openLog(disk, { directory: folder.path });
@@ -105,6 +105,33 @@ test('a flipped bit anywhere before the last entry refuses the log and names fil
     });
     await assert.rejects(openLog(disk), (error) => error instanceof CorruptionError && error.file === file && error.offsetBytes !== undefined && error.offsetBytes <= at, `bit of byte ${at}`);
   }
+});
+
+test('no sha256 is given for a closed file that is not what was written', async () => {
+  const disk = await memoryDisk();
+  await using log = await openLog(disk);
+  for (let index = 0; index < 3; index += 1) await log.append(draft(index));
+  const [file] = await log.rotate(0);
+  const written = await disk.readFile(file!.path);
+  const entryBytes = 56 + 40;
+  const other = await memoryDisk();
+  const otherLog = await openLog(other);
+  for (let index = 0; index < 3; index += 1) await otherLog.append(draft(index + 5));
+  await otherLog.close();
+  const otherHistory = await other.readFile(file!.path);
+  const refused = async (bytes: Buffer, what: string): Promise<void> => {
+    disk.corrupt(file!.path, () => bytes);
+    await assert.rejects(log.hash(file!), (error) => error instanceof CorruptionError && error.file === file!.path, what);
+  };
+  for (let at = 0; at < written.length; at += 1) {
+    const flipped = Buffer.from(written);
+    flipped[at]! ^= 1 << (at % 8);
+    await refused(flipped, `bit of byte ${at}`);
+  }
+  await refused(written.subarray(0, -entryBytes), 'one entry fewer');
+  await refused(otherHistory, 'whole entries of another history');
+  disk.corrupt(file!.path, () => written);
+  assert.equal(await log.hash(file!), sha256Hex(written));
 });
 
 test('a bad tail of an earlier file refuses the log even when that file alone would pass', async () => {

@@ -160,7 +160,7 @@ function checkChainAt(request: OpenRequest, scanned: ScannedFile, want: Buffer):
 }
 
 function closedFile(scanned: ScannedFile): ClosedLogFile {
-  return { path: scanned.path, firstSeq: scanned.firstSeq, lastSeq: scanned.lastSeq, sizeBytes: scanned.goodBytes, sha256: scanned.hash.copy().digest('hex') };
+  return { path: scanned.path, firstSeq: scanned.firstSeq, lastSeq: scanned.lastSeq, sizeBytes: scanned.goodBytes, chain: scanned.chain.toString('hex') };
 }
 
 async function logFiles(disk: Disk, directory: string): Promise<{ readonly file: string; readonly firstSeq: Seq }[]> {

@@ -6,7 +6,6 @@
 // - Queries see whole entries: while an entry is being applied they get the view of the state before it.
 import { randomUUID } from 'node:crypto';
 import { invariant } from '../base/assert.ts';
-import { crc32 } from '../base/checksum.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import { nextChain } from '../log/hash-chain.ts';
@@ -127,7 +126,7 @@ export class ShardState {
 
   endEntry(entry: Entry): void {
     this.recent.add(entry.opUuid);
-    this.#chain = nextChain(this.#chain, { seq: entry.seq, opUuid: entry.opUuid, bodyCrc: crc32(entry.body) });
+    this.#chain = nextChain(this.#chain, entry);
     this.#applied = entry.seq;
     this.#time = entry.time;
     this.#insideEntry = false;

@@ -21,6 +21,7 @@ import type { VectorIndexes } from '../index/vector-index.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
+import { encodeOperation, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
@@ -33,7 +34,7 @@ import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder, type HeldM
 import { describeShard } from './shard-info.ts';
 import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
-import type { RestoreOrigin, ShardOperation } from './shard-operation.ts';
+import type { RestoreOrigin } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
@@ -60,7 +61,7 @@ interface ShardContents {
 /** Entries made under these specs. */
 interface PreparedWrite {
   readonly specs: ReadonlyMap<string, VectorSpec>;
-  readonly entries: readonly ShardOperation[];
+  readonly entries: readonly EncodedEntry[];
 }
 
 /** One position of the shard, for freeze.ts: the checkpoint below it and the closed log files that lead to it. */
@@ -143,9 +144,12 @@ export class Shard {
     return this.#log.position();
   }
 
-  check(operation: WriteOperation): void {
-    this.#refuseClosed();
-    checkWrite(operation, this.#state.vectors);
+  check(operation: WriteOperation): Promise<void> {
+    return this.#use(async () => {
+      checkWrite(operation, this.#state.vectors);
+      const required = requiredIds(operation);
+      if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
+    });
   }
 
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
@@ -193,7 +197,7 @@ export class Shard {
 
   /** Notes that the contents came from elsewhere, as an entry of its own. */
   async noteRestore(origin: RestoreOrigin): Promise<void> {
-    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit({ kind: 'restore', origin }));
+    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit(encodeOperation({ kind: 'restore', origin })));
     await Promise.all([stored, applied]);
   }
 
@@ -227,6 +231,11 @@ export class Shard {
     }
   }
 
+  /** For freeze.ts, while the checkpoint below it is held. */
+  hashLogFile(file: ClosedLogFile): Promise<string> {
+    return this.#log.hash(file);
+  }
+
   /** Idempotent; reads and writes in flight are finished and freezes released first. The log covers what is not in files yet. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -240,7 +249,7 @@ export class Shard {
   async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     const startMs = performance.now();
     checkWrite(operation, this.#state.vectors);
-    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors) };
+    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors, this.#queue.bodies) };
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
     const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
@@ -302,13 +311,10 @@ export class Shard {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       checkWrite(operation, this.#state.vectors);
-      entries = await toEntries(operation, this.#state.vectors);
+      entries = await toEntries(operation, this.#state.vectors, this.#queue.bodies);
     }
     const required = requiredIds(operation);
-    if (required.length > 0) {
-      await this.#queue.settle();
-      await this.#refuseMissing(required);
-    }
+    if (required.length > 0) await this.#refuseMissing(required);
     const submitted: SubmittedEntry[] = [];
     const pause = slices();
     for (const entry of entries) {
@@ -321,7 +327,9 @@ export class Shard {
     return submitted;
   }
 
+  /** Under the writers' turn. */
   async #refuseMissing(ids: readonly PointId[]): Promise<void> {
+    await this.#queue.settle();
     const pause = slices();
     for (const id of ids) {
       if (this.#state.find(id) === undefined) throw new RequestError('not-found', `No point with id ${id} found`);

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { crc32 } from '../base/checksum.ts';
 import { silentLogger } from '../base/logger.ts';
 import { plainIndexes } from '../index/testing/plain-indexes.ts';
 import { Gauge } from './gauge.ts';
 import { ShardState } from './shard-state.ts';
 import { pointId } from './testing/shard-fixtures.ts';
+import { encodeOperation } from './entry-body.ts';
 import { WriteQueue } from './write-queue.ts';
 
 test('a gauge lets waiters go when it is low enough for each', async () => {
@@ -28,7 +30,7 @@ test('writers wait while too much is stored but not applied', async () => {
   const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
   const slowLog: ConstructorParameters<typeof WriteQueue>[0]['log'] = {
     append: (draft) => new Promise((resolve) => {
-      releases.push(() => { seq += 1; resolve({ ...draft, seq, time: 0n }); });
+      releases.push(() => { seq += 1; resolve({ ...draft, seq, time: 0n, bodyCrc: crc32(draft.body) }); });
     }),
   };
   const queue = new WriteQueue({ log: slowLog, state, logger: silentLogger, background: { afterEntry: () => undefined, makeRoom: () => Promise.resolve() } });
@@ -38,7 +40,7 @@ test('writers wait while too much is stored but not applied', async () => {
   const flood = (async () => {
     for (; submitted < 100; submitted += 1) {
       await queue.waitForRoom();
-      const { stored, applied } = await queue.takeTurn(() => queue.submit({ kind: 'upsert', points: [{ id: pointId(submitted), vectors: new Map(), payload }] }));
+      const { stored, applied } = await queue.takeTurn(() => queue.submit(encodeOperation({ kind: 'upsert', points: [{ id: pointId(submitted), vectors: new Map(), payload }] })));
       void Promise.all([stored, applied]);
     }
     isOver = true;

@@ -51,6 +51,10 @@ def upserts() -> None:
         # Every way to write a UUID names one point.
         same([point.id for point in client.retrieve(name, [uuid.UUID(UUID_A).hex, f"urn:uuid:{UUID_A}", UUID_A.upper()])], [UUID_A] * 3)
         same(client.retrieve(name, [1234]), [])
+        [some] = client.retrieve(name, [8], with_payload=False, with_vectors=False)
+        same((some.payload, some.vector), (None, None))
+        client.set_payload(name, {"more": 1}, points=[8])
+        same(client.retrieve(name, [8], with_payload=["more"])[0].payload, {"more": 1})
         for key, text in [(ID_MAX, str(ID_MAX)), (2**53 + 1, str(2**53 + 1)), (UUID_A, f'"{UUID_A}"')]:
             assert f'"id":{text}' in raw_text("GET", f"/collections/{name}/points/{key}"), text
         refused(400, "Wrong input: Vector dimension error: expected dim: 4, got 3", client.upsert, name, [models.PointStruct(id=1, vector=[1, 2, 3])], wait=False)
@@ -180,7 +184,8 @@ def payload_edits() -> None:
         same(sorted(payloads(name)[1]), ["b", "keep"])
         client.overwrite_payload(name, {"only": 1}, points=models.FilterSelector(filter=only))
         same([payloads(name)[i] for i in (1, 2, 3)], [{"only": 1}, {"only": 1}, start])
-        client.delete_payload(name, ["a", "b.c", "none"], points=[3, 4])
+        client.delete_payload(name, ["a", "b.c", "none"], points=[3])
+        client.delete_payload(name, ["a", "b.c"], points=models.Filter(must=[models.HasIdCondition(has_id=[4, 99])]))
         same([payloads(name)[i] for i in (3, 4)], [{"b": {"d": [1, 2]}, "keep": "x"}] * 2)
         same(client.clear_payload(name, points_selector=models.PointIdsList(points=[3])).status, models.UpdateStatus.COMPLETED)
         client.clear_payload(name, points_selector=only, wait=True)

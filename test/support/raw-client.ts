@@ -24,22 +24,41 @@ export interface RawAnswer {
 /** Rejects where the connection ends before an answer. An answer that comes before the whole body was sent counts. */
 export function sendRaw(url: string, { method, path, headers = {}, body }: RawRequest): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
-    const length = body === undefined ? {} : typeof body === 'string' || body instanceof Uint8Array ? { 'content-length': Buffer.byteLength(body) } : {};
-    const request = http.request({ ...target(url), method, path, headers: { ...length, ...headers }, agent: false }, (response) => {
-      const pieces: Buffer[] = [];
-      response.on('data', (piece: Buffer) => pieces.push(piece));
-      response.on('error', reject);
-      response.on('end', () => {
-        request.destroy();
-        const answer = { status: response.statusCode ?? 0, contentType: response.headers['content-type'] ?? '', headers: response.headers, text: Buffer.concat(pieces).toString('utf8') };
-        try {
-          judge({ method, path: path.split('?')[0] ?? path, status: answer.status, contentType: answer.contentType, body: answer.text });
-        } catch (error) {
-          reject(error as Error);
-        }
-        resolve(answer);
-      });
-    });
+    const length =
+      body === undefined
+        ? {}
+        : typeof body === 'string' || body instanceof Uint8Array
+          ? { 'content-length': Buffer.byteLength(body) }
+          : {};
+    const request = http.request(
+      { ...target(url), method, path, headers: { ...length, ...headers }, agent: false },
+      (response) => {
+        const pieces: Buffer[] = [];
+        response.on('data', (piece: Buffer) => pieces.push(piece));
+        response.on('error', reject);
+        response.on('end', () => {
+          request.destroy();
+          const answer = {
+            status: response.statusCode ?? 0,
+            contentType: response.headers['content-type'] ?? '',
+            headers: response.headers,
+            text: Buffer.concat(pieces).toString('utf8'),
+          };
+          try {
+            judge({
+              method,
+              path: path.split('?')[0] ?? path,
+              status: answer.status,
+              contentType: answer.contentType,
+              body: answer.text,
+            });
+          } catch (error) {
+            reject(error as Error);
+          }
+          resolve(answer);
+        });
+      },
+    );
     request.on('error', reject);
     if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
       request.end(body);
@@ -59,7 +78,10 @@ export function errorText({ contentType, text }: RawAnswer): string {
 }
 
 /** Bytes on a socket. Answers what came back until the server closed, and how much it let itself be sent. */
-export async function sendBytes(url: string, bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<{ readonly text: string; readonly sentBytes: number }> {
+export async function sendBytes(
+  url: string,
+  bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<{ readonly text: string; readonly sentBytes: number }> {
   const socket = net.connect({ host: target(url).host, port: target(url).port });
   let text = '';
   socket.on('data', (piece) => {
