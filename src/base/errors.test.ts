@@ -8,7 +8,10 @@ const documentFile = path.resolve(import.meta.dirname, '../../../docs/errors.md'
 
 test('docs/errors.md has every class of error as the code has it, in the same order', () => {
   const rows = readFileSync(documentFile, 'utf8').matchAll(/^\| `([a-z-]+)` \| (\d+) \| (\d+) \| (?:`([^`]*)`|none) \|$/gm);
-  const documented = Array.from(rows, ([, name, http, grpc, prefix = '']) => [name, { httpStatus: Number(http), grpcCode: Number(grpc), prefix }]);
+  const documented = Array.from(rows, ([, name, http, grpc, prefix = '']) => [
+    name,
+    { httpStatus: Number(http), grpcCode: Number(grpc), prefix },
+  ]);
   assert.deepEqual(documented, Object.entries(ERROR_CLASSES));
 });
 

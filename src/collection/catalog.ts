@@ -8,7 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
-import { CorruptionError, RequestError } from '../base/errors.ts';
+import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -20,7 +20,7 @@ import { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
-import type { Metastore } from './metastore.ts';
+import { InDoubtError, type Metastore } from './metastore.ts';
 import type { ShardSet } from './shard-set.ts';
 import type { AdoptRequest, FrozenCollection, SnapshotSource } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
@@ -89,7 +89,7 @@ export class Catalog implements SnapshotSource {
   }
 
   create(name: string, create: CreateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);
@@ -100,40 +100,49 @@ export class Catalog implements SnapshotSource {
 
   /** false where there is none of that name; an alias is not a name here. */
   delete(name: string): Promise<boolean> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const uuid = Object.hasOwn(this.#directory.value.names, name) ? this.#directory.value.names[name] : undefined;
       if (uuid === undefined) return false;
       await this.#setDirectory(withoutCollection(this.#directory.value, name));
       const collection = must(this.#collections.get(uuid), 'a named collection is open');
       this.#collections.delete(uuid);
-      await collection.set.retire();
-      await this.#removeRecord(uuid);
-      await this.#files.removeCollection(uuid);
+      await this.#cleanUp(uuid, async () => {
+        await collection.set.retire();
+        await this.#removeRecord(uuid);
+        await this.#files.removeCollection(uuid);
+      });
       return true;
     });
   }
 
   update(name: string, update: UpdateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       await this.#setConfig(collection, mergeConfig(collection.config, update));
     });
   }
 
   changeAliases(actions: readonly AliasAction[]): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       await this.#setDirectory(applyAliasActions(this.#directory.value, actions));
     });
   }
 
-  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it. */
+  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it.
+   *  Where a shard fails, a new vector is taken back; one to be dropped may be gone from another shard, so it goes from all. */
   changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       const { vectors } = collection.config.params;
       const changed = operation.kind === 'create-vector' ? withVector(vectors, operation.name, operation.params) : withoutVector(vectors, operation.name);
-      await this.#setConfig(collection, { ...collection.config, params: { ...collection.config.params, vectors: changed } });
-      return await collection.write(operation, options);
+      const { config } = collection;
+      await this.#setConfig(collection, { ...config, params: { ...config.params, vectors: changed } });
+      try {
+        return await collection.write(operation, options);
+      } catch (error) {
+        await this.#settleVectors(collection, operation.kind === 'create-vector' ? config : collection.config);
+        throw error;
+      }
     });
   }
 
@@ -160,7 +169,7 @@ export class Catalog implements SnapshotSource {
   }
 
   adopt(request: AdoptRequest): Promise<number> {
-    return this.#changes.run(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
+    return this.#change(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
   }
 
   /** Idempotent; requests in flight are waited for. */
@@ -170,6 +179,12 @@ export class Catalog implements SnapshotSource {
       this.#collections.clear();
       this.#directory = { value: emptyDirectory, revision: this.#directory.revision };
     });
+  }
+
+  #change<T>(section: () => Promise<T>): Promise<T> {
+    return this.#changes.run(() => section().catch((error: unknown) => {
+      throw explainDiskError(error);
+    }));
   }
 
   async #load(): Promise<void> {
@@ -211,12 +226,14 @@ export class Catalog implements SnapshotSource {
       invariant(revision !== undefined, 'changes of a collection run one after another');
     } catch (error) {
       await set.retire();
-      await this.#files.removeShards(collection.uuid, shards);
+      if (!(error instanceof InDoubtError)) await this.#files.removeShards(collection.uuid, shards);
       throw error;
     }
     const old = collection.replaceSet(set);
-    await old.retire();
-    await this.#files.removeShards(collection.uuid, current.value.shards);
+    await this.#cleanUp(collection.uuid, async () => {
+      await old.retire();
+      await this.#files.removeShards(collection.uuid, current.value.shards);
+    });
     return collection.info([]).points;
   }
 
@@ -232,10 +249,30 @@ export class Catalog implements SnapshotSource {
       return collection;
     } catch (error) {
       this.#collections.delete(uuid);
-      await set?.retire();
-      await this.#removeRecord(uuid).catch((cause: unknown) => this.#logger.warn({ uuid, cause: String(cause) }, 'record of a failed create stays until the next start'));
-      await this.#files.removeCollection(uuid);
+      await this.#cleanUp(uuid, async () => {
+        await set?.retire();
+        await this.#removeRecord(uuid);
+        if (!(error instanceof InDoubtError)) await this.#files.removeCollection(uuid);
+      });
       throw error;
+    }
+  }
+
+  /** What is decided stays decided: leftovers go at the next start. */
+  async #cleanUp(uuid: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#logger.warn({ collection: uuid, error: String(error) }, 'files that are no longer needed could not all be removed; the next start does it');
+    }
+  }
+
+  async #settleVectors(collection: Collection, config: CollectionConfig): Promise<void> {
+    try {
+      if (config !== collection.config) await this.#setConfig(collection, config);
+      await this.#files.reconcileVectors(collection.set, config);
+    } catch (error) {
+      this.#logger.error({ collection: collection.name, error: String(error) }, 'shards do not have the vectors of the configuration; the next start gives them');
     }
   }
 

@@ -1,6 +1,7 @@
 // One process's engine: everything a transport or the library can ask for. Opens in the order lock, metastore, collections,
 // snapshots, and closes in reverse. Transports authorise before they call; nothing here knows about keys or wire shapes.
 import { systemClock, type Clock } from '../base/clock.ts';
+import { explainDiskError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Catalog } from '../collection/catalog.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
@@ -8,12 +9,10 @@ import { FileMetastore } from '../collection/file-metastore.ts';
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
-import { NodeDisk } from '../fs/node-disk.ts';
-import { openVectorIndexes } from '../index/open-indexes.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
-import { HashPool } from './hash-pool.ts';
+import { thisMachine, type Machine } from './machine.ts';
 import { productVersion } from './version.ts';
 
 export interface EngineOptions {
@@ -24,6 +23,8 @@ export interface EngineOptions {
   /** For tests that seal and merge small data. */
   readonly shardLimits?: ShardLimits;
   readonly recovery: RecoverySettings;
+  /** For tests on a simulated disk. */
+  readonly machine?: Machine;
 }
 
 /** Which URLs a recover may fetch (docs/snapshots.md). */
@@ -73,7 +74,7 @@ export class Engine implements AsyncDisposable {
       return new Engine(options, await openParts(options, closers));
     } catch (error) {
       await runClosers(closers);
-      throw error;
+      throw explainDiskError(error);
     }
   }
 
@@ -159,22 +160,22 @@ export class Engine implements AsyncDisposable {
 }
 
 async function openParts(options: EngineOptions, closers: Closer[]): Promise<EngineParts> {
-  const { dataDirectory, snapshotsDirectory, logger } = options;
+  const { dataDirectory, snapshotsDirectory, logger, machine = thisMachine } = options;
+  const { disk } = machine;
   const clock = options.clock ?? systemClock;
-  const disk = new NodeDisk();
-  const lock = await lockDataDirectory(disk, dataDirectory);
+  const lock = await lockDataDirectory(machine, dataDirectory);
   closers.push(() => lock.release());
   await sweepStaging(disk, dataDirectory);
   const metastore = await FileMetastore.open(disk, dataDirectory);
   closers.push(() => metastore.close());
   const peerId = await loadPeerId(metastore);
-  const indexes = await openVectorIndexes();
+  const indexes = await machine.openIndexes();
   closers.push(() => indexes.close());
   const catalog = await Catalog.open({
     disk, dataDirectory, metastore, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
   });
   closers.push(() => catalog.close());
-  const hashes = new HashPool();
+  const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
     disk, clock, logger, peerId, hashes, source: catalog, snapshotsPath: snapshotsDirectory, stagingRoot: dataDirectory,

@@ -11,7 +11,9 @@ import { Engine } from './engine.ts';
 
 function openEngine(folder: string): Promise<Engine> {
   return Engine.open({
-    dataDirectory: folder, snapshotsDirectory: path.join(folder, 'snapshots'), logger: silentLogger,
+    dataDirectory: folder,
+    snapshotsDirectory: path.join(folder, 'snapshots'),
+    logger: silentLogger,
     recovery: { urlRecovery: undefined, boundToLoopback: true },
   });
 }
@@ -22,10 +24,17 @@ async function prepare(folder: string, shardNumber: number): Promise<{ readonly 
   await engine.createCollection('c', { vectors: { size: 2, distance: 'Dot' }, shardNumber });
   await engine.write('c', { kind: 'create-index', field: 'year', schema: { type: 'integer' } }, { wait: true });
   const id = must(parsePointId(1), 'an integer is a point id');
-  await engine.write('c', { kind: 'upsert', points: [{ id, vectors: new Map([['', Float32Array.of(1, 2)]]), payload: '{"year":1999}' }] }, { wait: true });
+  await engine.write(
+    'c',
+    { kind: 'upsert', points: [{ id, vectors: new Map([['', Float32Array.of(1, 2)]]), payload: '{"year":1999}' }] },
+    { wait: true },
+  );
   const { name } = await engine.snapshots.create('c');
   const { uuid } = engine.collectionInfo('c');
-  return { shard: path.join(folder, 'collections', uuid, 'shards/0.g0'), location: `file://${path.join(folder, 'snapshots/c', name)}` };
+  return {
+    shard: path.join(folder, 'collections', uuid, 'shards/0.g0'),
+    location: `file://${path.join(folder, 'snapshots/c', name)}`,
+  };
 }
 
 for (const shardNumber of [1, 2]) {
@@ -49,7 +58,8 @@ test('a data directory whose metastore is gone is refused and keeps its collecti
   await prepare(folder.path, 1);
   const [metastore, aside] = [path.join(folder.path, 'metastore.json'), path.join(folder.path, 'aside')];
   renameSync(metastore, aside);
-  for (let start = 0; start < 2; start += 1) await assert.rejects(openEngine(folder.path), /the metastore has no record of names/);
+  for (let start = 0; start < 2; start += 1)
+    await assert.rejects(openEngine(folder.path), /the metastore has no record of names/);
   assert.equal(readdirSync(path.join(folder.path, 'collections')).length, 1);
   rmSync(metastore);
   renameSync(aside, metastore);

@@ -176,6 +176,26 @@ test('a log whose newest file vanished is refused where a mark knows of its entr
   await assert.rejects(openLog(disk, { mark: 3 }), CorruptionError);
 });
 
+test('files that the checkpoint covers and whose purge was cut off are removed at open', async () => {
+  const disk = await memoryDisk();
+  const log = await openLog(disk);
+  for (let index = 0; index < 3; index += 1) {
+    await log.append(draft(index));
+    await log.rotate(0);
+  }
+  await log.close();
+  const [first, second, third] = (await disk.list('/logs')).sort();
+  await using again = await openLog(disk, { applied: { seq: 2, chain: await chainAt(disk, 2) } });
+  assert.deepEqual([await disk.list('/logs'), again.lastSeq], [[third], 3], `${first} and ${second} are gone`);
+});
+
+async function chainAt(disk: MemoryDisk, seq: number): Promise<string> {
+  const copy = disk.fork();
+  await copy.remove(`/logs/${String(seq + 1).padStart(20, '0')}`);
+  await using log = await openLog(copy);
+  return log.position().chain;
+}
+
 test('time goes on after the clock jumped back', async () => {
   const disk = await memoryDisk();
   let now = 1_000_000;
@@ -185,6 +205,16 @@ test('time goes on after the clock jumped back', async () => {
   now = 5;
   const second = await log.append(draft(1));
   assert.ok(second.time > first.time);
+});
+
+test('time goes on from the checkpoint where every entry before it was purged and the clock jumped back', async () => {
+  const disk = await memoryDisk();
+  const time = 5n << 40n;
+  const clock: Clock = { now: () => 5, monotonic: () => 0 };
+  await using log = await FileLog.open({
+    ...identity, disk, directory: '/logs', clock, logger: silentLogger, applied: { seq: 7, chain: 'a'.repeat(32), time }, durableMark: 7,
+  });
+  assert.equal((await log.append(draft(0))).time, time + 1n);
 });
 
 interface Outcome {

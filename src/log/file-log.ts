@@ -17,7 +17,7 @@ import type { Disk, WriteHandle } from '../fs/disk.ts';
 import { encodeEntry, entrySizeBytes } from './entry.ts';
 import { chainStart, nextChain } from './hash-chain.ts';
 import { encodeLogHeader, logFileName, logHeaderBytes, type LogIdentity } from './log-file.ts';
-import { copyPrefix, openFiles, readFiles, type LogState } from './open-files.ts';
+import { copyPrefix, openFiles, readFiles, type LogStart, type LogState } from './open-files.ts';
 import { scanFile } from './replay.ts';
 import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from './shard-log.ts';
 
@@ -29,8 +29,8 @@ export interface FileLogOptions extends LogIdentity {
   readonly directory: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The checkpoint the log continues: entries up to `seq` are in sealed files, `chain` is the hash at it, 32 hex characters. */
-  readonly applied: { readonly seq: Seq; readonly chain: string };
+  /** The checkpoint the log continues: entries up to its seq are in sealed files. */
+  readonly applied: LogStart;
   /** A seq that something outside the log says was durable; 0 where nothing does. */
   readonly durableMark: Seq;
 }
@@ -77,9 +77,9 @@ export class FileLog implements ShardLog {
   }
 
   /** A log for a new shard; the directory must exist and hold no log files. */
-  static create(options: Omit<FileLogOptions, 'applied' | 'durableMark'>, start?: { readonly seq: Seq; readonly chain: string }): FileLog {
-    const applied = start ?? { seq: 0, chain: chainStart.toString('hex') };
-    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: 0n, tornTailBytes: 0 };
+  static create(options: Omit<FileLogOptions, 'applied' | 'durableMark'>, start?: LogStart): FileLog {
+    const applied: LogStart = start ?? { seq: 0, chain: chainStart.toString('hex') };
+    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: applied.time ?? 0n, tornTailBytes: 0 };
     return new FileLog({ ...options, applied, durableMark: 0 }, state);
   }
 

@@ -63,19 +63,19 @@ export async function saveSealedState(request: SaveRequest): Promise<SegmentDesc
   const { segment, state } = request;
   const { files, del, ...rest } = segment.description;
   const kept = files.filter((file) => file.kind !== 'pidx' && (file.of === undefined || state.vectors.has(file.of)));
-  const indexFiles: SegmentFile[] = [];
+  const indexFiles = new Map<FieldIndex, SegmentFile>();
   let written = 0;
   for (const [field, index] of state.fieldIndexes) {
     const present = segment.fileOf.get(index);
-    const file = present ?? (await writeFieldIndex(request, { field, rows: rest.rows, index }));
     if (present === undefined) written += 1;
-    segment.fileOf.set(index, file);
-    indexFiles.push(file);
+    indexFiles.set(index, present ?? (await writeFieldIndex(request, { field, rows: rest.rows, index })));
   }
   if (written > 0) await request.disk.syncDirectory(request.filesDirectory);
   const isChanged = state.deletedCount !== (del?.count ?? 0); // rows only die: equal counts are equal bitmaps
   const saved = isChanged ? await writeDeletedBits({ ...request, rows: rest.rows, deleted: state.deleted }) : del;
-  segment.description = { ...rest, files: [...kept, ...indexFiles], ...(saved === undefined ? {} : { del: saved }) };
+  // only now: after a failure nothing names the files that were written, so they are swept and must be written again
+  for (const [index, file] of indexFiles) segment.fileOf.set(index, file);
+  segment.description = { ...rest, files: [...kept, ...indexFiles.values()], ...(saved === undefined ? {} : { del: saved }) };
   return segment.description;
 }
 

@@ -91,8 +91,8 @@ async function describe(shard: Shard, pinned: PinnedPosition): Promise<FrozenSha
 }
 
 function frozenSegment({ uuid, rows, min_seq, max_seq, files, del }: SegmentDescription): FrozenSegment {
-  const described = files.map((file) => ({
-    kind: file.kind, ...(file.of === undefined || file.kind === 'pidx' ? {} : { vector: file.of }), formatVersion: formatVersion(file.kind), sizeBytes: file.size, sha256: file.sha256,
+  const described = files.map(({ kind, of, size, sha256 }) => ({
+    kind, ...(of === undefined || kind === 'pidx' ? {} : { vector: of }), formatVersion: formatVersion(kind), sizeBytes: size, sha256,
   }));
   const deletes = del === undefined ? [] : [{ kind: 'del', formatVersion: formatVersion('del'), sizeBytes: del.size, sha256: del.sha256 }];
   return { uuid, points: rows - (del?.count ?? 0), deleted: del?.count ?? 0, minSeq: min_seq, maxSeq: max_seq, files: [...described, ...deletes] };

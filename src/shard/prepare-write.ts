@@ -144,7 +144,12 @@ function lastOfEach<T extends { readonly id: PointId }>(points: readonly T[]): r
   return [...last.values()];
 }
 
-function mergedById(points: readonly { readonly id: PointId; readonly vectors: NamedVectors }[]): readonly { readonly id: PointId; readonly vectors: NamedVectors }[] {
+interface PointVectors {
+  readonly id: PointId;
+  readonly vectors: NamedVectors;
+}
+
+function mergedById(points: readonly PointVectors[]): readonly PointVectors[] {
   const merged = new Map<PointId, NamedVectors>();
   for (const { id, vectors } of points) merged.set(id, new Map([...(merged.get(id) ?? []), ...vectors]));
   return [...merged].map(([id, vectors]) => ({ id, vectors }));

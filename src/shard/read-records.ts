@@ -40,7 +40,12 @@ export async function retrieveFrom(view: View, { ids, selectors }: RetrieveReque
   return await readRecords(view, places, selectors);
 }
 
-async function readRows(segment: SegmentView, rows: Uint32Array, wanted: { readonly selectors: Selectors; readonly specs: readonly (readonly [string, VectorSpec])[] }): Promise<readonly PointRecord[]> {
+interface Wanted {
+  readonly selectors: Selectors;
+  readonly specs: readonly (readonly [string, VectorSpec])[];
+}
+
+async function readRows(segment: SegmentView, rows: Uint32Array, wanted: Wanted): Promise<readonly PointRecord[]> {
   const { held } = segment;
   const { payload } = wanted.selectors;
   const texts = payload.kind === 'none' ? undefined : await held.segment.payloads(rows);

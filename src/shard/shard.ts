@@ -12,7 +12,7 @@ import type { PointId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, LogPosition } from '../log/shard-log.ts';
+import type { ClosedLogFile, Entry, LogPosition } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
@@ -58,6 +58,12 @@ interface ShardContents {
   readonly log: FileLog;
 }
 
+/** Entries made under these specs. */
+interface PreparedWrite {
+  readonly specs: ReadonlyMap<string, VectorSpec>;
+  readonly entries: readonly EncodedEntry[];
+}
+
 /** One position of the shard, for freeze.ts: the checkpoint below it and the closed log files that lead to it. */
 export interface PinnedPosition {
   readonly position: LogPosition;
@@ -88,7 +94,8 @@ export class Shard {
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
     state.onFreed(() => folder.sweep());
-    const queue = new WriteQueue({ log, state, logger, background: { afterEntry: (entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() } });
+    const background = { afterEntry: (entry: Entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() };
+    const queue = new WriteQueue({ log, state, logger, background });
     this.shardId = options.shardId;
     this.directory = directory;
     this.#log = log;
@@ -118,8 +125,8 @@ export class Shard {
     const segments = await openSegments(options, stored.manifest);
     let shard: Shard;
     try {
-      const { applied, chain, durable } = stored.manifest;
-      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain }, durableMark: durable });
+      const { applied, chain, time, durable } = stored.manifest;
+      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain, time }, durableMark: durable });
       shard = new Shard(options, { stored, segments, log });
     } catch (error) {
       await Promise.all(segments.map((segment) => segment.close()));
@@ -137,9 +144,12 @@ export class Shard {
     return this.#log.position();
   }
 
-  check(operation: WriteOperation): void {
-    this.#refuseClosed();
-    checkWrite(operation, this.#state.vectors);
+  check(operation: WriteOperation): Promise<void> {
+    return this.#use(async () => {
+      checkWrite(operation, this.#state.vectors);
+      const required = requiredIds(operation);
+      if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
+    });
   }
 
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
@@ -280,7 +290,8 @@ export class Shard {
   async #start(): Promise<void> {
     const file = logsDirectory(this.directory);
     const { tornTailBytes } = this.#log.info();
-    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
+    const { lastSeq } = this.#log;
+    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq }, 'the log ended in a write that was never stored; it was cut off');
     try {
       await removeUnfinished(this.#folder.disk, path.join(this.directory, manifestName));
       await replay(this.#log.read(this.#state.applied + 1), file, {
@@ -296,17 +307,14 @@ export class Shard {
   }
 
   /** Under the writers' turn: what is checked here is still true when the entries are applied. */
-  async #submit(operation: WriteOperation, prepared: { readonly specs: ReadonlyMap<string, VectorSpec>; readonly entries: readonly EncodedEntry[] }): Promise<readonly SubmittedEntry[]> {
+  async #submit(operation: WriteOperation, prepared: PreparedWrite): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       checkWrite(operation, this.#state.vectors);
       entries = await toEntries(operation, this.#state.vectors, this.#queue.bodies);
     }
     const required = requiredIds(operation);
-    if (required.length > 0) {
-      await this.#queue.settle();
-      await this.#refuseMissing(required);
-    }
+    if (required.length > 0) await this.#refuseMissing(required);
     const submitted: SubmittedEntry[] = [];
     const pause = slices();
     for (const entry of entries) {
@@ -319,7 +327,9 @@ export class Shard {
     return submitted;
   }
 
+  /** Under the writers' turn. */
   async #refuseMissing(ids: readonly PointId[]): Promise<void> {
+    await this.#queue.settle();
     const pause = slices();
     for (const id of ids) {
       if (this.#state.find(id) === undefined) throw new RequestError('not-found', `No point with id ${id} found`);

@@ -1,6 +1,5 @@
 // A snapshot, step by step: name → freeze → manifest → link → publish → checksum.
 import type { Disk } from '../fs/disk.ts';
-import { CorruptionError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SnapshotSource } from '../collection/snapshot-source.ts';
 import { layoutOf } from './archive-layout.ts';
@@ -27,13 +26,14 @@ export interface CreateContext {
 }
 
 /** @param collection its real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
- *  @throws CorruptionError where a live file is not what it was when it was sealed; the snapshot is then removed. */
+ *  @throws CorruptionError where a live file is not what it was when it was sealed, or the disk's error; there is no snapshot then.
+ *  Only a stop of the process leaves one, sound but without its checksum. */
 export async function createSnapshot(context: CreateContext, collection: string): Promise<SnapshotDescription> {
   const reservation = await context.catalog.reserve(collection);
   try {
     const sealed = await freezeAndPublish(context, collection, reservation);
     const checksum = await proveSnapshot(context, reservation.path).catch(async (error: unknown) => {
-      if (error instanceof CorruptionError) await context.catalog.delete(collection, reservation.name);
+      if (!context.signal.aborted) await context.catalog.delete(collection, reservation.name);
       throw error;
     });
     return describe({

@@ -11,5 +11,10 @@ export async function publish(disk: Disk, sealed: SealedManifest, place: { reado
   await writeNewFile(disk, path.join(place.folder, MANIFEST_NAME), sealed.text);
   await disk.syncDirectory(place.folder);
   await disk.rename(place.folder, place.target);
-  await disk.syncDirectory(path.dirname(place.target)); // without it a power cut can lose a snapshot that was answered
+  try {
+    await disk.syncDirectory(path.dirname(place.target)); // without it a power cut can lose a snapshot that was answered
+  } catch (error) {
+    await disk.rename(place.target, place.folder); // one that is not answered must not be listed
+    throw error;
+  }
 }

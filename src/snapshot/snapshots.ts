@@ -1,7 +1,7 @@
 // Everything about snapshots that a transport can ask for. Owns the jobs at work; what they do is in the files named after the steps.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { collectionNotFound } from '../collection/aliases.ts';
 import type { SnapshotSource } from '../collection/snapshot-source.ts';
@@ -71,7 +71,7 @@ export class Snapshots implements AsyncDisposable {
 
   /** By name or alias, in order of name. @throws RequestError 'not-found' where there is no such collection. */
   async list(collection: string): Promise<readonly SnapshotDescription[]> {
-    const found = await this.#catalog.list(this.#realName(collection));
+    const found = await explained(this.#catalog.list(this.#realName(collection)));
     for (const stored of found) {
       if (stored.kind === 'folder' && stored.checksum === undefined) this.#proveLater(stored.path);
     }
@@ -88,12 +88,13 @@ export class Snapshots implements AsyncDisposable {
 
   /** @throws RequestError 'not-found' for the collection or the snapshot. The caller releases what it gets. */
   async openDownload(collection: string, name: string): Promise<ArchiveDownload> {
-    return openArchiveDownload(this.#options.disk, this.#catalog, await this.#catalog.get(this.#realName(collection), name));
+    const stored = await explained(this.#catalog.get(this.#realName(collection), name));
+    return await explained(openArchiveDownload(this.#options.disk, this.#catalog, stored));
   }
 
   /** @throws RequestError 'not-found' */
   async delete(collection: string, name: string): Promise<void> {
-    await this.#catalog.delete(this.#realName(collection), name);
+    await explained(this.#catalog.delete(this.#realName(collection), name));
   }
 
   /** Restores an archive into a collection that exists, or creates it. On any failure or abort nothing has changed. */
@@ -154,7 +155,7 @@ export class Snapshots implements AsyncDisposable {
     };
     count(1);
     try {
-      return await this.#track(work());
+      return await this.#track(explained(work()));
     } finally {
       count(-1);
     }
@@ -167,6 +168,14 @@ export class Snapshots implements AsyncDisposable {
     this.#jobs.add(work);
     work.then(forget, forget);
     return work;
+  }
+}
+
+async function explained<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw explainDiskError(error);
   }
 }
 

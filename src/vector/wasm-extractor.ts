@@ -33,7 +33,7 @@ const copiedBytes = 1024 * 1024;
  */
 export const wasmExtractor: Extractor = wasmExtractorIn(extractBytes);
 
-/** wasmExtractor in slices of about `slice` bytes. */
+/** wasmExtractor in slices of about `slice` bytes.  @internal for tests */
 export function wasmExtractorIn(slice: number): Extractor {
   return (bytes, pace) => extract(bytes, pace, slice);
 }

@@ -46,6 +46,11 @@ def is_empty(payload: dict, key: str) -> bool:
     return payload.get(key) in (None, [])
 
 
+def square(low: float, high: float) -> models.GeoLineString:
+    corners = [(low, low), (high, low), (high, high), (low, high), (low, low)]
+    return models.GeoLineString(points=[models.GeoPoint(lon=lon, lat=lat) for lon, lat in corners])
+
+
 RED, GREEN, EVEN = value("colour", "red"), value("colour", "green"), value("even", True)
 HIGH = models.FieldCondition(key="n", range=models.Range(gte=20))
 SOME_IDS = list(POINTS)[3:9]
@@ -79,6 +84,7 @@ ROWS: list[Row] = [
     ("datetime range, inclusive", field("day", range=models.DatetimeRange(gt="2026-02-15T11:30:00+01:00", lte="2026-05-15T10:30:00Z")),
      lambda _, p: datetime(2026, 2, 15, 10, 30, tzinfo=timezone.utc) < day(p) <= datetime(2026, 5, 15, 10, 30, tzinfo=timezone.utc)),
     ("values count", field("tags", values_count=models.ValuesCount(gte=1, lt=3)), lambda _, p: 1 <= len(p["tags"]) < 3),
+    ("values count, the other bounds", field("tags", values_count=models.ValuesCount(gt=1, lte=3)), lambda _, p: 1 < len(p["tags"]) <= 3),
     ("is empty", models.Filter(must=[models.IsEmptyCondition(is_empty=models.PayloadField(key="colour"))]), lambda _, p: is_empty(p, "colour")),
     ("is empty of lists and nulls", models.Filter(must=[models.IsEmptyCondition(is_empty=models.PayloadField(key="void"))]), lambda _, p: is_empty(p, "void")),
     ("is null", models.Filter(must=[models.IsNullCondition(is_null=models.PayloadField(key="colour"))]), lambda _, p: p.get("colour", MISSING) is None),
@@ -92,6 +98,9 @@ ROWS: list[Row] = [
      lambda _, p: 1.5 < p["place"]["lon"] < 6.5 and 0.5 < p["place"]["lat"] < 3.5),
     ("geo radius", field("place", geo_radius=models.GeoRadius(center=models.GeoPoint(lon=2, lat=2), radius=120_000)),
      lambda _, p: abs(p["place"]["lon"] - 2) + abs(p["place"]["lat"] - 2) <= 1),
+    ("geo polygon with a hole", field("place", geo_polygon=models.GeoPolygon(exterior=square(0.5, 4.5), interiors=[square(1.5, 2.5)])),
+     lambda _, p: 0.5 < p["place"]["lon"] < 4.5 and 0.5 < p["place"]["lat"] < 4.5 and (p["place"]["lon"], p["place"]["lat"]) != (2, 2)),
+    ("match prefix", field("text", match=models.MatchPrefix(prefix="The quick fox 3")), lambda _, p: p["text"].startswith("The quick fox 3")),
     ("must of several", models.Filter(must=[EVEN, HIGH]), lambda _, p: p["even"] and p["n"] >= 20),
     ("should of several", models.Filter(should=[RED, HIGH]), lambda _, p: p.get("colour") == "red" or p["n"] >= 20),
     ("must not of several", models.Filter(must_not=[RED, HIGH]), lambda _, p: p.get("colour") != "red" and p["n"] < 20),
@@ -119,6 +128,7 @@ def every_kind() -> None:
                           ("items[].kind", "keyword"), ("items[].price", "integer"), ("nest.deep.v", "integer"), ("mixed", "keyword"), ("void", "keyword")]:
             client.create_payload_index(name, key, kind)
         check_rows(name, f"{shards} shards, indexed")
+        check_slices(name)
         client.delete(name, models.Filter(must=[RED]))
         same(len(scroll_all(name)), sum(payload.get("colour") != "red" for payload in POINTS.values()))
         client.delete_collection(name)
@@ -134,3 +144,10 @@ def check_rows(name: str, how: str) -> None:
         hits = client.query_points(name, query=[1, 0], using="v", query_filter=condition, limit=100).points
         assert sorted(str(hit.id) for hit in hits) == want, f"{title} ({how}): the search found other points"
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True), f"{title} ({how}): scores are not in order"
+
+
+def check_slices(name: str) -> None:
+    """The slices of the ids are disjoint and hold every point; which id falls where is proved beside the hash."""
+    slices = [[point.id for point in scroll_all(name, scroll_filter=models.Filter(must=[models.SliceCondition(slice=models.Slice(total=3, index=index))]))] for index in range(3)]
+    same(sorted(map(str, sum(slices, []))), sorted(map(str, POINTS)))
+    assert all(slices), "three slices of sixty points hold some each"

@@ -1,12 +1,14 @@
 """Points: writes of every form, reads by id, page and order, payload and vector edits, and exactness of ids and payloads."""
 
 import json
+import re
 import time
 import uuid
 
 import numpy as np
 from flow_support import client, fresh, raw, raw_text, refused, same, scroll_all
 from qdrant_client import models
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 UUID_A = "aaaaaaaa-0000-4000-8000-000000000001"
 UUID_B = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -49,6 +51,10 @@ def upserts() -> None:
         # Every way to write a UUID names one point.
         same([point.id for point in client.retrieve(name, [uuid.UUID(UUID_A).hex, f"urn:uuid:{UUID_A}", UUID_A.upper()])], [UUID_A] * 3)
         same(client.retrieve(name, [1234]), [])
+        [some] = client.retrieve(name, [8], with_payload=False, with_vectors=False)
+        same((some.payload, some.vector), (None, None))
+        client.set_payload(name, {"more": 1}, points=[8])
+        same(client.retrieve(name, [8], with_payload=["more"])[0].payload, {"more": 1})
         for key, text in [(ID_MAX, str(ID_MAX)), (2**53 + 1, str(2**53 + 1)), (UUID_A, f'"{UUID_A}"')]:
             assert f'"id":{text}' in raw_text("GET", f"/collections/{name}/points/{key}"), text
         refused(400, "Wrong input: Vector dimension error: expected dim: 4, got 3", client.upsert, name, [models.PointStruct(id=1, vector=[1, 2, 3])], wait=False)
@@ -178,7 +184,8 @@ def payload_edits() -> None:
         same(sorted(payloads(name)[1]), ["b", "keep"])
         client.overwrite_payload(name, {"only": 1}, points=models.FilterSelector(filter=only))
         same([payloads(name)[i] for i in (1, 2, 3)], [{"only": 1}, {"only": 1}, start])
-        client.delete_payload(name, ["a", "b.c", "none"], points=[3, 4])
+        client.delete_payload(name, ["a", "b.c", "none"], points=[3])
+        client.delete_payload(name, ["a", "b.c"], points=models.Filter(must=[models.HasIdCondition(has_id=[4, 99])]))
         same([payloads(name)[i] for i in (3, 4)], [{"b": {"d": [1, 2]}, "keep": "x"}] * 2)
         same(client.clear_payload(name, points_selector=models.PointIdsList(points=[3])).status, models.UpdateStatus.COMPLETED)
         client.clear_payload(name, points_selector=only, wait=True)
@@ -261,4 +268,20 @@ def exactness() -> None:
     same({key: point.payload for key, point in by_id(name, [1, 2]).items()}, {1: {}, 2: {"x": 1}})
     missing = raw.get(f"/collections/{name}/points/5")
     same((missing.status_code, missing.json()["status"]["error"]), (404, "Not found: Point with id 5 does not exists!"))
+    client.delete_collection(name)
+
+
+def too_large() -> None:
+    """A body over the limit is told so: the client sends all of it before it reads an answer."""
+    name = fresh("too-large")
+    for size in (33, 60):
+        try:
+            client.upsert(name, [models.PointStruct(id=1, vector=[1, 2, 3, 4], payload={"text": "x" * (size * 2**20)})])
+        except UnexpectedResponse as error:
+            message = json.loads(error.content)["status"]["error"]
+            assert error.status_code == 400 and re.fullmatch(r"JSON payload \(\d+ bytes\) is larger than allowed \(limit: 33554432 bytes\)\.", message), message
+        else:
+            raise AssertionError(f"{size} MiB were taken")
+    client.upsert(name, [models.PointStruct(id=1, vector=[1, 2, 3, 4], payload={"text": "x" * (31 * 2**20)})])
+    same(len(client.retrieve(name, [1])[0].payload["text"]), 31 * 2**20)
     client.delete_collection(name)

@@ -36,6 +36,7 @@ SECTIONS = {
     "vector-edits": flow_points.vector_edits,
     "batches": flow_points.batches,
     "exactness": flow_points.exactness,
+    "too-large": flow_points.too_large,
     "filters": flow_filters.every_kind,
     "scores": flow_search.scores,
     "search-parameters": flow_search.parameters,

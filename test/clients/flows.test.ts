@@ -30,6 +30,7 @@ const sections: readonly (readonly [string, string])[] = [
   ['vector-edits', 'Python client: vectors are updated and deleted'],
   ['batches', 'Python client: batch_update_points with every kind of operation'],
   ['exactness', 'Python client: payloads and ids come back digit for digit'],
+  ['too-large', 'Python client: a body over the limit is told so'],
   ['filters', 'Python client: filters of every kind, without and with indexes'],
   ['scores', 'Python client: scores of every distance and datatype'],
   ['search-parameters', 'Python client: the parameters of a query'],
@@ -53,10 +54,19 @@ before(async () => {
   served = await serveFolder({ env: { QDRANT__SERVICE__API_KEY: key } });
   proxy = await judgingProxy(served.server.url);
   const output = await runFlows({
-    FLOWS_URL: proxy.url, FLOWS_SERVER_URL: served.server.url, FLOWS_API_KEY: key, FLOWS_SNAPSHOTS: path.join(served.data, 'snapshots'), PYTHONDONTWRITEBYTECODE: '1',
+    FLOWS_URL: proxy.url,
+    FLOWS_SERVER_URL: served.server.url,
+    FLOWS_API_KEY: key,
+    FLOWS_SNAPSHOTS: path.join(served.data, 'snapshots'),
+    PYTHONDONTWRITEBYTECODE: '1',
   });
   const lines = output.split('\n');
-  outcomes = new Map(lines.filter((line) => line.startsWith('{"section":')).map((line) => JSON.parse(line) as Outcome).map(({ section, error }) => [section, error]));
+  outcomes = new Map(
+    lines
+      .filter((line) => line.startsWith('{"section":'))
+      .map((line) => JSON.parse(line) as Outcome)
+      .map(({ section, error }) => [section, error]),
+  );
   rest = lines.filter((line) => !line.startsWith('{"section":')).join('\n');
 });
 
@@ -73,14 +83,20 @@ for (const [section, title] of sections) {
 }
 
 test('Python client: every section has its test, and every answer its schema', { skip }, () => {
-  assert.deepEqual([...outcomes.keys()], sections.map(([section]) => section));
+  assert.deepEqual(
+    [...outcomes.keys()],
+    sections.map(([section]) => section),
+  );
   assert.deepEqual(proxy?.complaints(), []);
   assert.equal(rest.trim(), '');
 });
 
 function runFlows(env: Readonly<Record<string, string>>): Promise<string> {
   return new Promise((resolve) => {
-    const child = spawn(python, [path.join(root, 'test/clients/flows.py')], { env: { ...cleanEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(python, [path.join(root, 'test/clients/flows.py')], {
+      env: { ...cleanEnvironment(), ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     const listen = (data: Buffer): void => {
       output += data.toString();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { yieldToLoop } from '../../src/base/clock.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
 import { verifyPath } from '../../src/engine/verify.ts';
 import { call } from '../support/rest-client.ts';
@@ -65,7 +65,7 @@ export async function assertClean(data: string, world: World, title: string): Pr
   const patienceMs = 10_000;
   for (const startMs = performance.now(); leftovers(data, world).length > 0;) {
     assert.ok(performance.now() - startMs < patienceMs, `${title}: left over: ${leftovers(data, world).join(', ')}`);
-    await sleep(20);
+    await yieldToLoop();
   }
 }
 

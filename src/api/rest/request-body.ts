@@ -9,8 +9,9 @@ import { parseBody } from '../../vector/lift-json.ts';
 
 /** Longest pause between two pieces of a body, and between two of a download. */
 const idleMsMax = 60_000;
-/** What is dropped of a refused body before the connection is closed. */
-const lingerBytesMax = 16 * 1024 * 1024;
+/** What is dropped of a refused body before the connection is closed: clients read no answer before they have sent their body, so
+ *  one that is a little over the limit is dropped whole. */
+const lingerBytesMax = 64 * 1024 * 1024;
 const lingerMsMax = 5_000;
 const lingerCheckMs = 20;
 

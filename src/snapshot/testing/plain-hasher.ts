@@ -37,4 +37,8 @@ export class PlainHasher implements Hasher {
     }
     return all.digest('hex');
   }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
 }
