@@ -74,6 +74,7 @@ export function encodeOperation(operation: ShardOperation): EncodedEntry {
   return { operation, body: encodeEntryBody(operation) };
 }
 
+/** @internal for tests */
 export function encodeEntryBody(operation: ShardOperation): Buffer {
   const writer = new ByteWriter();
   switch (operation.kind) {

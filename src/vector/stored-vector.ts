@@ -49,7 +49,7 @@ export function checkVector(spec: VectorSpec, name: string, vector: Float32Array
 /**
  * The bytes to store for a checked vector. Cosine vectors are normalised first (a zero vector stays as it is), except uint8:
  * there, as in Qdrant, the values are cast as they come (unit-length values would all become 0 or 1), and whoever scores a
- * uint8 Cosine vector divides by the length of the row (0 for a zero row).
+ * uint8 Cosine vector divides by the length of the row (0 for a zero row).  @internal for tests
  */
 export function toStored(spec: VectorSpec, vector: Float32Array): Uint8Array {
   const bytes = new Uint8Array(strideBytes(spec));

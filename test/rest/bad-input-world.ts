@@ -1,12 +1,12 @@
 // What the table of bad inputs runs against: one server with two keys and two filled collections, the archive of a snapshot, a
 // foreign HTTP server for recover URLs, and a picture of the whole state that no row may change.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { sendRaw, type RawAnswer, type RawRequest } from '../support/raw-client.ts';
+import { call } from '../support/rest-client.ts';
 import { serveFolder, type ServedFolder } from '../support/server-process.ts';
 
 export const fullKey = 'the-full-key';
@@ -81,14 +81,9 @@ export async function openWorld(): Promise<World> {
   const { url } = served.server;
   const send: World['send'] = (request) => sendRaw(url, { ...request, headers: { 'api-key': fullKey, ...request.headers } });
   const must = async (method: string, at: string, body?: unknown): Promise<unknown> => {
-    const answer = await send({
-      method,
-      path: at,
-      headers: { 'content-type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
+    const answer = await call(url, method, at, { headers: { 'api-key': fullKey }, ...(body === undefined ? {} : { body }) });
     assert.equal(answer.status, 200, answer.text);
-    return (JSON.parse(answer.text) as { readonly result: unknown }).result;
+    return answer.result;
   };
   await must('PUT', '/collections/c', { vectors: { size: 4, distance: 'Dot' } });
   await must('PUT', '/collections/named', {
@@ -125,7 +120,7 @@ export async function openWorld(): Promise<World> {
     other,
     send,
     foreign: foreign.url,
-    state: () => picture(served.data, snapshots, must),
+    state: () => picture(served.data, must),
     [Symbol.asyncDispose]: async () => {
       await foreign.close();
       for (const planted of ['c/link.snapshot', 'c/.hidden', 'empty.snapshot'])
@@ -146,34 +141,29 @@ async function plantFiles(data: string, snapshots: string): Promise<void> {
   await writeFile(path.join(snapshots, 'empty.snapshot'), '');
 }
 
-async function picture(
-  data: string,
-  snapshots: string,
-  ask: (method: string, path: string, body?: unknown) => Promise<unknown>,
-): Promise<unknown> {
+async function picture(data: string, ask: (method: string, path: string, body?: unknown) => Promise<unknown>): Promise<unknown> {
   const { collections } = (await ask('GET', '/collections')) as { readonly collections: readonly { readonly name: string }[] };
-  const seen: Record<string, unknown> = {};
-  for (const { name } of collections) {
-    const info = (await ask('GET', `/collections/${name}`)) as {
-      readonly config: unknown;
-      readonly payload_schema: unknown;
-      readonly points_count: number;
-    };
-    const { config, payload_schema: schema, points_count: points } = info;
-    const all = await ask('POST', `/collections/${name}/points/scroll`, { limit: 100, with_vector: true });
-    seen[name] = { config, schema, points, all, list: await ask('GET', `/collections/${name}/snapshots`) };
-  }
-  const files = existsSync(data) ? await readdir(data, { recursive: true }) : [];
+  const seen = collections.map(async ({ name }) => {
+    const [info, points, list] = await Promise.all([
+      ask('GET', `/collections/${name}`),
+      ask('POST', `/collections/${name}/points/scroll`, { limit: 100, with_vector: true }),
+      ask('GET', `/collections/${name}/snapshots`),
+    ]);
+    const { config, payload_schema: schema, points_count: count } = info as Readonly<Record<string, unknown>>;
+    return { name, config, schema, count, points, list };
+  });
+  const [files, aliases, beside] = await Promise.all([
+    readdir(data, { recursive: true }),
+    ask('GET', '/aliases'),
+    readdir(path.dirname(data)),
+  ]);
+  const folders = files.filter((file) => /^[^/]+$|^collections\/[^/]+$|^snapshots\//.test(file));
   return {
-    seen,
-    aliases: await ask('GET', '/aliases'),
-    folders: {
-      data: (await readdir(data)).sort(),
-      collections: (await readdir(path.join(data, 'collections'))).sort(),
-      snapshots: (await readdir(snapshots, { recursive: true })).sort(),
-    },
+    seen: await Promise.all(seen),
+    aliases,
+    folders: folders.sort(),
     unfinished: files.filter((file) => /^\.(staging|tmp)-|\.tmp$/.test(path.basename(file))),
-    outside: (await readdir(path.dirname(data))).sort(),
+    beside: beside.sort(),
   };
 }
 
