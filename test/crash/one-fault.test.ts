@@ -87,7 +87,7 @@ class Run {
 
   get place(): string {
     const { at, fault, next } = this.#plan;
-    return `${JSON.stringify(fault)} at operation ${at}, ${this.hit === undefined ? 'not met' : `${this.hit.kind} ${this.hit.path}`}, then ${next}; NEARKEEP_FAULT_AT='${JSON.stringify(this.#plan)}' node --test dist/test/fault/one-fault.test.js`;
+    return `${JSON.stringify(fault)} at operation ${at}, ${this.hit === undefined ? 'not met' : `${this.hit.kind} ${this.hit.path}`}, then ${next}; NEARKEEP_FAULT_AT='${JSON.stringify(this.#plan)}' node --test dist/test/crash/one-fault.test.js`;
   }
 
   readonly #decide: DecideFault = (operation) => {
@@ -220,7 +220,7 @@ test(`one fault of the disk, seed ${seed}`, { timeout: 7_200_000 }, async (t) =>
       assert.deepEqual(unhandled, [], run.place);
     }
     t.diagnostic(`${operations.length} operations, ${plans.length} faults, ${failures} of them reached a caller`);
-    t.diagnostic(`NEARKEEP_SEED=${seed} NEARKEEP_FAULTS=${process.env['NEARKEEP_FAULTS'] ?? drawn} node --test dist/test/fault/one-fault.test.js`);
+    t.diagnostic(`NEARKEEP_SEED=${seed} NEARKEEP_FAULTS=${process.env['NEARKEEP_FAULTS'] ?? drawn} node --test dist/test/crash/one-fault.test.js`);
     assert.ok(only !== undefined || failures > plans.length / 8, 'faults are met');
   } finally {
     process.off('unhandledRejection', note);

@@ -14,7 +14,7 @@ const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const isWhole = process.env['NEARKEEP_FAULTS'] === 'all';
 const drawn = 120;
 const startsDrawn = 12;
-const again = `NEARKEEP_SEED=${seed} node --test dist/test/fault/power-cut.test.js`;
+const again = `NEARKEEP_SEED=${seed} node --test dist/test/crash/power-cut.test.js`;
 
 interface Cut {
   readonly moment: Moment;
