@@ -57,6 +57,8 @@ export class FileLog implements ShardLog {
   readonly #turns = new Lock();
   readonly #queue: Waiting[] = [];
   #closedFiles: ClosedLogFile[];
+  /** Of files that were read back once; a snapshot finds most of the files of the one before. */
+  readonly #hashes = new WeakMap<ClosedLogFile, string>();
   #growing: GrowingFile | undefined;
   #lastSeq: Seq;
   #chain: Buffer;
@@ -135,7 +137,16 @@ export class FileLog implements ShardLog {
     });
   }
 
-  async hash({ path: file, firstSeq, lastSeq, sizeBytes, chain }: ClosedLogFile): Promise<string> {
+  async hash(file: ClosedLogFile): Promise<string> {
+    const known = this.#hashes.get(file);
+    if (known !== undefined) return known;
+    const sha256 = await this.#readBack(file);
+    this.#hashes.set(file, sha256);
+    return sha256;
+  }
+
+  /** The sha256 of a file, or of its beginning, that holds what was written. */
+  async #readBack({ path: file, firstSeq, lastSeq, sizeBytes, chain }: ClosedLogFile): Promise<string> {
     const scanned = await scanFile(this.#disk, file, { identity: this.#options, firstSeq, chain: undefined, watch: lastSeq, endBytes: sizeBytes });
     if (scanned.badEnd !== undefined) throw new CorruptionError({ file, ...scanned.badEnd });
     if (scanned.lastSeq !== lastSeq || scanned.goodBytes !== sizeBytes || scanned.chain.toString('hex') !== chain) {
@@ -295,7 +306,7 @@ export class FileLog implements ShardLog {
       }
     }
     invariant(this.#health === 'rewrite', 'a repair cuts back or rewrites');
-    const handle = await copyPrefix(this.#disk, growing.path, { bytes: growing.goodBytes, sha256: await this.hash(this.#closedForm(growing)) });
+    const handle = await copyPrefix(this.#disk, growing.path, { bytes: growing.goodBytes, sha256: await this.#readBack(this.#closedForm(growing)) });
     await growing.handle.close();
     this.#growing = { ...growing, handle };
     this.#health = 'good';

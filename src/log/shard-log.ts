@@ -82,8 +82,8 @@ export interface ShardLog extends AsyncDisposable {
   info(): LogInfo;
   /** Closes the growing file, so that every entry so far lies in files that will not change; lists those with entries > `after`. */
   rotate(after: Seq): Promise<readonly ClosedLogFile[]>;
-  /** The sha256 of a file that `rotate` listed and that is kept from being purged. It is read back for it, every checksum and the
-   *  chain hash compared. @throws CorruptionError */
+  /** The sha256 of a file that `rotate` listed and that is kept from being purged. It is read back for it the first time,
+   *  every checksum and the chain hash compared. @throws CorruptionError */
   hash(file: ClosedLogFile): Promise<string>;
   purgeTo(seq: Seq): Promise<void>;
   close(): Promise<void>;
