@@ -1,4 +1,4 @@
-// Every static check and the unit tests, side by side; prints one line per check and the output of those that fail.
+// Every static check and the quick unit tests, side by side; prints one line per check and the output of those that fail.
 import { spawn } from 'node:child_process';
 
 const folders = ['src', 'test', 'bench', 'fuzz'];
@@ -9,7 +9,7 @@ const checks = {
   tidy: ['node', 'scripts/tidy.mjs', '--project', ...folders, 'native'],
   knip: ['npx', 'knip', '--production'],
 };
-if (!process.argv.includes('--static')) checks.unit = ['sh', '-c', 'npm run --silent build && node scripts/unit-tests.mjs'];
+if (!process.argv.includes('--static')) checks.unit = ['sh', '-c', 'npm run --silent build && node scripts/unit-tests.mjs --quick'];
 
 const results = await Promise.all(Object.entries(checks).map(([name, command]) => run(name, command)));
 for (const { name, ok, seconds } of results) console.log(`${ok ? 'ok  ' : 'FAIL'} ${name} (${seconds.toFixed(1)} s)`);

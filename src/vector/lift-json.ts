@@ -4,7 +4,7 @@
 // The work of a body with vectors is in their digits. A fast extractor (native, else WebAssembly) lifts vectors, big integers and
 // payloads out in one pass and proves strict JSON on the way; only the small rest, the skeleton, is parsed into objects. It gives
 // up on anything irregular, and then JsonReader reads the whole body: the answer and the error text are always its own, so the
-// extractor is nothing but a faster way to the same values. fuzz/lift-json.test.ts compares them.
+// extractor is nothing but a faster way to the same values. fuzz/lift-json.slow.test.ts compares them.
 //
 // Nothing here holds the event loop for more than one slice, with three exceptions that the engine does in one step: growing an
 // array of several million elements, converting such an array to floats where no extractor did it, and joining the pieces of a text
