@@ -27,6 +27,8 @@ import { withVector, withoutVector } from './vector-names.ts';
 
 const directoryKey = 'dir';
 const recordKey = (uuid: string): string => `c.${uuid}`;
+/** Ids of restores that a record remembers: a start after a crash asks for the last few only. */
+const restoresKeptMax = 16;
 
 export interface CatalogOptions extends ShardFilesOptions {
   readonly metastore: Metastore;
@@ -94,7 +96,7 @@ export class Catalog implements SnapshotSource {
       const uuid = randomUUID();
       const config = fillConfig(create);
       const shards = Array.from({ length: config.params.shard_number }, (_, id) => ({ id, generation: 0 }));
-      await this.#publishNew(name, uuid, { config, shards }, () => this.#files.createAll(uuid, { config, shards }));
+      await this.#publishNew(name, uuid, { config, shards }, async () => ({ set: await this.#files.createAll(uuid, { config, shards }) }));
     });
   }
 
@@ -163,6 +165,13 @@ export class Catalog implements SnapshotSource {
     return this.#changes.run(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
   }
 
+  async hasCommitted(restoreId: string): Promise<boolean> {
+    for (const uuid of Object.values(this.#directory.value.names)) {
+      if ((await this.#record(uuid)).value.restores?.includes(restoreId) === true) return true;
+    }
+    return false;
+  }
+
   /** Idempotent; requests in flight are waited for. */
   async close(): Promise<void> {
     await this.#changes.run(async () => {
@@ -190,8 +199,11 @@ export class Catalog implements SnapshotSource {
     this.#refuseTakenName(request.name);
     const uuid = randomUUID();
     const shards = request.shards.map(({ id }) => ({ id, generation: 0 }));
-    const record = { config: request.config, shards };
-    const collection = await this.#publishNew(request.name, uuid, record, () => this.#files.adoptAll(uuid, record, request.shards));
+    const record: CollectionRecord = { config: request.config, shards, restores: [request.restoreId] };
+    const collection = await this.#publishNew(request.name, uuid, record, async () => {
+      const set = await this.#files.adoptAll(uuid, record, request.shards);
+      return { set, onCommit: request.onCommit };
+    });
     return collection.info([]).points;
   }
 
@@ -201,11 +213,13 @@ export class Catalog implements SnapshotSource {
     const current = await this.#record(collection.uuid);
     const generations = new Map(current.value.shards.map(({ id, generation }) => [id, generation]));
     const shards = request.shards.map(({ id }) => ({ id, generation: must(generations.get(id), 'shard numbers were compared') + 1 }));
-    const record: CollectionRecord = { config: collection.config, shards };
+    const restores = [...(current.value.restores ?? []), request.restoreId].slice(-restoresKeptMax);
+    const record: CollectionRecord = { config: collection.config, shards, restores };
     const set = await this.#files.adoptAll(collection.uuid, record, request.shards);
     try {
       const schema = collection.info([]).payloadSchema;
       await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
+      request.onCommit();
       const revision = await this.#metastore.set(recordKey(collection.uuid), record, current.revision);
       invariant(revision !== undefined, 'changes of a collection run one after another');
     } catch (error) {
@@ -220,13 +234,15 @@ export class Catalog implements SnapshotSource {
   }
 
   /** Files, then the record, then the name: only the last makes it exist. On a failure nothing is left. */
-  async #publishNew(name: string, uuid: string, record: CollectionRecord, build: () => Promise<ShardSet>): Promise<Collection> {
+  async #publishNew(name: string, uuid: string, record: CollectionRecord, build: () => Promise<{ readonly set: ShardSet; readonly onCommit?: () => void }>): Promise<Collection> {
     let set: ShardSet | undefined;
     try {
-      set = await build();
+      const built = await build();
+      set = built.set;
       await this.#metastore.create(recordKey(uuid), record);
       const collection = new Collection(name, uuid, { config: record.config, set });
       this.#collections.set(uuid, collection);
+      built.onCommit?.();
       await this.#setDirectory(withCollection(this.#directory.value, name, uuid));
       return collection;
     } catch (error) {

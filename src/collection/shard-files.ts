@@ -37,6 +37,8 @@ export interface ShardPlace {
 export interface CollectionRecord {
   readonly config: CollectionConfig;
   readonly shards: readonly ShardPlace[];
+  /** The latest restores that were committed into it, oldest first. */
+  readonly restores?: readonly string[];
 }
 
 export class ShardFiles {

@@ -29,6 +29,10 @@ export interface AdoptRequest {
   readonly config: CollectionConfig;
   readonly originUuid: string;
   readonly shards: readonly StagedShard[];
+  /** Names the restore in what it commits, so that a start after a crash can tell whether it did. */
+  readonly restoreId: string;
+  /** Called right before the compare-and-set; what it throws stops the restore. */
+  readonly onCommit: () => void;
 }
 
 /** Implemented by collection/catalog.ts. */
@@ -43,4 +47,6 @@ export interface SnapshotSource {
   /** Creates the collection or replaces its shards, by one compare-and-set; on any failure everything is as before.
    *  Takes the staged files (the folders are empty or gone afterwards). Answers the number of points now served. */
   adopt(request: AdoptRequest): Promise<number>;
+  /** Whether a restore of that id was committed. */
+  hasCommitted(restoreId: string): Promise<boolean>;
 }

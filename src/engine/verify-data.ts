@@ -8,6 +8,7 @@ import type { Metastore } from '../collection/metastore.ts';
 import type { Disk } from '../fs/disk.ts';
 import { readManifest } from '../shard/shard-manifest.ts';
 import { verifyShard } from '../shard/verify-shard.ts';
+import { decodeJob } from '../snapshot/job-record.ts';
 import { lockDataDirectory } from './data-directory.ts';
 import type { VerifyFindings } from './verify-report.ts';
 
@@ -52,6 +53,19 @@ export async function verifyData(data: DataVerification, directory: string): Pro
     }
   }
   await noteOrphans(data, directory, collections);
+  await verifyJobs(data, path.join(directory, 'jobs'));
+}
+
+/** Records of jobs, which count for nothing but what they tell. */
+async function verifyJobs({ disk, findings }: DataVerification, folder: string): Promise<void> {
+  if ((await disk.findStat(folder)) === undefined) return;
+  for (const name of (await disk.list(folder)).sort()) {
+    const file = path.join(folder, name);
+    const bytes = name.endsWith('.json') ? await disk.readFile(file) : undefined;
+    if (bytes === undefined) findings.notes.push(`${file}: left over`);
+    else if (decodeJob(bytes) === undefined) findings.problem(file, 'is no record of a job, or does not match its sha256');
+    findings.add({ files: 1, bytes: bytes?.length ?? 0 });
+  }
 }
 
 /** A read-only copy cannot be locked, and nobody can serve from it either. */

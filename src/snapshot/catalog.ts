@@ -95,9 +95,13 @@ export class SnapshotCatalog {
 
   /** @throws RequestError 'not-found', also for every name that is no bare file name. */
   async get(collection: string, name: string): Promise<StoredSnapshot> {
-    const found = isSnapshotName(name) ? await this.#look(collection, name) : undefined;
+    const found = await this.find(collection, name);
     if (found === undefined) throw new RequestError('not-found', `Snapshot ${name} not found`);
     return found;
+  }
+
+  async find(collection: string, name: string): Promise<StoredSnapshot | undefined> {
+    return isSnapshotName(name) ? await this.#look(collection, name) : undefined;
   }
 
   /** The name of this second; waits for the next where it is taken, and keeps others from taking it until released. */

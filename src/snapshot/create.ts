@@ -7,6 +7,7 @@ import { archiveParts } from './archive-write.ts';
 import { describe, type NameReservation, type SnapshotCatalog } from './catalog.ts';
 import type { SnapshotDescription } from './description.ts';
 import type { Hasher } from './hasher.ts';
+import type { JobHandle } from './jobs.ts';
 import { linkShards } from './link.ts';
 import { manifestOf, type SealedManifest } from './manifest.ts';
 import { parseManifest } from './manifest-parse.ts';
@@ -20,17 +21,17 @@ export interface CreateContext {
   readonly hasher: Hasher;
   readonly peerId: number;
   readonly productVersion: string;
-  /** Ends the long steps when the process stops. */
-  readonly signal: AbortSignal;
 }
 
 /** @param collection its real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
  *  @throws CorruptionError where a live file is not what it was when it was sealed; the snapshot is then removed. */
-export async function createSnapshot(context: CreateContext, collection: string): Promise<SnapshotDescription> {
+export async function createSnapshot(context: CreateContext, collection: string, job: JobHandle): Promise<SnapshotDescription> {
   const reservation = await context.catalog.reserve(collection);
   try {
-    const sealed = await freezeAndPublish(context, collection, reservation);
-    const checksum = await proveSnapshot(context, reservation.path).catch(async (error: unknown) => {
+    await job.nameSnapshot(reservation.name);
+    const sealed = await freezeAndPublish(context, collection, { reservation, job });
+    job.progress({ phase: 'verifying', bytesTotal: layoutOf(sealed).sizeBytes });
+    const checksum = await proveSnapshot(context, reservation.path, job).catch(async (error: unknown) => {
       if (error instanceof CorruptionError) await context.catalog.delete(collection, reservation.name);
       throw error;
     });
@@ -42,16 +43,20 @@ export async function createSnapshot(context: CreateContext, collection: string)
   }
 }
 
-async function freezeAndPublish(context: CreateContext, collection: string, reservation: NameReservation): Promise<SealedManifest> {
-  const { disk, source, catalog, hasher, peerId, productVersion, signal } = context;
+async function freezeAndPublish(context: CreateContext, collection: string, at: { readonly reservation: NameReservation; readonly job: JobHandle }): Promise<SealedManifest> {
+  const { disk, source, catalog, hasher, peerId, productVersion } = context;
+  const { reservation, job } = at;
   const older = (await catalog.list(collection)).filter(({ kind }) => kind === 'folder').map((stored) => stored.path).reverse();
   const folder = catalog.temporaryBeside(reservation.path);
+  job.progress({ phase: 'freezing' });
   const frozen = await source.freeze(collection);
   try {
     const sealed = await manifestOf(frozen, { createdAtMs: reservation.atMs, productVersion, peerId });
     await parseManifest(sealed.text); // a snapshot that our own reader would refuse must not come to be
+    job.progress({ phase: 'linking' });
     await disk.makeDirectory(folder);
-    await linkShards({ disk, hasher, folder, shards: frozen.shards, older, signal });
+    await linkShards({ disk, hasher, folder, shards: frozen.shards, older, signal: job.signal });
+    job.signal.throwIfAborted();
     await publish(disk, sealed, { folder, target: reservation.path });
     return sealed;
   } catch (error) {
@@ -64,11 +69,13 @@ async function freezeAndPublish(context: CreateContext, collection: string, rese
 
 /** Reads the whole archive once: each file against its own sha256, all of it into the checksum that is stored beside it.
  *  @throws CorruptionError naming the first file that is damaged. */
-export async function proveSnapshot({ catalog, hasher, signal }: Pick<CreateContext, 'catalog' | 'hasher' | 'signal'>, snapshotPath: string): Promise<string> {
+export async function proveSnapshot({ catalog, hasher }: Pick<CreateContext, 'catalog' | 'hasher'>, snapshotPath: string, job: Pick<JobHandle, 'signal' | 'progress'>): Promise<string> {
   const lease = catalog.leases.take(snapshotPath);
   try {
     const layout = layoutOf(await readSealedManifest((name) => lease.open(name)));
-    const checksum = await lease.use((folder) => hasher.hash(archiveParts(folder, layout), signal));
+    const checksum = await lease.use((folder) => hasher.hash(archiveParts(folder, layout), job.signal, (bytesDone) => {
+      job.progress({ bytesDone });
+    }));
     await catalog.storeChecksum(snapshotPath, checksum);
     return checksum;
   } finally {

@@ -10,6 +10,7 @@ import type { RecoverOptions, RecoverRequest } from './description.ts';
 import { fetchSnapshot, type Address } from './fetch.ts';
 import { fileBytes } from './file-bytes.ts';
 import type { Hasher } from './hasher.ts';
+import type { JobHandle } from './jobs.ts';
 import { resolveLocation, type Location } from './location.ts';
 import type { SealedManifest } from './manifest.ts';
 import { receiveArchive } from './receive.ts';
@@ -41,7 +42,7 @@ export interface RestoreContext {
 interface Restore extends RecoverOptions {
   readonly name: string;
   readonly origin: 'upload' | 'recover';
-  readonly signal: AbortSignal;
+  readonly job: JobHandle;
 }
 
 export async function restoreUpload(context: RestoreContext, body: AsyncIterable<Uint8Array>, restore: Omit<Restore, 'origin'>): Promise<void> {
@@ -54,15 +55,20 @@ export async function restoreLocation(context: RestoreContext, request: RecoverR
   switch (location.kind) {
     case 'folder': await restoreFolder(context, location.path, order); break;
     case 'archive': await restoreArchive(context, fileBytes(context.disk, location.path), order); break;
-    case 'url': await restoreArchive(context, urlBytes(context, location, { apiKey: request.apiKey, signal: restore.signal }), order); break;
+    case 'url': await restoreArchive(context, urlBytes(context, location, { apiKey: request.apiKey, signal: restore.job.signal }), order); break;
   }
 }
 
 async function restoreArchive(context: RestoreContext, body: AsyncIterable<Uint8Array>, restore: Restore): Promise<void> {
   const { disk } = context;
+  const { job } = restore;
+  job.progress({ phase: 'receiving' });
   await withStaging(context, async (staging) => {
     const { sealed, checksum } = await receiveArchive({
-      disk, staging, body, checksum: restore.checksum !== undefined, signal: restore.signal,
+      disk, staging, body, checksum: restore.checksum !== undefined, signal: job.signal,
+      onBytes: (bytesDone, bytesTotal) => {
+        job.progress({ bytesDone, bytesTotal });
+      },
       accept: (manifest) => {
         accept(context, manifest, restore.name);
       },
@@ -79,7 +85,7 @@ async function restoreFolder(context: RestoreContext, folder: string, restore: R
     const sealed = await readSealedManifest((name) => lease.open(name));
     accept(context, sealed, restore.name);
     await withStaging(context, async (staging) => {
-      const checksum = await shareFolder({ disk, hasher, lease, sealed, staging, signal: restore.signal });
+      const checksum = await shareFolder({ disk, hasher, lease, sealed, staging, job: restore.job });
       checkChecksum(restore.checksum, checksum, restore.origin);
       await adopt(context, { sealed, staging, restore });
     });
@@ -116,14 +122,21 @@ async function adopt({ disk, source, logger }: RestoreContext, ready: { readonly
   const { sealed, staging, restore } = ready;
   const { config, uuid, shards } = sealed.manifest.collection;
   await checkShardManifests(disk, staging.path, sealed);
-  restore.signal.throwIfAborted(); // the last moment: adopting is not undone by a client that leaves
+  const { job } = restore;
+  job.signal.throwIfAborted();
+  job.progress({ phase: 'adopting' });
   if (shards.length === 0) return; // made on a node that held none of the collection's shards
   const points = await source.adopt({
     name: restore.name,
     config,
     originUuid: uuid,
+    restoreId: job.id,
+    onCommit: () => {
+      job.commit();
+    },
     shards: shards.map(({ shardId, position, points: count }) => ({ id: shardId, directory: path.join(staging.path, String(shardId)), position, points: count })),
   });
+  job.progress({ pointsDone: points });
   logger.info({ collection: restore.name, points, priority: restore.priority, origin: restore.origin, made_at: new Date(sealed.manifest.createdAtMs).toISOString() }, 'collection restored');
 }
 

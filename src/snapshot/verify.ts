@@ -7,6 +7,7 @@ import { badSnapshot } from './archive-error.ts';
 import type { ArchiveLayout, ArchiveMember } from './archive-layout.ts';
 import { archiveParts } from './archive-write.ts';
 import type { Hasher } from './hasher.ts';
+import type { JobHandle } from './jobs.ts';
 import { shardMembers, type SealedManifest } from './manifest.ts';
 
 /** The archive brings every shard that its collection has; one node has nobody else to get a missing one from. */
@@ -48,9 +49,11 @@ export function asBadSnapshot(error: unknown, folder: string): unknown {
 
 /** Every file of a staged or stored snapshot folder against its sha256. Answers the checksum of its archive.
  *  @throws RequestError 'bad-request' naming the first file that is absent or not what the manifest says. */
-export async function verifyFolder(hasher: Hasher, folder: { readonly path: string; readonly layout: ArchiveLayout; readonly signal?: AbortSignal }): Promise<string> {
+export async function verifyFolder(hasher: Hasher, folder: { readonly path: string; readonly layout: ArchiveLayout; readonly job?: Pick<JobHandle, 'signal' | 'progress'> }): Promise<string> {
   try {
-    return await hasher.hash(archiveParts(folder.path, folder.layout), folder.signal);
+    return await hasher.hash(archiveParts(folder.path, folder.layout), folder.job?.signal, (bytesDone) => {
+      folder.job?.progress({ bytesDone });
+    });
   } catch (error) {
     throw asBadSnapshot(error, folder.path);
   }

@@ -2,6 +2,7 @@
 import { aliasRoutes } from './aliases.ts';
 import { collectionRoutes } from './collections.ts';
 import { pointRoutes } from './points.ts';
+import { jobRoutes } from './jobs.ts';
 import type { ProbeContext } from './probe-context.ts';
 import { probeRoutes } from './probes.ts';
 import type { RestRoute } from './route.ts';
@@ -14,6 +15,7 @@ export function restRoutes(context: ProbeContext): readonly RestRoute[] {
     ...collectionRoutes(context),
     ...aliasRoutes(context),
     ...snapshotRoutes(context),
+    ...jobRoutes(context),
     ...pointRoutes(context),
     ...searchRoutes(context),
   ];

@@ -44,12 +44,14 @@ test('wait=false answers 202 and hands the work over; a bad wait is 400', async 
   const accepted = await rest.send('POST', '/collections/c/snapshots?wait=false');
   assert.equal(accepted.status, 202);
   assert.match(accepted.text, /^\{"status":"accepted","time":[\d.]+\}$/);
+  assert.equal(accepted.headers['x-nearkeep-job'], 'job-1');
   assert.equal((await rest.send('DELETE', '/collections/c/snapshots/a.snapshot?wait=false')).status, 202);
   assert.equal(
     (await rest.send('PUT', '/collections/c/snapshots/recover?wait=false', { json: { location: 'http://h/x' } })).status,
     202,
   );
-  assert.deepEqual(rest.engine.snapshots.detached, ['snapshot of c', 'removal of snapshot a.snapshot', 'recovery of c']);
+  assert.deepEqual(rest.engine.snapshots.detached, ['removal of snapshot a.snapshot']);
+  assert.deepEqual(rest.engine.snapshots.started, ['create c', 'recover c']);
   const bad = await rest.send('POST', '/collections/c/snapshots?wait=maybe');
   assert.deepEqual(
     [bad.status, errorOf(bad)],
@@ -289,7 +291,7 @@ test('wait=false: the body is received whole, then 202; the restore goes on by i
   );
   assert.equal(answer.status, 202);
   assert.equal(rest.engine.snapshots.takenBytes, content.byteLength);
-  assert.deepEqual(rest.engine.snapshots.detached, ['restore of an upload to c']);
+  assert.equal(answer.headers['x-nearkeep-job'], 'job-1');
   restore();
   await new Promise(setImmediate);
   assert.equal(rest.engine.snapshots.uploads.length, 1);

@@ -6,6 +6,7 @@ import type { Engine } from '../../engine/engine.ts';
 import type { RecoverOptions, RecoverRequest, SnapshotDescription, SnapshotPriority } from '../../snapshot/description.ts';
 import { checkNewCollectionName } from './collection-name.ts';
 import { result } from './collections.ts';
+import { answerJob } from './jobs.ts';
 import { asObject, bodyPlace, choice, formatError, readObject, requiredText, type Rules } from './json-rules.ts';
 import { queryValidationError, readChoice, readFlag } from './query-parameters.ts';
 import type { RestContext } from './rest-context.ts';
@@ -36,23 +37,23 @@ export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
   ];
 }
 
-async function createSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
-  const wait = readFlag(query, 'wait', true);
-  const collection = existing(engine, { params });
-  return waitOrDetach(engine, wait, {
-    what: `snapshot of ${collection}`,
-    work: engine.snapshots.create(collection).then(descriptionJson),
-  });
+async function createSnapshot(engine: Engine, call: RestCall): Promise<RestAnswer> {
+  const wait = readFlag(call.query, 'wait', true);
+  const job = engine.snapshots.startCreate(existing(engine, call));
+  return answerJob(call, { id: job.id, done: job.done.then(descriptionJson) }, { wait });
 }
 
 async function deleteSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
   const wait = readFlag(query, 'wait', true);
   const collection = existing(engine, { params });
   const name = snapshotName(params);
-  return waitOrDetach(engine, wait, {
-    what: `removal of snapshot ${name}`,
-    work: engine.snapshots.delete(collection, name).then(() => true),
-  });
+  const work = engine.snapshots.delete(collection, name);
+  if (wait) {
+    await work;
+    return { kind: 'result', value: true };
+  }
+  engine.snapshots.detach(work, `removal of snapshot ${name}`);
+  return { kind: 'accepted' };
 }
 
 async function download(engine: Engine, { params, request, reply }: RestCall): Promise<RestAnswer> {
@@ -67,7 +68,7 @@ async function recover(engine: Engine, call: RestCall): Promise<RestAnswer> {
   const request = decodeRecover(call.body);
   warnOfOverwrite(engine, call, { collection, priority: request.priority });
   // A client that leaves does not undo a restore that has begun, as on every server of this API.
-  return waitOrDetach(engine, wait, { what: `recovery of ${collection}`, work: engine.snapshots.recover(collection, request) });
+  return answerJob(call, engine.snapshots.startRecover(collection, request), { wait });
 }
 
 async function upload(engine: Engine, call: RestCall): Promise<RestAnswer> {
@@ -85,22 +86,12 @@ async function upload(engine: Engine, call: RestCall): Promise<RestAnswer> {
     gone.abort(call.signal.reason);
   };
   call.signal.addEventListener('abort', leave);
-  const work = engine.snapshots.upload(collection, form.bytes(), options, gone.signal);
+  const job = engine.snapshots.startUpload(collection, form.bytes(), options, gone.signal);
   const received = form.received.then(() => {
     call.signal.removeEventListener('abort', leave);
   });
-  if (!wait) await Promise.race([received, work]);
-  return waitOrDetach(engine, wait, { what: `restore of an upload to ${collection}`, work });
-}
-
-async function waitOrDetach(
-  engine: Engine,
-  wait: boolean,
-  { work, what }: { readonly work: Promise<unknown>; readonly what: string },
-): Promise<RestAnswer> {
-  if (wait) return { kind: 'result', value: await work };
-  engine.snapshots.detach(work, what);
-  return { kind: 'accepted' };
+  if (!wait) await Promise.race([received, job.done]);
+  return answerJob(call, job, { wait });
 }
 
 /** The real name behind the path's name or alias. @throws RequestError 'not-found' */

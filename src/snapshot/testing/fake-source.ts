@@ -45,9 +45,10 @@ export class FakeSource implements SnapshotSource {
   readonly aliases = new Map<string, string>();
   readonly disk: Disk;
   readonly #root: string;
+  readonly committed = new Set<string>();
   /** Freezes that nobody has released yet. */
   borrowed = 0;
-  /** Runs inside adopt, before anything is taken. */
+  /** Runs inside adopt, at the commit point and before anything is taken. */
   beforeAdopt: (staged: readonly StagedShard[]) => Promise<void> = () => Promise.resolve();
 
   constructor(root: string, disk: Disk = new NodeDisk()) {
@@ -111,7 +112,9 @@ export class FakeSource implements SnapshotSource {
   }
 
   async adopt(request: AdoptRequest): Promise<number> {
+    request.onCommit();
     await this.beforeAdopt(request.shards);
+    this.committed.add(request.restoreId);
     const shards: FakeShard[] = [];
     for (const staged of request.shards) {
       const folder = path.join(this.#root, randomUUID());
@@ -128,6 +131,10 @@ export class FakeSource implements SnapshotSource {
     }
     this.collections.set(this.resolve(request.name) ?? request.name, { uuid: request.originUuid, config: request.config, shards });
     return shards.reduce((sum, shard) => sum + shard.points, 0);
+  }
+
+  hasCommitted(restoreId: string): Promise<boolean> {
+    return Promise.resolve(this.committed.has(restoreId));
   }
 
   /** One hash over all shards of a collection, equal exactly for equal content. */
