@@ -11,7 +11,7 @@ export interface Verb {
 
 const verbs: Readonly<Record<string, Verb>> = {
   serve: {
-    usage: 'nearkeep [serve] [--data DIR] [--host H] [--port N] [--config-path FILE] [--api-key-file FILE] [--cors ORIGIN] [--log-format json|text]',
+    usage: 'nearkeep [serve] [--data DIR] [--host H] [--port N] [--config-path FILE] [--api-key-file FILE] [--cors ORIGIN] [--log-format json|text] [--snapshot PATH:COLLECTION]… [--storage-snapshot PATH] [--force-snapshot]',
     summary: 'start the server',
     load: () => import('./serve.ts'),
   },

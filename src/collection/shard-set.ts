@@ -32,14 +32,15 @@ export class ShardSet {
     }
   }
 
-  /** Waits for the users, then closes every shard. No `use` may start after the call. */
-  async retire(): Promise<void> {
+  /** Waits for the users, then closes every shard, but for those that live on in another set. No `use` may start after the call. */
+  async retire(kept?: ShardSet): Promise<void> {
     if (this.#users > 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });
     }
-    await Promise.all(this.slots.map((slot) => slot.shard?.close()));
+    const others = new Set(kept?.slots.map(({ shard }) => shard));
+    await Promise.all(this.slots.filter(({ shard }) => !others.has(shard)).map(({ shard }) => shard?.close()));
   }
 
   /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */

@@ -24,6 +24,8 @@ export interface EngineOptions {
   /** For tests that seal and merge small data. */
   readonly shardLimits?: ShardLimits;
   readonly recovery: RecoverySettings;
+  /** How long what a restore replaces can be brought back; 0: not at all. Default 24. */
+  readonly undoHours?: number;
 }
 
 /** Which URLs a recover may fetch (docs/snapshots.md). */
@@ -31,7 +33,13 @@ export interface RecoverySettings {
   /** undefined: only while the server listens on loopback. */
   readonly urlRecovery: boolean | undefined;
   readonly boundToLoopback: boolean;
+  /** Hosts, addresses and networks beyond the public ones; `*`: all. */
+  readonly urlAllow?: readonly string[];
 }
+
+const undoHoursDefault = 24;
+/** Between two looks at what is kept for an undo. */
+const tidyMs = 60_000;
 
 type Closer = () => Promise<void>;
 
@@ -88,6 +96,11 @@ export class Engine implements AsyncDisposable {
 
   collectionExists(name: string): boolean {
     return this.#catalog.resolve(name) !== undefined;
+  }
+
+  /** @throws RequestError 'not-found' for the collection or the shard */
+  checkShard(name: string, shardId: number): void {
+    this.#catalog.checkShard(name, shardId);
   }
 
   /** The collection behind an alias; any other name as it is. */
@@ -171,9 +184,10 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   const indexes = await openVectorIndexes();
   closers.push(() => indexes.close());
   const catalog = await Catalog.open({
-    disk, dataDirectory, metastore, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
+    disk, dataDirectory, metastore, indexes, clock, logger, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
   });
   closers.push(() => catalog.close());
+  closers.push(await startTidying(catalog, logger));
   const hashes = new HashPool();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
@@ -182,6 +196,23 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   });
   closers.push(() => snapshots.close());
   return { kernel: indexes.kernel, peerId, catalog, snapshots, closers };
+}
+
+/** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */
+async function startTidying(catalog: Catalog, logger: Logger): Promise<Closer> {
+  const tidy = (): Promise<void> => catalog.tidyReplaced().catch((error: unknown) => {
+    logger.warn({ error: String(error) }, 'states kept for an undo could not be looked through');
+  });
+  let last = tidy();
+  await last;
+  const timer = setInterval(() => {
+    last = tidy();
+  }, tidyMs);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await last;
+  };
 }
 
 /** In reverse order of opening; the first failure is thrown after all have run. */

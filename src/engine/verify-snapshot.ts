@@ -10,7 +10,7 @@ import { layoutOf } from '../snapshot/archive-layout.ts';
 import { readArchive, type ArchiveTarget } from '../snapshot/archive-read.ts';
 import { fileBytes } from '../snapshot/file-bytes.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
-import { totalsOf, type SealedManifest } from '../snapshot/manifest.ts';
+import { placedShards, totalsOf, type SealedManifest } from '../snapshot/manifest.ts';
 import { receiveArchive } from '../snapshot/receive.ts';
 import { openStaging } from '../snapshot/staging.ts';
 import { readSealedManifest } from '../snapshot/stored-folder.ts';
@@ -97,20 +97,20 @@ async function compareChecksum({ disk, findings }: SnapshotVerification, place: 
 
 /** @param shown the place to report, where the folder itself is a temporary one */
 async function verifyShards({ disk, findings }: SnapshotVerification, folder: string, { manifest }: SealedManifest, shown = folder): Promise<void> {
-  for (const { shardId, position, points } of manifest.collection.shards) {
-    const directory = path.join(folder, String(shardId));
+  for (const { folder: name, shard: { position, points } } of placedShards(manifest)) {
+    const directory = path.join(folder, name);
     const verdict = await verifyShard({ disk, directory, deep: true });
     for (const { file, ...rest } of verdict.findings) findings.problems.push({ ...rest, file: path.join(shown, path.relative(folder, file)) });
     if (verdict.findings.length > 0) continue;
     const found = verdict.position;
     if (found?.seq !== position.seq || found.chain !== position.chain || verdict.points !== points) {
-      findings.problem(path.join(shown, String(shardId)), `leads to entry ${found?.seq ?? 'none'} with ${verdict.points ?? 'unknown'} points, snapshot.json says ${position.seq} and ${points}`);
+      findings.problem(path.join(shown, name), `leads to entry ${found?.seq ?? 'none'} with ${verdict.points ?? 'unknown'} points, snapshot.json says ${position.seq} and ${points}`);
     }
   }
 }
 
 function countSnapshot(findings: VerifyFindings, { manifest }: SealedManifest): void {
-  const { points, files, bytes } = totalsOf(manifest.collection.shards);
-  findings.add({ files, bytes, shards: manifest.collection.shards.length });
+  const { points, files, bytes } = totalsOf(manifest);
+  findings.add({ files, bytes, shards: placedShards(manifest).length });
   findings.addPoints(points);
 }

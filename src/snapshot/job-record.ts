@@ -21,7 +21,7 @@ export interface JobRecord {
   readonly id: string;
   readonly kind: JobKind;
   readonly state: JobState;
-  /** A collection, `<collection>/shards/<id>`, or `storage`. */
+  /** A collection, `<collection>/shards/<id>`, or `/` for the whole storage. */
   readonly target: string;
   /** Of a restore: `upload`, or where it comes from, without credentials. */
   readonly source?: string;

@@ -11,7 +11,7 @@ export interface ReceiveRequest extends ReadOptions {
   readonly staging: Staging;
   readonly body: AsyncIterable<Uint8Array>;
   /** Throws where the manifest does not fit; called before anything is written. */
-  readonly accept: (sealed: SealedManifest) => void;
+  readonly accept: (sealed: SealedManifest) => Promise<void> | void;
   /** Hears how much of the archive is here. */
   readonly onBytes?: (bytesDone: number, bytesTotal: number) => void;
 }
@@ -27,7 +27,7 @@ function stagingTarget({ disk, staging, accept, onBytes }: ReceiveRequest): Arch
   let totalBytes = 0;
   return {
     begin: async (sealed, layout) => {
-      accept(sealed);
+      await accept(sealed);
       totalBytes = layout.sizeBytes;
       await checkSpace(disk, staging.path, layout.sizeBytes);
       await makeShardFolders(disk, staging, sealed);

@@ -38,10 +38,10 @@ export function jobRoutes({ engine }: RestContext): readonly RestRoute[] {
 }
 
 /** Waits for a job, or answers 202 and leaves it to itself; its id is in a header either way. */
-export async function answerJob(
+export async function answerJob<T>(
   { reply }: Pick<RestCall, 'reply'>,
-  job: StartedJob<unknown>,
-  { wait, show = (value) => value }: { readonly wait: boolean; readonly show?: (value: unknown) => unknown },
+  job: StartedJob<T>,
+  { wait, show }: { readonly wait: boolean; readonly show: (value: T) => unknown },
 ): Promise<RestAnswer> {
   reply.header('x-nearkeep-job', job.id);
   return wait ? { kind: 'result', value: show(await job.done) } : { kind: 'accepted' };

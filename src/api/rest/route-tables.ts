@@ -7,6 +7,7 @@ import type { ProbeContext } from './probe-context.ts';
 import { probeRoutes } from './probes.ts';
 import type { RestRoute } from './route.ts';
 import { searchRoutes } from './search.ts';
+import { shardSnapshotRoutes } from './snapshot-shards.ts';
 import { snapshotRoutes } from './snapshots.ts';
 
 export function restRoutes(context: ProbeContext): readonly RestRoute[] {
@@ -15,6 +16,7 @@ export function restRoutes(context: ProbeContext): readonly RestRoute[] {
     ...collectionRoutes(context),
     ...aliasRoutes(context),
     ...snapshotRoutes(context),
+    ...shardSnapshotRoutes(context),
     ...jobRoutes(context),
     ...pointRoutes(context),
     ...searchRoutes(context),

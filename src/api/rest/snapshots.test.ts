@@ -220,7 +220,7 @@ const badUploads: readonly [string, string, Parameters<typeof multipart>[0] | un
     422,
     /Validation error in query parameters: \[checksum: Validation error: invalid_sha256_hash \[\{"value": String\("abc"\)\}\]\]/,
   ],
-  ['a parameter of another version', '?dry_run=true', [], 400, /the parameter dry_run is not supported by this version/],
+  ['a parameter of another version', '?keys=a', [], 400, /the parameter keys is not supported here by this version/],
   ['no file', '', [{ name: 'note', content: 'x' }], 400, /Field with name snapshot is required/],
   ['no part at all', '', [], 400, /Field with name snapshot is required|Unexpected end of form/],
   ['no body', '', undefined, 400, /Field with name snapshot is required/],
