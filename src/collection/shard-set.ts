@@ -40,7 +40,9 @@ export class ShardSet {
       });
     }
     const others = new Set(kept?.slots.map(({ shard }) => shard));
-    await Promise.all(this.slots.filter(({ shard }) => !others.has(shard)).map(({ shard }) => shard?.close()));
+    await Promise.all(this.slots.map(async ({ shard }) => {
+      if (!others.has(shard)) await shard?.close();
+    }));
   }
 
   /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */

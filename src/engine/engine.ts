@@ -11,9 +11,13 @@ import type { WriteOperation, WriteOptions, WriteResult } from '../command/write
 import { NodeDisk } from '../fs/node-disk.ts';
 import { openVectorIndexes } from '../index/open-indexes.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
+import type { StartedJob } from '../snapshot/jobs.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
 import { HashPool } from './hash-pool.ts';
+import { reportJson } from './verify.ts';
+import { VerifyFindings, type VerifyReport } from './verify-report.ts';
+import { verifySnapshotFolder } from './verify-snapshot.ts';
 import { productVersion } from './version.ts';
 
 export interface EngineOptions {
@@ -47,6 +51,7 @@ interface EngineParts {
   readonly kernel: string;
   readonly peerId: number;
   readonly catalog: Catalog;
+  readonly hashes: HashPool;
   readonly snapshots: Snapshots;
   readonly closers: readonly Closer[];
 }
@@ -60,6 +65,7 @@ export class Engine implements AsyncDisposable {
   readonly snapshotsDirectory: string;
   readonly snapshots: Snapshots;
   readonly #catalog: Catalog;
+  readonly #hashes: HashPool;
   readonly #closers: readonly Closer[];
   #closed: Promise<void> | undefined;
 
@@ -71,6 +77,7 @@ export class Engine implements AsyncDisposable {
     this.peerId = parts.peerId;
     this.snapshots = parts.snapshots;
     this.#catalog = parts.catalog;
+    this.#hashes = parts.hashes;
     this.#closers = parts.closers;
   }
 
@@ -160,6 +167,17 @@ export class Engine implements AsyncDisposable {
     return await this.#catalog.get(name).search(requests, signal);
   }
 
+  /** Proves a collection as it is at this moment, while it is served. The job's result is the report. @throws RequestError 'not-found' */
+  startVerify(name: string, options: { readonly deep: boolean }): StartedJob<VerifyReport> {
+    const collection = this.#catalog.get(name).name;
+    return this.snapshots.jobs.start({ kind: 'verify', target: collection }, (job) => this.snapshots.withFrozen(collection, job, async ({ folder }) => {
+      job.progress({ phase: 'verifying' });
+      const findings = new VerifyFindings();
+      await verifySnapshotFolder({ disk: new NodeDisk(), hasher: this.#hashes, deep: options.deep, findings }, folder);
+      return findings.report({ folder, shown: collection });
+    }), { show: reportJson });
+  }
+
   /** Idempotent. Waits for requests in flight; unfinished snapshots and restores are undone. */
   close(): Promise<void> {
     this.#closed ??= runClosers(this.#closers);
@@ -195,7 +213,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  return { kernel: indexes.kernel, peerId, catalog, snapshots, closers };
+  return { kernel: indexes.kernel, peerId, catalog, hashes, snapshots, closers };
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */

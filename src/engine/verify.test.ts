@@ -222,7 +222,7 @@ test('nearkeep verify: text, JSON and exit codes', async () => {
     const [lines, results, errors]: [string[], unknown[], string[]] = [[], [], []];
     const output: Output = {
       json: true, line: (text) => lines.push(text), note: () => undefined, result: (body, ok) => results.push({ ok, ...body }),
-      error: (message) => errors.push(message),
+      error: (message) => errors.push(message), progress: () => undefined,
     };
     return { exit: await runVerify(args, output), lines, results, errors };
   };

@@ -8,7 +8,7 @@ import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 
 export type JobKind = 'create' | 'restore' | 'verify';
-export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 
 export interface JobError {
   /** Of the table in base/errors.ts, or `corruption`, `interrupted`, `failed`. */

@@ -34,7 +34,7 @@ export interface JobDraft {
   readonly source?: string;
 }
 
-export type JobProgress = Partial<Pick<JobRecord, 'phase' | 'bytesDone' | 'bytesTotal' | 'pointsDone'>>;
+type JobProgress = Partial<Pick<JobRecord, 'phase' | 'bytesDone' | 'bytesTotal' | 'pointsDone'>>;
 
 /** What the work of a job sees of it. */
 export interface JobHandle {

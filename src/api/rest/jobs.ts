@@ -1,8 +1,11 @@
-// Jobs over the API: the list, one record, its changes as server-sent events, and cancelling. Beyond Qdrant's routes.
+// Jobs over the API: the list, one record, its changes as server-sent events, and cancelling; and verification, which is one.
+// Beyond Qdrant's routes.
 import { Readable } from 'node:stream';
 import { isFinished, jobJson, type JobRecord } from '../../snapshot/job-record.ts';
 import type { StartedJob } from '../../snapshot/jobs.ts';
+import { reportJson } from '../../engine/verify.ts';
 import { result } from './collections.ts';
+import { readFlag } from './query-parameters.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
 
@@ -21,6 +24,16 @@ export function jobRoutes({ engine }: RestContext): readonly RestRoute[] {
       path: one,
       access: 'manage',
       handle: result(async (call) => shownJob(engine.snapshots.jobs.get(id(call)))),
+    },
+    {
+      method: 'POST',
+      path: '/cluster/collections/:name/verify',
+      access: 'manage',
+      body: 'none',
+      handle: (call) => {
+        const [wait, deep] = [readFlag(call.query, 'wait', true), readFlag(call.query, 'deep', false)];
+        return answerJob(call, engine.startVerify(call.params['name'] ?? '', { deep }), { wait, show: reportJson });
+      },
     },
     { method: 'DELETE', path: one, access: 'manage', handle: result((call) => engine.snapshots.jobs.cancel(id(call))) },
     {
