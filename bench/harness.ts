@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { createReadStream } from 'node:fs';
-import { seededRandom } from '../src/base/random.ts';
+import { seededRandom } from '../src/base/testing/random.ts';
 
 export const root = path.resolve(import.meta.dirname, '../..');
 const papersFolder = process.env['NEARKEEP_PAPERS'] ?? path.resolve(root, '../shared/data/arxiv');

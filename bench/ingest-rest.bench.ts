@@ -8,6 +8,13 @@ import { alternate, benchFolder, median, ms, paperPayloads, papers, paperVectors
 const batch = 100;
 const connections = 2;
 
+const bareServer = `
+const server = require('node:http').createServer((request, response) => {
+  request.on('data', () => {});
+  request.on('end', () => response.end('{}'));
+});
+server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port));`;
+
 if (papers.present) await run();
 else skip('ingest-rest', `no papers in ${papers.folder}`);
 
@@ -34,13 +41,6 @@ async function run(): Promise<void> {
     detail: `${papers.count} points, ${(bytes / 1e6).toFixed(0)} MB: bare ${ms(median(baseline))}, nearkeep ${ms(median(subject))}`,
   }, { baseline_ms: baseline, subject_ms: subject });
 }
-
-const bareServer = `
-const server = require('node:http').createServer((request, response) => {
-  request.on('data', () => {});
-  request.on('end', () => response.end('{}'));
-});
-server.listen(0, '127.0.0.1', () => console.log('port ' + server.address().port));`;
 
 async function makeBodies(): Promise<Buffer[]> {
   const vectors = paperVectors();

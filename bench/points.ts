@@ -1,5 +1,7 @@
 // Points for the engine, and an engine in a folder.
 import { must } from '../src/base/assert.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { silentLogger } from '../src/base/logger.ts';
 import { parsePointId } from '../src/base/ids.ts';
 import type { PointDraft } from '../src/command/write.ts';
 import { open, type Engine } from '../src/nearkeep.ts';
@@ -22,8 +24,8 @@ export function drafts(rows: Rows, from: number, to: number): PointDraft[] {
   });
 }
 
-export async function openWithCollection(folder: string, size: number): Promise<Engine> {
-  const engine = await open(folder);
+export async function openWithCollection(folder: string, size: number, logger = silentLogger): Promise<Engine> {
+  const engine = await open(folder, { logger });
   await engine.createCollection('bench', { vectors: { size, distance: 'Cosine' } });
   return engine;
 }
@@ -39,8 +41,6 @@ export async function settle(engine: Engine, timeoutMs = 120_000): Promise<void>
   const deadline = performance.now() + timeoutMs;
   while (engine.collectionInfo('bench').status !== 'green') {
     if (performance.now() > deadline) throw new RangeError('the collection did not settle');
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20);
-    });
+    await sleep(5);
   }
 }

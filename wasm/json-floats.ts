@@ -263,10 +263,40 @@ function endString(): bool {
 function endKey(): bool {
   state = COLON;
   const place = load<u8>(places + depth);
-  // Decoded, an escaped key may be any: only the full parser knows its place.
-  if (stringEscaped && (place == plain || place == query)) return false;
-  store<u8>(memberPlaces + depth, stringEscaped ? never : memberPlace(place, stringStart, at - 1 - stringStart));
+  if (stringEscaped) decodeKey();
+  store<u8>(memberPlaces + depth, stringEscaped ? memberPlace(place, decoded, decodedBytes) : memberPlace(place, stringStart, at - 1 - stringStart));
   return true;
+}
+
+/** A key with escapes, decoded as far as it can matter: every key of the table is plain ASCII and at most keyMax long. */
+const keyMax: usize = 13;
+const decoded = memory.data(16);
+let decodedBytes: usize;
+
+function decodeKey(): void {
+  decodedBytes = 0;
+  for (let from = stringStart; from < at - 1; ) {
+    let letter: u32 = load<u8>(from++);
+    if (letter == 0x5c) {
+      letter = load<u8>(from++);
+      if (letter == 0x75) {
+        letter = (hex(from) << 12) | (hex(from + 1) << 8) | (hex(from + 2) << 4) | hex(from + 3);
+        from += 4;
+      } else if (letter == 0x62 || letter == 0x66 || letter == 0x6e || letter == 0x72 || letter == 0x74) {
+        letter = 0x80;
+      }
+    }
+    if (letter >= 0x80 || decodedBytes == keyMax) {
+      decodedBytes = 0; // some other key, like the empty one
+      return;
+    }
+    store<u8>(decoded + decodedBytes++, <u8>letter);
+  }
+}
+
+function hex(position: usize): u32 {
+  const digit = <u32>load<u8>(position);
+  return digit <= 0x39 ? digit - 0x30 : (digit | 0x20) - 0x61 + 10;
 }
 
 // ---- numbers ------------------------------------------------------------------------------------------------------------

@@ -206,6 +206,22 @@ napi_value CopyRow(napi_env env, Arguments& arguments) {
   return MakeTypedArray(env, napi_uint8_array, view.Row(row), view.spec.StrideBytes());
 }
 
+// readRows(rows, first, target): fills target with whole rows from `first` on
+napi_value ReadRows(napi_env env, Arguments& arguments) {
+  GrowingRows* growing = OpenGrowingRows(env, arguments, 0);
+  if (growing == nullptr) return nullptr;
+  const RowsView& view = growing->view();
+  const auto first = static_cast<uint32_t>(arguments.Integer(1, "first", 0, view.row_count));
+  const auto target = arguments.Bytes(arguments.Get(2), "target");
+  if (!arguments.ok()) return nullptr;
+  const size_t stride = view.spec.StrideBytes();
+  if (target.length % stride != 0) arguments.Bad("target", "whole rows");
+  if (target.length / stride > view.row_count - first) arguments.Refuse("fewer rows than asked for");
+  if (!arguments.ok()) return nullptr;
+  view.Copy(first, static_cast<uint32_t>(target.length / stride), const_cast<uint8_t*>(target.data));
+  return nullptr;
+}
+
 // memoryBytes(rows): number
 napi_value MemoryBytes(napi_env env, Arguments& arguments) {
   GrowingRows* growing = OpenGrowingRows(env, arguments, 0);
@@ -418,6 +434,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "mapRows", Call<MapRows>);
   Export(env, exports, "appendRows", Call<AppendRows>);
   Export(env, exports, "copyRow", Call<CopyRow>);
+  Export(env, exports, "readRows", Call<ReadRows>);
   Export(env, exports, "memoryBytes", Call<MemoryBytes>);
   Export(env, exports, "closeRows", Call<CloseRows>);
   Export(env, exports, "searchRows", Call<SearchRows>);

@@ -51,6 +51,42 @@ Place MemberPlace(Place place, const uint8_t* key, size_t length) {
   }
 }
 
+// A key with escapes, decoded as far as it can matter: every key of the table is plain ASCII and at most kKeyMax long.
+class DecodedKey {
+ public:
+  DecodedKey(const uint8_t* key, size_t length) {
+    for (size_t at = 0; at < length;) {
+      int letter = key[at++];
+      if (letter == '\\') {
+        letter = key[at++];
+        if (letter == 'u') letter = Hex(key + at), at += 4;
+        else if (strchr("bfnrt", letter) != nullptr) letter = kNone;
+      }
+      if (letter >= 0x80 || count_ == kKeyMax) {  // some other key, like the empty one
+        count_ = 0;
+        return;
+      }
+      letters_[count_++] = static_cast<uint8_t>(letter);
+    }
+  }
+
+  const uint8_t* letters() const { return letters_; }
+  size_t count() const { return count_; }
+
+ private:
+  static constexpr size_t kKeyMax = 13;
+  static constexpr int kNone = 0x80;
+
+  static int Hex(const uint8_t* digits) {
+    int value = 0;
+    for (int at = 0; at < 4; at++) value = value * 16 + (digits[at] <= '9' ? digits[at] - '0' : (digits[at] | 0x20) - 'a' + 10);
+    return value;
+  }
+
+  uint8_t letters_[kKeyMax];
+  size_t count_ = 0;
+};
+
 Place ElementPlace(Place place) {
   switch (place) {
     case Place::kPlain: return Place::kPlain;
@@ -178,11 +214,15 @@ class Lifter {
     const uint8_t* const start = at_ + 1;
     bool escaped = false;
     if (!SkipString(&escaped)) return false;
+    const size_t length = static_cast<size_t>(at_ - 1 - start);
     Frame& frame = frames_[depth_];
-    if (!escaped) frame.member_place = MemberPlace(frame.place, start, static_cast<size_t>(at_ - 1 - start));
-    // Decoded, the key may be any: only the full parser knows its place. Where members are mostly names, keep what is below.
-    else if (frame.place == Place::kPlain || frame.place == Place::kQuery) return false;
-    else frame.member_place = Place::kNever;
+    if (frame.place == Place::kNever) {  // and so is all below
+    } else if (escaped) {
+      const DecodedKey key(start, length);
+      frame.member_place = MemberPlace(frame.place, key.letters(), key.count());
+    } else {
+      frame.member_place = MemberPlace(frame.place, start, length);
+    }
     SkipSpace();
     if (at_ == end_ || *at_ != ':') return false;
     at_++;

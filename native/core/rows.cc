@@ -22,6 +22,19 @@ const uint8_t* RowsView::Row(uint32_t row) const {
   return span.data + size_t{row - span.first} * spec.StrideBytes();
 }
 
+void RowsView::Copy(uint32_t first, uint32_t count, uint8_t* target) const {
+  const size_t stride = spec.StrideBytes();
+  for (const Span& span : spans) {
+    if (count == 0) return;
+    if (first >= span.first + span.count) continue;
+    const uint32_t taken = std::min(count, span.first + span.count - first);
+    memcpy(target, span.data + size_t{first - span.first} * stride, size_t{taken} * stride);
+    target += size_t{taken} * stride;
+    first += taken;
+    count -= taken;
+  }
+}
+
 GrowingRows::GrowingRows(const RowSpec& spec, const Kernels* kernels) {
   view_.spec = spec;
   view_.kernels = kernels;

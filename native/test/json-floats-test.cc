@@ -131,7 +131,13 @@ TEST(json_keeps_its_limits) {
   for (const char* text : {"", " ", "+1", ".5", "1.", "01", "-01", "NaN", "[1,]", "{\"a\":1,}", "[1 2]", "{a:1}", "1 2", "\"\x01\"", "\"\\x\"", "\"\\u00g0\"", "\xef\xbb\xbf{}"}) {
     Check(!Lift(text, &lifted), text);
   }
-  for (const char* text : {"[\"\\bf0\"]", "[\"\\u0008f0\"]", "{\"vec\\u0074or\":[1]}"}) Check(!Lift(text, &lifted), text);
+  for (const char* text : {"[\"\\bf0\"]", "[\"\\u0008f0\"]"}) Check(!Lift(text, &lifted), text);
+  for (const char* key : {"vec\\u0074or", "\\u0076\\u0065\\u0063\\u0074\\u006F\\u0072"}) {
+    Check(Lift(std::string("{\"") + key + "\":[" + Numbers(16) + "]}", &lifted) && lifted.rows.size() == 2, key);
+  }
+  for (const char* key : {"vec\\u0174or", "vecto\\r", "vector\\u0000", "\\\"vector", "vector\\u0074or_and_more_than_any"}) {
+    Check(Lift(std::string("{\"") + key + "\":[" + Numbers(16) + "]}", &lifted) && lifted.rows.empty(), key);
+  }
   Check(Lift("{\"payload\":{\"a\":\"\\bf0\"}}", &lifted), "text like a marker within a payload does no harm");
 }
 

@@ -1,6 +1,6 @@
 // Assertions that stay on in production. A failed one is our bug: the process must not go on with a state it cannot trust.
 
-/** A bug in nearkeep itself: a state that must not exist. Never caused by input. */
+/** A bug in nearkeep itself: a state that must not exist. Never caused by input.  @internal for tests */
 export class InvariantError extends Error {
   override readonly name = 'InvariantError';
 }

@@ -3,6 +3,9 @@
 import { pointIdFromU64, type PointId } from './ids.ts';
 import { invariant, must } from './assert.ts';
 
+/** Every host this runs on; typed arrays are the bytes of files there. */
+export const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
 // point id: | tag u8: 0 integer, 1 UUID | u64 or 16 bytes |
 const idTagInteger = 0;
 const idTagUuid = 1;
@@ -12,8 +15,9 @@ export class ByteWriter {
   #buffer: Buffer;
   #length = 0;
 
-  constructor(capacityBytes = 256) {
-    this.#buffer = Buffer.allocUnsafe(capacityBytes);
+  /** `memory`: what is written to first. */
+  constructor(memory: Buffer = Buffer.allocUnsafe(256)) {
+    this.#buffer = memory;
   }
 
   get length(): number {
@@ -34,6 +38,13 @@ export class ByteWriter {
     this.#reserve(value.byteLength);
     this.#buffer.set(value, this.#length);
     this.#length += value.byteLength;
+  }
+
+  /** The next `count` bytes, for the caller to fill. To be filled before anything else is written. */
+  space(count: number): Buffer {
+    this.#reserve(count);
+    this.#length += count;
+    return this.#buffer.subarray(this.#length - count, this.#length);
   }
 
   /** u32 byte length, then UTF-8. */

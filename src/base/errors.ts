@@ -80,3 +80,11 @@ export function isNoSpace(error: unknown): boolean {
   const code = systemCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
+
+/** An error of the disk as one that says so to a caller: 507 where it is full, else 500. Every other error as it is. */
+export function explainDiskError(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof RequestError || !/^E(?!RR_)[A-Z0-9]+$/.test(systemCode(error) ?? '')) return error;
+  return isNoSpace(error)
+    ? new RequestError('no-space', `the disk is full (${error.message})`, { cause: error })
+    : new RequestError('internal', `the disk failed (${error.message})`, { cause: error });
+}

@@ -4,6 +4,7 @@
 // A number token without fraction and exponent is an integer. Outside ±(2^53-1) it becomes a bigint; everything else is the
 // value of JSON.parse. Longer than exactDigitsMax it stays a number: making a bigint takes time quadratic in its digits.
 
+/** @internal for tests */
 export const exactDigitsMax = 1024;
 
 const safeIntegerDigits = '9007199254740991';

@@ -3,7 +3,7 @@ import { productVersion } from '../engine/version.ts';
 import { EXIT, exitCodeOf, UsageError } from './exit-codes.ts';
 import { createOutput, type Output } from './output.ts';
 
-export interface Verb {
+interface Verb {
   readonly usage: string;
   readonly summary: string;
   readonly load: () => Promise<{ run(args: readonly string[], output: Output): Promise<number> }>;

@@ -11,8 +11,8 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { invariant, must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
+import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import { vectorSpecs, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
@@ -26,7 +26,7 @@ import { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
-import type { Metastore } from './metastore.ts';
+import { InDoubtError, type Metastore } from './metastore.ts';
 import { replacedUuids, withoutReplaced, withRestored, withUndone } from './replaced.ts';
 import { ShardSet } from './shard-set.ts';
 import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from './snapshot-source.ts';
@@ -80,7 +80,7 @@ export class Catalog implements SnapshotSource {
 
   /** Opens every collection that has a name and removes what has none. A damaged shard leaves its collection red, not closed. */
   static async open(options: CatalogOptions): Promise<Catalog> {
-    const catalog = new Catalog(options, await loadDirectory(options.metastore));
+    const catalog = new Catalog(options, await loadDirectory(options));
     await catalog.#load();
     return catalog;
   }
@@ -115,7 +115,7 @@ export class Catalog implements SnapshotSource {
   }
 
   create(name: string, create: CreateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);
@@ -126,41 +126,50 @@ export class Catalog implements SnapshotSource {
 
   /** false where there is none of that name; an alias is not a name here. */
   delete(name: string): Promise<boolean> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const uuid = Object.hasOwn(this.#directory.value.names, name) ? this.#directory.value.names[name] : undefined;
       if (uuid === undefined) return false;
       const replaced = this.#replacedOf(name);
       await this.#setDirectory(withoutCollection(this.#directory.value, name));
       const collection = must(this.#collections.get(uuid), 'a named collection is open');
       this.#collections.delete(uuid);
-      await collection.set.retire();
-      await this.#forget(replaced === undefined ? [uuid] : [uuid, replaced.uuid]);
+      await this.#cleanUp(uuid, async () => {
+        await collection.set.retire();
+        await this.#forget(replaced === undefined ? [uuid] : [uuid, replaced.uuid]);
+      });
       return true;
     });
   }
 
   update(name: string, update: UpdateCollection): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       await this.#setConfig(collection, mergeConfig(collection.config, update));
     });
   }
 
   changeAliases(actions: readonly AliasAction[]): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       await this.#setDirectory(applyAliasActions(this.#directory.value, actions));
     });
   }
 
-  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it. */
+  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it.
+   *  Where a shard fails, a new vector is taken back; one to be dropped may be gone from another shard, so it goes from all. */
   changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       const { vectors } = collection.config.params;
       const changed = operation.kind === 'create-vector' ? withVector(vectors, operation.name, operation.params) : withoutVector(vectors, operation.name);
+      const { config } = collection;
       return await this.#vectorChanges.run(async () => {
-        await this.#setConfig(collection, { ...collection.config, params: { ...collection.config.params, vectors: changed } });
-        return await collection.write(operation, options);
+        await this.#setConfig(collection, { ...config, params: { ...config.params, vectors: changed } });
+        try {
+          return await collection.write(operation, options);
+        } catch (error) {
+          await this.#settleVectors(collection, operation.kind === 'create-vector' ? config : collection.config);
+          throw error;
+        }
       });
     });
   }
@@ -212,7 +221,7 @@ export class Catalog implements SnapshotSource {
   }
 
   adopt(request: AdoptRequest): Promise<number> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const restored: Restored[] = [];
       try {
         for (const each of request.collections) restored.push(await this.#buildRestored(each, request));
@@ -228,7 +237,7 @@ export class Catalog implements SnapshotSource {
         await this.#setDirectory(directory);
         await this.#retireUnnamed(before);
       } catch (error) {
-        if (restored.every(({ name, collection: { uuid } }) => this.#directory.value.names[name] !== uuid)) await this.#discard(restored.map(({ collection }) => collection));
+        if (restored.every(({ name, collection: { uuid } }) => this.#directory.value.names[name] !== uuid)) await this.#discard(restored.map(({ collection }) => collection), error);
         throw error;
       }
       return restored.reduce((sum, { collection }) => sum + collection.info([]).points, 0);
@@ -236,7 +245,7 @@ export class Catalog implements SnapshotSource {
   }
 
   adoptShard(request: AdoptShardRequest): Promise<number> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(request.name);
       refuseIncompatible(collection.config, request.config);
       const current = await this.#record(collection.uuid);
@@ -258,7 +267,7 @@ export class Catalog implements SnapshotSource {
         });
       } catch (error) {
         await added.retire();
-        await this.#files.removeShards(collection.uuid, [place]);
+        if (!(error instanceof InDoubtError)) await this.#files.removeShards(collection.uuid, [place]);
         throw error;
       }
       await this.#replaceSlots(collection, [slot]);
@@ -268,7 +277,7 @@ export class Catalog implements SnapshotSource {
   }
 
   undo(name: string): Promise<void> {
-    return this.#changes.run(async () => {
+    return this.#change(async () => {
       const collection = this.get(name);
       const { value: record } = await this.#record(collection.uuid);
       const moment = { atMs: this.#clock.now(), undoMs: this.#undoMs };
@@ -320,6 +329,12 @@ export class Catalog implements SnapshotSource {
     });
   }
 
+  #change<T>(section: () => Promise<T>): Promise<T> {
+    return this.#changes.run(() => section().catch((error: unknown) => {
+      throw explainDiskError(error);
+    }));
+  }
+
   async #load(): Promise<void> {
     const uuids = new Set([...Object.values(this.#directory.value.names), ...replacedUuids(this.#directory.value)]);
     for (const key of await this.#metastore.keys(recordKey(''))) {
@@ -366,12 +381,15 @@ export class Catalog implements SnapshotSource {
     return { name: collection.name, aliases: each.aliases, collection, record };
   }
 
-  /** Of a restore that did not come to be. */
-  async #discard(collections: readonly Collection[]): Promise<void> {
+  /** Of a restore that did not come to be. Where that is in doubt the files stay: the next start may find that it did. */
+  async #discard(collections: readonly Collection[], cause: unknown): Promise<void> {
     for (const { uuid, set } of collections) {
       this.#collections.delete(uuid);
-      await set.retire();
-      await this.#forget([uuid]);
+      await this.#cleanUp(uuid, async () => {
+        await set.retire();
+        if (cause instanceof InDoubtError) await this.#removeRecord(uuid);
+        else await this.#forget([uuid]);
+      });
     }
   }
 
@@ -476,10 +494,30 @@ export class Catalog implements SnapshotSource {
       return collection;
     } catch (error) {
       this.#collections.delete(uuid);
-      await set?.retire();
-      await this.#removeRecord(uuid).catch((cause: unknown) => this.#logger.warn({ uuid, cause: String(cause) }, 'record of a failed create stays until the next start'));
-      await this.#files.removeCollection(uuid);
+      await this.#cleanUp(uuid, async () => {
+        await set?.retire();
+        await this.#removeRecord(uuid);
+        if (!(error instanceof InDoubtError)) await this.#files.removeCollection(uuid);
+      });
       throw error;
+    }
+  }
+
+  /** What is decided stays decided: leftovers go at the next start. */
+  async #cleanUp(uuid: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#logger.warn({ collection: uuid, error: String(error) }, 'files that are no longer needed could not all be removed; the next start does it');
+    }
+  }
+
+  async #settleVectors(collection: Collection, config: CollectionConfig): Promise<void> {
+    try {
+      if (config !== collection.config) await this.#setConfig(collection, config);
+      await this.#files.reconcileVectors(collection.set, config);
+    } catch (error) {
+      this.#logger.error({ collection: collection.name, error: String(error) }, 'shards do not have the vectors of the configuration; the next start gives them');
     }
   }
 
@@ -555,9 +593,14 @@ function refuseOtherVectors(shards: readonly Shard[], config: CollectionConfig):
   }
 }
 
-async function loadDirectory(metastore: Metastore): Promise<Versioned<NameDirectory>> {
+/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
+async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
   const record = await metastore.get(directoryKey);
   if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
+  const folder = path.join(dataDirectory, 'collections');
+  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
+    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
+  }
   const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
   return { value: emptyDirectory, revision };
 }

@@ -15,5 +15,5 @@ export interface CollectionInfo {
   readonly unappliedEntries: number;
   readonly diskBytes: number;
   readonly aliases: readonly string[];
-  readonly shards: readonly { readonly id: number; readonly points: number; readonly status: ReplicaInfo['status'] }[];
+  readonly shards: readonly { readonly id: number; readonly points: number; readonly indexedVectors: number; readonly status: ReplicaInfo['status'] }[];
 }

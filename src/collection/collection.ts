@@ -54,9 +54,9 @@ export class Collection {
   write(operation: WriteOperation, options: WriteOptions): Promise<WriteResult> {
     return this.#set.use(async (slots) => {
       const parts = splitOperation(operation, slots.length);
-      for (const [index, part] of parts) slotAt(slots, index).replica.check(part);
-      const results = await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
-      return joinResults(results, options);
+      if (parts.size > 1) await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.check(part)));
+      const outcomes = await Promise.allSettled([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
+      return joinResults(outcomes.map(valueOf), options); // a failure is told when no part of the write is under way any more
     });
   }
 
@@ -113,9 +113,15 @@ export class Collection {
       unappliedEntries: total((info) => info.unappliedEntries),
       diskBytes: total((info) => info.diskBytes),
       aliases,
-      shards: infos.map(({ id, info }) => ({ id, points: info.points, status: info.status })),
+      shards: infos.map(({ id, info }) => ({ id, points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
     };
   }
+}
+
+/** @throws what it was rejected with */
+function valueOf<T>(outcome: PromiseSettledResult<T>): T {
+  if (outcome.status === 'rejected') throw outcome.reason;
+  return outcome.value;
 }
 
 function slotAt(slots: readonly ShardSlot[], index: number): ShardSlot {

@@ -6,9 +6,9 @@ import path from 'node:path';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
-import { writeFileAtomically } from '../fs/atomic-file.ts';
+import { DoubtfulWriteError, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
-import type { MetaRecord, Metastore } from './metastore.ts';
+import { InDoubtError, type MetaRecord, type Metastore } from './metastore.ts';
 
 const format = 'nearkeep-metastore';
 const formatVersion = 1;
@@ -73,6 +73,19 @@ export class FileMetastore implements Metastore {
     return this.close();
   }
 
+  /** Puts the old records back where the new ones may be in the file: what throws must not have happened. */
+  async #write(records: ReadonlyMap<string, MetaRecord>): Promise<void> {
+    try {
+      await writeFileAtomically(this.#disk, this.#file, serialize(records));
+    } catch (error) {
+      if (!(error instanceof DoubtfulWriteError)) throw error;
+      await writeFileAtomically(this.#disk, this.#file, serialize(this.#records)).catch(() => {
+        throw new InDoubtError(error);
+      });
+      throw error;
+    }
+  }
+
   /** `revision` undefined: the key must be absent. `value` undefined: the key is removed. */
   #change(key: string, revision: number | undefined, value: unknown): Promise<number | undefined> {
     return this.#lock.run(async () => {
@@ -81,7 +94,7 @@ export class FileMetastore implements Metastore {
       const record = value === undefined ? undefined : { value: structuredClone(value), revision: (revision ?? 0) + 1 };
       if (record === undefined) next.delete(key);
       else next.set(key, record);
-      await writeFileAtomically(this.#disk, this.#file, serialize(next));
+      await this.#write(next);
       this.#records = next;
       for (const watcher of this.#watchers) if (key.startsWith(watcher.prefix)) watcher.onChange(key, record);
       return record?.revision ?? revision;

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CorruptionError } from '../base/errors.ts';
-import { FaultyDisk, stopAfter } from '../fs/testing/faulty-disk.ts';
+import { FaultyDisk, isChange, stopAfter } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { FileMetastore, metastoreFileName } from './file-metastore.ts';
 import { metastoreContract } from './metastore.contract.ts';
+import { InDoubtError } from './metastore.ts';
 
 metastoreContract('file metastore', async () => {
   const disk = new MemoryDisk();
@@ -65,4 +66,33 @@ test('a set that the disk refuses changes nothing', async () => {
   assert.deepEqual(await store.get('a'), { value: 1, revision: 1 });
   failing = false;
   assert.equal(await store.set('a', 3, 1), 2);
+});
+
+test('a set that fails, at whichever operation, is not there after the next start either', async () => {
+  for (let at = 0; ; at += 1) {
+    const disk = new MemoryDisk();
+    await (await FileMetastore.open(disk, '/')).create('a', 'old');
+    let seen = 0;
+    const store = await FileMetastore.open(new FaultyDisk(disk, (operation) => (isChange(operation) && seen++ === at ? { kind: 'error', code: 'EIO' } : undefined)), '/');
+    const failure = await store.set('a', 'new', 1).then(() => undefined, (error: unknown) => error);
+    assert.deepEqual((await store.get('a'))?.value, failure === undefined ? 'new' : 'old', `fault at ${at}`);
+    for (const isCut of [false, true]) {
+      if (isCut) disk.cutPower();
+      assert.deepEqual((await (await FileMetastore.open(disk, '/')).get('a'))?.value, failure === undefined ? 'new' : 'old', `fault at ${at}, next start`);
+    }
+    if (failure === undefined) break;
+  }
+});
+
+test('where the old records cannot be put back either, the caller is told that it is in doubt', async () => {
+  const disk = new MemoryDisk();
+  let failing = false;
+  const store = await FileMetastore.open(new FaultyDisk(disk, ({ kind }) => (failing && kind === 'syncDirectory' ? { kind: 'error', code: 'EIO' } : undefined)), '/');
+  await store.create('a', 'old');
+  failing = true;
+  await assert.rejects(store.set('a', 'new', 1), InDoubtError);
+  failing = false;
+  await store.create('b', 1);
+  disk.cutPower();
+  assert.deepEqual((await (await FileMetastore.open(disk, '/')).get('a'))?.value, 'old');
 });

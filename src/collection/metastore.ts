@@ -2,7 +2,17 @@
 // in a cluster JetStream KV. A change over several things is ONE record, so one set is one commit point:
 // `dir` holds all names and aliases, `c.<uuid>` a collection with its shard map.
 //
-// Contract (metastore.contract.ts): a resolved create, set or delete is durable; a losing compare-and-set changes nothing.
+// Contract (metastore.contract.ts): a resolved create, set or delete is durable; a losing compare-and-set changes nothing; nor does
+// one that throws, unless it throws InDoubtError.
+import { RequestError } from '../base/errors.ts';
+
+/** Whether the change happened shows at the next start, or with the next change that succeeds: then it has not. Until then nothing
+ *  may be removed that either outcome needs. */
+export class InDoubtError extends RequestError {
+  constructor(cause: unknown) {
+    super('internal', `the disk failed, and whether the change was made shows at the next start (${cause instanceof Error ? cause.message : String(cause)})`, { cause });
+  }
+}
 
 export interface MetaRecord {
   readonly value: unknown;

@@ -5,10 +5,11 @@ import type { ShardInfo, ShardSearch, ShardWriteResult } from '../shard/shard-ty
 
 export type { ShardInfo as ReplicaInfo, ShardSearch as ReplicaSearch, ShardWriteResult as ReplicaWriteResult } from '../shard/shard-types.ts';
 
-/** Contract: replica.contract.ts. All methods throw RequestError with the wire's text for what the caller did wrong. */
+/** All methods throw RequestError with the wire's text for what the caller did wrong. */
 export interface Replica {
-  /** Throws what `write` would throw before its first entry; so an operation over several shards is refused as a whole. */
-  check(operation: WriteOperation): void;
+  /** Rejects with what `write` would reject with before its first entry, points that must be there included; so an operation over
+   *  several shards is refused as a whole. Between it and the write another writer may still remove a point. */
+  check(operation: WriteOperation): Promise<void>;
   /** Checks everything about the operation before the log sees it: nothing half done. */
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult>;
   search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]>;

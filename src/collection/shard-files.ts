@@ -168,6 +168,7 @@ export class ShardFiles {
   async #sweepShards(uuid: string, places: readonly ShardPlace[]): Promise<void> {
     const wanted = new Set(places.map((place) => path.basename(this.#shardDirectory(uuid, place))));
     const folder = path.join(this.#root, uuid, 'shards');
+    if ((await this.#disk.findStat(folder)) === undefined) return; // then each shard says what it misses
     for (const name of await this.#disk.list(folder)) {
       if (!wanted.has(name)) await this.#disk.removeTree(path.join(folder, name));
     }

@@ -1,7 +1,7 @@
 // The local shards of a collection as one set that is replaced as a whole. Every request works on the set it started with;
 // a retired set is closed when the last of its users has left, so a restore never cuts a running query short.
 import { must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { Replica, ReplicaInfo } from './replica.ts';
 
@@ -26,6 +26,8 @@ export class ShardSet {
     this.#users += 1;
     try {
       return await work(this.slots);
+    } catch (error) {
+      throw explainDiskError(error);
     } finally {
       this.#users -= 1;
       if (this.#users === 0) this.#whenIdle?.();
@@ -67,10 +69,7 @@ export class BrokenReplica implements Replica {
     return this.#error.message;
   }
 
-  check(): void {
-    throw this.#error;
-  }
-
+  check(): Promise<never> { return Promise.reject(this.#error); }
   write(): Promise<never> { return Promise.reject(this.#error); }
   search(): Promise<never> { return Promise.reject(this.#error); }
   retrieve(): Promise<never> { return Promise.reject(this.#error); }

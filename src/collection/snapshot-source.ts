@@ -1,6 +1,7 @@
 // What snapshot/ sees of a node's collections: a frozen instant to read from, and a target that takes verified files.
 import type { CollectionConfig } from '../command/collection-config.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
+import type { ShardStaging } from '../shard/adopt.ts';
 import type { FrozenShard } from '../shard/freeze.ts';
 import type { AliasPolicy } from './replaced.ts';
 
@@ -15,14 +16,7 @@ export interface FrozenCollection {
   release(): void;
 }
 
-export interface StagedShard {
-  readonly id: number;
-  /** Folder with `manifest.json`, `logs/` and `files/`, every byte verified, on the file system of the data directory. */
-  readonly directory: string;
-  /** The frozen position the logs lead to. */
-  readonly position: { readonly generation: number; readonly seq: number; readonly chain: string };
-  readonly points: number;
-}
+export type { ShardStaging as StagedShard } from '../shard/adopt.ts';
 
 /** What of an archive beside its points goes into a collection that exists. */
 export interface RestoreRules {
@@ -42,7 +36,7 @@ export interface AdoptCollection {
   readonly payloadSchema: ReadonlyMap<string, FieldSchema>;
   readonly aliases: readonly string[];
   readonly originUuid: string;
-  readonly shards: readonly StagedShard[];
+  readonly shards: readonly ShardStaging[];
 }
 
 export interface AdoptMoment {
@@ -63,7 +57,7 @@ export interface AdoptShardRequest extends AdoptMoment {
   readonly name: string;
   /** Of the archive: it must fit. */
   readonly config: CollectionConfig;
-  readonly shard: StagedShard;
+  readonly shard: ShardStaging;
 }
 
 /** Implemented by collection/catalog.ts. */

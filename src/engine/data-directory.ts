@@ -6,23 +6,24 @@
 // <data>/.staging-*      unfinished restores, removed at start
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
-import { makeDirectoryDurably } from '../fs/atomic-file.ts';
-import { lockDirectory, socketLock, type DirectoryLock } from '../fs/directory-lock.ts';
+import { makeDirectoryDurably, removeUnfinished } from '../fs/atomic-file.ts';
+import type { DirectoryLock } from '../fs/directory-lock.ts';
 import type { Disk } from '../fs/disk.ts';
-import { loadAddon } from '../vector/addon.ts';
+import { metastoreFileName } from '../collection/file-metastore.ts';
 import type { Metastore } from '../collection/metastore.ts';
+import type { Machine } from './machine.ts';
 
 const stagingPrefix = '.staging-';
 
 /** Creates the directory where it is absent and locks it. @throws RequestError 'locked' naming the holder. */
-export async function lockDataDirectory(disk: Disk, directory: string): Promise<DirectoryLock> {
+export async function lockDataDirectory({ disk, lock }: Pick<Machine, 'disk' | 'lock'>, directory: string): Promise<DirectoryLock> {
   await makeDirectoryDurably(disk, directory);
-  const addon = loadAddon();
-  return await lockDirectory(directory, addon === undefined ? socketLock : (file) => Promise.resolve(addon.lockFile(file)));
+  return await lock(directory);
 }
 
-/** Removes unfinished restores. Only for the holder of the lock. */
+/** Removes unfinished restores and an unfinished metastore. Only for the holder of the lock. */
 export async function sweepStaging(disk: Disk, directory: string): Promise<void> {
+  await removeUnfinished(disk, path.join(directory, metastoreFileName));
   for (const name of await disk.list(directory)) {
     if (name.startsWith(stagingPrefix)) await disk.removeTree(path.join(directory, name));
   }

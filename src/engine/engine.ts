@@ -1,6 +1,7 @@
 // One process's engine: everything a transport or the library can ask for. Opens in the order lock, metastore, collections,
 // snapshots, and closes in reverse. Transports authorise before they call; nothing here knows about keys or wire shapes.
 import { systemClock, type Clock } from '../base/clock.ts';
+import { explainDiskError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Catalog } from '../collection/catalog.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
@@ -8,13 +9,13 @@ import { FileMetastore } from '../collection/file-metastore.ts';
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
-import { NodeDisk } from '../fs/node-disk.ts';
-import { openVectorIndexes } from '../index/open-indexes.ts';
+import type { Disk } from '../fs/disk.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
+import type { Hasher } from '../snapshot/hasher.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
-import { HashPool } from './hash-pool.ts';
+import { thisMachine, type Machine } from './machine.ts';
 import { reportJson } from './verify.ts';
 import { VerifyFindings, type VerifyReport } from './verify-report.ts';
 import { verifySnapshotFolder } from './verify-snapshot.ts';
@@ -30,10 +31,12 @@ export interface EngineOptions {
   readonly recovery: RecoverySettings;
   /** How long what a restore replaces can be brought back; 0: not at all. Default 24. */
   readonly undoHours?: number;
+  /** For tests on a simulated disk. */
+  readonly machine?: Machine;
 }
 
 /** Which URLs a recover may fetch (docs/snapshots.md). */
-export interface RecoverySettings {
+interface RecoverySettings {
   /** undefined: only while the server listens on loopback. */
   readonly urlRecovery: boolean | undefined;
   readonly boundToLoopback: boolean;
@@ -51,7 +54,8 @@ interface EngineParts {
   readonly kernel: string;
   readonly peerId: number;
   readonly catalog: Catalog;
-  readonly hashes: HashPool;
+  readonly disk: Disk;
+  readonly hashes: Hasher;
   readonly snapshots: Snapshots;
   readonly closers: readonly Closer[];
 }
@@ -65,7 +69,8 @@ export class Engine implements AsyncDisposable {
   readonly snapshotsDirectory: string;
   readonly snapshots: Snapshots;
   readonly #catalog: Catalog;
-  readonly #hashes: HashPool;
+  readonly #disk: Disk;
+  readonly #hashes: Hasher;
   readonly #closers: readonly Closer[];
   #closed: Promise<void> | undefined;
 
@@ -77,6 +82,7 @@ export class Engine implements AsyncDisposable {
     this.peerId = parts.peerId;
     this.snapshots = parts.snapshots;
     this.#catalog = parts.catalog;
+    this.#disk = parts.disk;
     this.#hashes = parts.hashes;
     this.#closers = parts.closers;
   }
@@ -88,7 +94,7 @@ export class Engine implements AsyncDisposable {
       return new Engine(options, await openParts(options, closers));
     } catch (error) {
       await runClosers(closers);
-      throw error;
+      throw explainDiskError(error);
     }
   }
 
@@ -173,7 +179,7 @@ export class Engine implements AsyncDisposable {
     return this.snapshots.jobs.start({ kind: 'verify', target: collection }, (job) => this.snapshots.withFrozen(collection, job, async ({ folder }) => {
       job.progress({ phase: 'verifying' });
       const findings = new VerifyFindings();
-      await verifySnapshotFolder({ disk: new NodeDisk(), hasher: this.#hashes, deep: options.deep, findings }, folder);
+      await verifySnapshotFolder({ disk: this.#disk, hasher: this.#hashes, deep: options.deep, findings }, folder);
       return findings.report({ folder, shown: collection });
     }), { show: reportJson });
   }
@@ -190,30 +196,30 @@ export class Engine implements AsyncDisposable {
 }
 
 async function openParts(options: EngineOptions, closers: Closer[]): Promise<EngineParts> {
-  const { dataDirectory, snapshotsDirectory, logger } = options;
+  const { dataDirectory, snapshotsDirectory, logger, machine = thisMachine } = options;
+  const { disk } = machine;
   const clock = options.clock ?? systemClock;
-  const disk = new NodeDisk();
-  const lock = await lockDataDirectory(disk, dataDirectory);
+  const lock = await lockDataDirectory(machine, dataDirectory);
   closers.push(() => lock.release());
   await sweepStaging(disk, dataDirectory);
   const metastore = await FileMetastore.open(disk, dataDirectory);
   closers.push(() => metastore.close());
   const peerId = await loadPeerId(metastore);
-  const indexes = await openVectorIndexes();
+  const indexes = await machine.openIndexes();
   closers.push(() => indexes.close());
   const catalog = await Catalog.open({
     disk, dataDirectory, metastore, indexes, clock, logger, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
   });
   closers.push(() => catalog.close());
   closers.push(await startTidying(catalog, logger));
-  const hashes = new HashPool();
+  const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
     disk, clock, logger, peerId, hashes, source: catalog, snapshotsPath: snapshotsDirectory, stagingRoot: dataDirectory,
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  return { kernel: indexes.kernel, peerId, catalog, hashes, snapshots, closers };
+  return { kernel: indexes.kernel, peerId, catalog, disk, hashes, snapshots, closers };
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */

@@ -10,10 +10,12 @@ import { readManifest } from '../shard/shard-manifest.ts';
 import { verifyShard } from '../shard/verify-shard.ts';
 import { decodeJob } from '../snapshot/job-record.ts';
 import { lockDataDirectory } from './data-directory.ts';
+import type { Machine } from './machine.ts';
 import type { VerifyFindings } from './verify-report.ts';
 
 export interface DataVerification {
   readonly disk: Disk;
+  readonly lock: Machine['lock'];
   readonly deep: boolean;
   readonly findings: VerifyFindings;
   readonly progress?: (place: string) => void;
@@ -79,11 +81,11 @@ async function verifyJobs({ disk, findings }: DataVerification, folder: string):
 }
 
 /** A read-only copy cannot be locked, and nobody can serve from it either. */
-async function lockForReading({ disk, findings }: DataVerification, directory: string): Promise<AsyncDisposable> {
+async function lockForReading({ disk, lock: take, findings }: DataVerification, directory: string): Promise<AsyncDisposable> {
   const lockFile = path.join(directory, 'LOCK');
   const wasThere = (await disk.findStat(lockFile)) !== undefined;
   try {
-    const lock = await lockDataDirectory(disk, directory);
+    const lock = await lockDataDirectory({ disk, lock: take }, directory);
     return { [Symbol.asyncDispose]: async () => {
       if (!wasThere) await disk.removeTree(lockFile);
       await lock.release();

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { RequestError } from '../base/errors.ts';
 import type { Disk } from '../fs/disk.ts';
-import { HashPool } from './hash-pool.ts';
+import { thisMachine, type Machine } from './machine.ts';
 import { verifyData } from './verify-data.ts';
 import { findPlaces } from './verify-places.ts';
 import { VerifyFindings, type VerifyProblem, type VerifyReport } from './verify-report.ts';
@@ -15,19 +15,22 @@ export interface VerifyOptions {
   readonly deep: boolean;
   /** Told what is being looked at. */
   readonly progress?: (place: string) => void;
+  /** For tests on a simulated disk. */
+  readonly machine?: Pick<Machine, 'lock' | 'openHasher'>;
 }
 
 /** @throws RequestError 'locked' where a server has the data directory, 'not-found' or 'bad-input' where there is nothing to verify. */
 export async function verifyPath(disk: Disk, target: string, options: VerifyOptions): Promise<VerifyReport> {
   const places = await findPlaces(disk, path.resolve(target));
   const findings = new VerifyFindings();
-  const hasher = new HashPool();
+  const { lock, openHasher } = options.machine ?? thisMachine;
+  const hasher = openHasher();
   const verification: SnapshotVerification = { disk, hasher, deep: options.deep, findings };
   try {
     for (const place of places) {
       options.progress?.(place.path);
       switch (place.kind) {
-        case 'data': await verifyData({ ...verification, ...options }, place.path); break;
+        case 'data': await verifyData({ ...verification, ...options, lock }, place.path); break;
         case 'snapshot-folder': await verifySnapshotFolder(verification, place.path); break;
         case 'archive': await verifyArchive(verification, place.path); break;
       }
@@ -41,7 +44,7 @@ export async function verifyPath(disk: Disk, target: string, options: VerifyOpti
 /** An archive that streams in. Deep: it is unpacked into a folder of its own below the system's temporary one. */
 export async function verifyStream(disk: Disk, body: AsyncIterable<Uint8Array>, options: Pick<VerifyOptions, 'deep'>): Promise<VerifyReport> {
   const findings = new VerifyFindings();
-  const hasher = new HashPool();
+  const hasher = thisMachine.openHasher();
   try {
     await verifyArchiveStream({ disk, hasher, deep: options.deep, findings }, body, { place: 'standard input', unpackIn: tmpdir() });
     return findings.report();

@@ -5,10 +5,22 @@ import type { Disk } from './disk.ts';
 
 const temporarySuffix = '.tmp';
 
-/** After it returns, a power cut leaves either the old content or the new, never a mix and never neither. */
+/** A replacement failed at its last steps: the old content may be there or the new. */
+export class DoubtfulWriteError extends Error {
+  override readonly name = 'DoubtfulWriteError';
+  readonly code: string | undefined;
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.code = systemCode(cause);
+  }
+}
+
+/** After it returns, a power cut leaves either the old content or the new, never a mix and never neither.
+ *  @throws DoubtfulWriteError where it failed at the rename or behind it; any other error means that the old content is there. */
 export async function writeFileAtomically(disk: Disk, file: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${file}${temporarySuffix}`;
-  if ((await disk.findStat(temporary)) !== undefined) await disk.remove(temporary);
+  await removeUnfinished(disk, file);
   try {
     await using handle = await disk.create(temporary);
     await handle.append([bytes]);
@@ -17,8 +29,18 @@ export async function writeFileAtomically(disk: Disk, file: string, bytes: Uint8
     await disk.removeTree(temporary);
     throw error;
   }
-  await disk.rename(temporary, file);
-  await disk.syncDirectory(path.dirname(file));
+  try {
+    await disk.rename(temporary, file);
+    await disk.syncDirectory(path.dirname(file));
+  } catch (error) {
+    throw new DoubtfulWriteError(error);
+  }
+}
+
+/** Removes what a write of `file` that was cut off left beside it. Not while another write of it may be under way. */
+export async function removeUnfinished(disk: Disk, file: string): Promise<void> {
+  const temporary = `${file}${temporarySuffix}`;
+  if ((await disk.findStat(temporary)) !== undefined) await disk.remove(temporary);
 }
 
 /** A new small file with its content durable; its name is, after the folder's sync, the caller's to do. */

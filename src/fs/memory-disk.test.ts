@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isNoSpace, systemCode } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { diskContract } from './disk.contract.ts';
 import { FaultyDisk, stopAfter } from './testing/faulty-disk.ts';

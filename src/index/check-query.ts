@@ -22,6 +22,13 @@ export function checkRows(rowCount: number, rows: Uint32Array): void {
   for (const row of rows) invariant(row < rowCount, () => `row ${row} is below ${rowCount}`);
 }
 
+/** How many whole rows `target` takes; all of them exist. @throws InvariantError */
+export function checkRowRange(spec: VectorSpec, rowCount: number, range: { readonly first: number; readonly target: Uint8Array }): number {
+  const count = range.target.byteLength / strideBytes(spec);
+  invariant(Number.isInteger(count) && range.first + count <= rowCount, () => `${count} rows from ${range.first} on are whole and below ${rowCount}`);
+  return count;
+}
+
 /** The rows lie inside the file. @throws CorruptionError */
 export function checkFile(spec: VectorSpec, file: VectorFile): void {
   const needed = file.dataOffset + file.rowCount * strideBytes(spec);

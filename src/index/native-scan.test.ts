@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { promises as fs } from 'node:fs';
 import { test } from 'node:test';
 import { CorruptionError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { loadAddon } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { randomRows, randomVector } from '../vector/testing/random-rows.ts';

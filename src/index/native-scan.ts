@@ -4,7 +4,7 @@ import { CorruptionError, systemCode } from '../base/errors.ts';
 import type { Addon, NativeHits, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight } from '../base/in-flight.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorFile, VectorIndex, VectorIndexes } from './vector-index.ts';
 
 interface NativeOptions {
@@ -154,6 +154,11 @@ class NativeGrowingIndex extends NativeIndex implements GrowingVectorIndex {
   row(row: number): Uint8Array {
     this.checkOpen();
     return this.addon.copyRow(this.handle, row);
+  }
+
+  readRows(first: number, target: Uint8Array): void {
+    this.checkOpen();
+    this.addon.readRows(this.handle, first, target);
   }
 }
 

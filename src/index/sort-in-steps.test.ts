@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { sortInSteps } from './sort-in-steps.ts';
 
 test('sorts like Array.sort, stable, any length', () => {

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { CorruptionError } from '../base/errors.ts';
 import { InvariantError } from '../base/assert.ts';
-import { seededRandom, type Random } from '../base/random.ts';
+import { seededRandom, type Random } from '../base/testing/random.ts';
 import { DATATYPES, DISTANCES, strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { bitsOf } from '../vector/kernels.contract.ts';
 import { randomRows, randomVector, TEXTURES, type Texture } from '../vector/testing/random-rows.ts';
@@ -196,6 +196,16 @@ function growing(title: string, open: Open): void {
       const found = index.row(row);
       assert.deepEqual(Buffer.from(found), Buffer.from(bytes.subarray(row * stride, (row + 1) * stride)), `seed 25, row ${row}`);
       found.fill(0); // a copy
+    }
+    for (const [first, count] of [[0, 1_000], [0, 0], [1_000, 0], [20, 2], [62, 300], [999, 1]] as const) {
+      const target = Buffer.alloc(count * stride, 0xee);
+      index.readRows(first, target);
+      assert.ok(target.equals(bytes.subarray(first * stride, (first + count) * stride)), `seed 25, ${count} rows from ${first}`);
+    }
+    for (const [first, size] of [[999, 2 * stride], [0, stride + 4], [1_001, 0]] as const) {
+      assert.throws(() => {
+        index.readRows(first, new Uint8Array(size));
+      });
     }
     assert.notEqual(index.row(3)[0], undefined);
     assert.deepEqual(Buffer.from(index.row(20)), Buffer.from(bytes.subarray(20 * stride, 21 * stride)));

@@ -36,6 +36,8 @@ export interface GrowingVectorIndex extends VectorIndex {
   append(rows: Uint8Array): void;
   /** Stored bytes of one row (a copy). */
   row(row: number): Uint8Array;
+  /** Fills `target` with the stored bytes of whole rows, from row `first` on. */
+  readRows(first: number, target: Uint8Array): void;
   readonly memoryBytes: number;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { randomRows, randomVector } from '../vector/testing/random-rows.ts';
 import { wasmKernels } from '../vector/wasm-kernels.ts';

@@ -7,8 +7,8 @@ import { Lock } from '../base/lock.ts';
 import { largerIsBetter, strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { errorBound, type ErrorBound, type Kernels } from '../vector/kernels.ts';
 import { Candidates } from './candidates.ts';
-import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
-import { InFlight } from './in-flight.ts';
+import { checkFile, checkQuery, checkRowRange, checkRows, checkVector } from './check-query.ts';
+import { InFlight } from '../base/in-flight.ts';
 import { sortInSteps } from './sort-in-steps.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from './vector-index.ts';
 
@@ -108,6 +108,12 @@ class ScanIndex implements GrowingVectorIndex {
     this.#checkOpen();
     checkRows(this.#rowCount, Uint32Array.of(row));
     return this.#rowBytes(row).slice();
+  }
+
+  readRows(first: number, target: Uint8Array): void {
+    this.#checkOpen();
+    const count = checkRowRange(this.spec, this.#rowCount, { first, target });
+    for (let at = 0; at < count; at += 1) target.set(this.#rowBytes(first + at), at * this.#stride);
   }
 
   search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {

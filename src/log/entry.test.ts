@@ -17,7 +17,7 @@ test('decode(encode(entry)) is the entry, and its size is the announced one', ()
       assert.ok(header !== undefined);
       assert.deepEqual([header.bodyCrc, header.durableSeq], [bodyCrc, durableSeq]);
       assert.deepEqual(entryOf(header, bytes.subarray(entryHeaderBytes, entryHeaderBytes + body.length)), {
-        kind, version: 3, seq, time, opUuid: Buffer.from(opUuid), body: Buffer.from(body),
+        kind, version: 3, seq, time, opUuid: Buffer.from(opUuid), body: Buffer.from(body), bodyCrc,
       });
     },
   ));

@@ -22,7 +22,7 @@ import { ENTRY_KINDS, type Entry, type EntryDraft, type EntryKind } from './shar
 export const entryHeaderBytes = 4 + 4 + 8 + 8 + 16 + 1 + 1 + 2 + 4 + 8;
 const alignBytes = 8;
 /** The largest body: one point at the request limit, with room. */
-export const entryBodyBytesMax = 1 << 30;
+const entryBodyBytesMax = 1 << 30;
 
 const kindNames = new Map<number, EntryKind>(Object.entries(ENTRY_KINDS).map(([name, number]) => [number, name as EntryKind]));
 
@@ -82,5 +82,5 @@ export function decodeEntryHeader(bytes: Buffer): EntryHeader | undefined {
 /** `body` is a view into what was read. */
 export function entryOf(header: EntryHeader, body: Buffer): Entry {
   must(body.byteLength === header.bodyLength ? body : undefined, 'the body has the length of its header');
-  return { seq: header.seq, time: header.time, kind: header.kind, version: header.version, opUuid: header.opUuid, body };
+  return { seq: header.seq, time: header.time, kind: header.kind, version: header.version, opUuid: header.opUuid, body, bodyCrc: header.bodyCrc };
 }

@@ -5,7 +5,7 @@ import { sha256Hex } from '../base/checksum.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import { silentLogger } from '../base/logger.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import type { Disk } from '../fs/disk.ts';
 import { FaultyDisk, stopAfter, type DecideFault, type OperationKind } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
@@ -44,7 +44,7 @@ test('file log on the real disk: entries survive a reopen and rotated files have
   const files = await log.rotate(0);
   for (const file of files) {
     const bytes = await disk.readFile(file.path);
-    assert.deepEqual([bytes.length, sha256Hex(bytes)], [file.sizeBytes, file.sha256]);
+    assert.deepEqual([bytes.length, sha256Hex(bytes)], [file.sizeBytes, await log.hash(file)]);
   }
   await log.close();
   await using again = await openLog(disk, { directory: folder.path });
@@ -107,6 +107,33 @@ test('a flipped bit anywhere before the last entry refuses the log and names fil
   }
 });
 
+test('no sha256 is given for a closed file that is not what was written', async () => {
+  const disk = await memoryDisk();
+  await using log = await openLog(disk);
+  for (let index = 0; index < 3; index += 1) await log.append(draft(index));
+  const [file] = await log.rotate(0);
+  const written = await disk.readFile(file!.path);
+  const entryBytes = 56 + 40;
+  const other = await memoryDisk();
+  const otherLog = await openLog(other);
+  for (let index = 0; index < 3; index += 1) await otherLog.append(draft(index + 5));
+  await otherLog.close();
+  const otherHistory = await other.readFile(file!.path);
+  const refused = async (bytes: Buffer, what: string): Promise<void> => {
+    disk.corrupt(file!.path, () => bytes);
+    await assert.rejects(log.hash(file!), (error) => error instanceof CorruptionError && error.file === file!.path, what);
+  };
+  for (let at = 0; at < written.length; at += 1) {
+    const flipped = Buffer.from(written);
+    flipped[at]! ^= 1 << (at % 8);
+    await refused(flipped, `bit of byte ${at}`);
+  }
+  await refused(written.subarray(0, -entryBytes), 'one entry fewer');
+  await refused(otherHistory, 'whole entries of another history');
+  disk.corrupt(file!.path, () => written);
+  assert.equal(await log.hash(file!), sha256Hex(written));
+});
+
 test('a bad tail of an earlier file refuses the log even when that file alone would pass', async () => {
   const disk = await memoryDisk();
   const log = await openLog(disk);
@@ -149,6 +176,26 @@ test('a log whose newest file vanished is refused where a mark knows of its entr
   await assert.rejects(openLog(disk, { mark: 3 }), CorruptionError);
 });
 
+test('files that the checkpoint covers and whose purge was cut off are removed at open', async () => {
+  const disk = await memoryDisk();
+  const log = await openLog(disk);
+  for (let index = 0; index < 3; index += 1) {
+    await log.append(draft(index));
+    await log.rotate(0);
+  }
+  await log.close();
+  const [first, second, third] = (await disk.list('/logs')).sort();
+  await using again = await openLog(disk, { applied: { seq: 2, chain: await chainAt(disk, 2) } });
+  assert.deepEqual([await disk.list('/logs'), again.lastSeq], [[third], 3], `${first} and ${second} are gone`);
+});
+
+async function chainAt(disk: MemoryDisk, seq: number): Promise<string> {
+  const copy = disk.fork();
+  await copy.remove(`/logs/${String(seq + 1).padStart(20, '0')}`);
+  await using log = await openLog(copy);
+  return log.position().chain;
+}
+
 test('time goes on after the clock jumped back', async () => {
   const disk = await memoryDisk();
   let now = 1_000_000;
@@ -158,6 +205,16 @@ test('time goes on after the clock jumped back', async () => {
   now = 5;
   const second = await log.append(draft(1));
   assert.ok(second.time > first.time);
+});
+
+test('time goes on from the checkpoint where every entry before it was purged and the clock jumped back', async () => {
+  const disk = await memoryDisk();
+  const time = 5n << 40n;
+  const clock: Clock = { now: () => 5, monotonic: () => 0 };
+  await using log = await FileLog.open({
+    ...identity, disk, directory: '/logs', clock, logger: silentLogger, applied: { seq: 7, chain: 'a'.repeat(32), time }, durableMark: 7,
+  });
+  assert.equal((await log.append(draft(0))).time, time + 1n);
 });
 
 interface Outcome {

@@ -4,9 +4,8 @@
 // - An append is acknowledged after its bytes were written whole AND the file was synced, and a new file's name with it.
 // - Rounds run one at a time; each takes the whole queue up to a limit, writes it as one vector and syncs once.
 // - After a failed write the file is cut back to the last good offset before anything else is written: never past a hole.
-// - After a failed sync nothing that file holds is trusted until it stands, compared with its running hash, in a new synced file.
+// - After a failed sync nothing that file holds is trusted until it stands, read back to the very chain hash, in a new synced file.
 // - A file that existed at open is never appended to: it may be linked into a snapshot, and its tail may have been torn.
-import { createHash, type Hash } from 'node:crypto';
 import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
@@ -18,7 +17,8 @@ import type { Disk, WriteHandle } from '../fs/disk.ts';
 import { encodeEntry, entrySizeBytes } from './entry.ts';
 import { chainStart, nextChain } from './hash-chain.ts';
 import { encodeLogHeader, logFileName, logHeaderBytes, type LogIdentity } from './log-file.ts';
-import { copyPrefix, openFiles, readFiles, type LogState } from './open-files.ts';
+import { copyPrefix, openFiles, readFiles, type LogStart, type LogState } from './open-files.ts';
+import { scanFile } from './replay.ts';
 import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from './shard-log.ts';
 
 const roundBytesMax = 4 << 20;
@@ -29,8 +29,8 @@ export interface FileLogOptions extends LogIdentity {
   readonly directory: string;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The checkpoint the log continues: entries up to `seq` are in sealed files, `chain` is the hash at it, 32 hex characters. */
-  readonly applied: { readonly seq: Seq; readonly chain: string };
+  /** The checkpoint the log continues: entries up to its seq are in sealed files. */
+  readonly applied: LogStart;
   /** A seq that something outside the log says was durable; 0 where nothing does. */
   readonly durableMark: Seq;
 }
@@ -46,7 +46,6 @@ interface GrowingFile {
   readonly path: string;
   readonly firstSeq: Seq;
   readonly handle: WriteHandle;
-  readonly hash: Hash;
   goodBytes: number;
 }
 
@@ -78,9 +77,9 @@ export class FileLog implements ShardLog {
   }
 
   /** A log for a new shard; the directory must exist and hold no log files. */
-  static create(options: Omit<FileLogOptions, 'applied' | 'durableMark'>, start?: { readonly seq: Seq; readonly chain: string }): FileLog {
-    const applied = start ?? { seq: 0, chain: chainStart.toString('hex') };
-    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: 0n, tornTailBytes: 0 };
+  static create(options: Omit<FileLogOptions, 'applied' | 'durableMark'>, start?: LogStart): FileLog {
+    const applied: LogStart = start ?? { seq: 0, chain: chainStart.toString('hex') };
+    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: applied.time ?? 0n, tornTailBytes: 0 };
     return new FileLog({ ...options, applied, durableMark: 0 }, state);
   }
 
@@ -134,6 +133,15 @@ export class FileLog implements ShardLog {
       await this.#closeGrowing();
       return this.#closedFiles.filter((file) => file.lastSeq > after);
     });
+  }
+
+  async hash({ path: file, firstSeq, lastSeq, sizeBytes, chain }: ClosedLogFile): Promise<string> {
+    const scanned = await scanFile(this.#disk, file, { identity: this.#options, firstSeq, chain: undefined, watch: lastSeq, endBytes: sizeBytes });
+    if (scanned.badEnd !== undefined) throw new CorruptionError({ file, ...scanned.badEnd });
+    if (scanned.lastSeq !== lastSeq || scanned.goodBytes !== sizeBytes || scanned.chain.toString('hex') !== chain) {
+      throw new CorruptionError({ file, problem: 'reads back different from what was written' });
+    }
+    return scanned.hash.digest('hex');
   }
 
   purgeTo(seq: Seq): Promise<void> {
@@ -213,10 +221,7 @@ export class FileLog implements ShardLog {
       this.#health = 'rewrite';
       throw error;
     }
-    for (const part of parts) {
-      growing.hash.update(part);
-      growing.goodBytes += part.byteLength;
-    }
+    for (const part of parts) growing.goodBytes += part.byteLength;
     this.#lastSeq += entries.length;
     this.#chain = chain;
     this.#time = must(entries.at(-1), 'a round has entries').time;
@@ -234,7 +239,7 @@ export class FileLog implements ShardLog {
       const encoded = encodeEntry(draft, { seq, time, durableSeq: this.#lastSeq });
       parts.push(...encoded.parts);
       chain = nextChain(chain, { seq, opUuid: draft.opUuid, bodyCrc: encoded.bodyCrc });
-      entries.push({ ...draft, seq, time });
+      entries.push({ ...draft, seq, time, bodyCrc: encoded.bodyCrc });
     }
     return { parts, entries, chain };
   }
@@ -253,7 +258,7 @@ export class FileLog implements ShardLog {
       await this.#disk.removeTree(file);
       throw error;
     }
-    const growing = { path: file, firstSeq, handle, hash: createHash('sha256').update(header), goodBytes: logHeaderBytes };
+    const growing = { path: file, firstSeq, handle, goodBytes: logHeaderBytes };
     this.#growing = growing;
     return growing;
   }
@@ -268,9 +273,11 @@ export class FileLog implements ShardLog {
       await this.#disk.remove(growing.path);
       return;
     }
-    this.#closedFiles.push({
-      path: growing.path, firstSeq: growing.firstSeq, lastSeq: this.#lastSeq, sizeBytes: growing.goodBytes, sha256: growing.hash.digest('hex'),
-    });
+    this.#closedFiles.push(this.#closedForm(growing));
+  }
+
+  #closedForm({ path: file, firstSeq, goodBytes: sizeBytes }: GrowingFile): ClosedLogFile {
+    return { path: file, firstSeq, lastSeq: this.#lastSeq, sizeBytes, chain: this.#chain.toString('hex') };
   }
 
   /** Makes the growing file trustworthy again, or throws and is tried again with the next round. */
@@ -288,7 +295,7 @@ export class FileLog implements ShardLog {
       }
     }
     invariant(this.#health === 'rewrite', 'a repair cuts back or rewrites');
-    const handle = await copyPrefix(this.#disk, growing.path, { bytes: growing.goodBytes, sha256: growing.hash.copy().digest('hex') });
+    const handle = await copyPrefix(this.#disk, growing.path, { bytes: growing.goodBytes, sha256: await this.hash(this.#closedForm(growing)) });
     await growing.handle.close();
     this.#growing = { ...growing, handle };
     this.#health = 'good';

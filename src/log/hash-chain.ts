@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Seq } from '../base/ids.ts';
 
-export const chainBytes = 16;
+const chainBytes = 16;
 export const chainStart = Buffer.alloc(chainBytes);
 
 export interface ChainLink {

@@ -19,10 +19,19 @@ export interface LogState {
   readonly tornTailBytes: number;
 }
 
+/** Where a log begins: behind an entry that lies in sealed files. */
+export interface LogStart {
+  readonly seq: Seq;
+  /** Hash at `seq`, 32 hex characters. */
+  readonly chain: string;
+  /** Hybrid time of that entry; later ones are above it. */
+  readonly time?: bigint;
+}
+
 interface OpenRequest extends LogIdentity {
   readonly disk: Disk;
   readonly directory: string;
-  readonly applied: { readonly seq: Seq; readonly chain: string };
+  readonly applied: LogStart;
   readonly durableMark: Seq;
 }
 
@@ -31,10 +40,10 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
   const { disk, directory, applied } = request;
   await removeLeftovers(disk, directory);
   const found = await logFiles(disk, directory);
-  // A file whose successor starts at or before applied+1 holds only what the checkpoint has: it awaits its purge.
+  // A file whose successor starts at or before applied+1 holds only what the checkpoint has: its purge was cut off.
   const needed = found.filter((_, index) => (found[index + 1]?.firstSeq ?? Infinity) > applied.seq + 1);
   const chainAtApplied = Buffer.from(applied.chain, 'hex');
-  let state: LogState = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: 0n, tornTailBytes: 0 };
+  let state: LogState = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: applied.time ?? 0n, tornTailBytes: 0 };
   let mark = request.durableMark;
   for (const [index, { file, firstSeq }] of needed.entries()) {
     if (index === 0 ? firstSeq > applied.seq + 1 : firstSeq !== state.lastSeq + 1) {
@@ -53,12 +62,23 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
     }
     checkChainAt(request, scanned, chainAtApplied);
     const files = scanned.lastSeq < firstSeq ? state.files : [...state.files, closedFile(scanned)];
-    state = { files, lastSeq: Math.max(state.lastSeq, scanned.lastSeq), chain: scanned.lastSeq <= applied.seq ? chainAtApplied : scanned.chain, lastTime: scanned.lastTime, tornTailBytes: torn };
+    state = { files, lastSeq: Math.max(state.lastSeq, scanned.lastSeq), chain: scanned.lastSeq <= applied.seq ? chainAtApplied : scanned.chain, lastTime: scanned.lastTime > state.lastTime ? scanned.lastTime : state.lastTime, tornTailBytes: torn };
   }
   if (mark > state.lastSeq) {
     throw new CorruptionError({ file: directory, problem: `entries up to ${mark} had been stored, the log ends at ${state.lastSeq}` });
   }
-  return state;
+  return { ...state, files: await removeCovered(request, found, state.files) };
+}
+
+/** Removes files of entries that are all in the checkpoint; answers the others. */
+async function removeCovered({ disk, directory, applied }: OpenRequest, found: readonly { readonly file: string }[], files: readonly ClosedLogFile[]): Promise<readonly ClosedLogFile[]> {
+  const kept = files.filter(({ lastSeq }) => lastSeq > applied.seq);
+  const keptPaths = new Set(kept.map((file) => file.path));
+  const covered: string[] = [];
+  for (const { file } of found) if (!keptPaths.has(file) && (await disk.findStat(file)) !== undefined) covered.push(file);
+  for (const file of covered) await disk.remove(file);
+  if (covered.length > 0) await disk.syncDirectory(directory);
+  return kept;
 }
 
 /** Entries with seq >= from, in order. @throws CorruptionError on damage, a gap, or where the first of them has been purged. */
@@ -140,7 +160,7 @@ function checkChainAt(request: OpenRequest, scanned: ScannedFile, want: Buffer):
 }
 
 function closedFile(scanned: ScannedFile): ClosedLogFile {
-  return { path: scanned.path, firstSeq: scanned.firstSeq, lastSeq: scanned.lastSeq, sizeBytes: scanned.goodBytes, sha256: scanned.hash.copy().digest('hex') };
+  return { path: scanned.path, firstSeq: scanned.firstSeq, lastSeq: scanned.lastSeq, sizeBytes: scanned.goodBytes, chain: scanned.chain.toString('hex') };
 }
 
 async function logFiles(disk: Disk, directory: string): Promise<{ readonly file: string; readonly firstSeq: Seq }[]> {

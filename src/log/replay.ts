@@ -100,6 +100,8 @@ export interface ScanRequest {
   readonly chain: Buffer | undefined;
   /** Report the chain hash after this entry. */
   readonly watch: Seq;
+  /** What is behind it is not read; the end of the file without it. */
+  readonly endBytes?: number;
 }
 
 /** Header and every entry of one file. */
@@ -119,7 +121,7 @@ export async function scanFile(disk: Disk, file: string, expected: ScanRequest):
   let durableMark = 0;
   let chainAtWatch: Buffer | undefined;
   let sliceStart = performance.now();
-  const entries = readEntries(handle, header.firstSeq, handle.sizeBytes);
+  const entries = readEntries(handle, header.firstSeq, Math.min(expected.endBytes ?? Infinity, handle.sizeBytes));
   let step = await entries.next();
   for (; step.done !== true; step = await entries.next()) {
     const { header: entry, endBytes, bytes } = step.value;

@@ -42,6 +42,8 @@ export interface Entry extends EntryDraft {
   readonly seq: Seq;
   /** Hybrid logical time: milliseconds in the upper 48 bits, counter in the lower 16. */
   readonly time: bigint;
+  /** crc32 of the body: what the chain hash covers of it. */
+  readonly bodyCrc: number;
 }
 
 /** Exactly one state of a shard. */
@@ -58,7 +60,8 @@ export interface ClosedLogFile {
   readonly firstSeq: Seq;
   readonly lastSeq: Seq;
   readonly sizeBytes: number;
-  readonly sha256: string;
+  /** Chain hash after its last entry, 32 hex characters. */
+  readonly chain: string;
 }
 
 export interface LogInfo {
@@ -79,6 +82,9 @@ export interface ShardLog extends AsyncDisposable {
   info(): LogInfo;
   /** Closes the growing file, so that every entry so far lies in files that will not change; lists those with entries > `after`. */
   rotate(after: Seq): Promise<readonly ClosedLogFile[]>;
+  /** The sha256 of a file that `rotate` listed and that is kept from being purged. It is read back for it, every checksum and the
+   *  chain hash compared. @throws CorruptionError */
+  hash(file: ClosedLogFile): Promise<string>;
   purgeTo(seq: Seq): Promise<void>;
   close(): Promise<void>;
 }

@@ -36,7 +36,7 @@ interface Parts {
   readonly sections: Map<number, Uint8Array<ArrayBuffer>>;
 }
 
-/** The index holds copies, not `bytes`. `file` is named in errors. @throws CorruptionError */
+/** The index holds copies, not `bytes`. `file` is named in errors. At once, for tests. @throws CorruptionError  @internal */
 export function decodeFieldIndex(bytes: Buffer, file: string): FieldIndex {
   return runAtOnce(decodeSteps(bytes, file));
 }

@@ -33,7 +33,7 @@ export function* encodeFieldIndex(schema: FieldSchema, store: SealedStore, facts
     (sum, { bytes }) => sum + padded(bytes.length),
     INDEX_HEADER_SIZE_BYTES + padded(schemaText.length) + sections.length * 8,
   );
-  const writer = new ByteWriter(size);
+  const writer = new ByteWriter(Buffer.allocUnsafe(size));
   writer.u32(INDEX_MAGIC);
   writer.u32(0);
   writer.u16(INDEX_VERSION);

@@ -11,7 +11,7 @@ import type { FieldIndex } from './field-index.ts';
 import { FIELD_TYPES, type FieldSchema } from './field-schema.ts';
 import type { Condition } from './filter.ts';
 import { parseJsonPath, type JsonObject, type JsonPath } from './json-path.ts';
-import { orderValues } from './order-values.ts';
+import { orderValues } from './testing/order-values.ts';
 import { createFieldIndex } from './stored-index.ts';
 import { arbitraryFieldCondition, arbitraryPaths, arbitraryPayload } from './testing/arbitrary-filter.ts';
 

@@ -29,13 +29,13 @@ export function runKindOf(value: number | bigint): RunKind {
   return Number.isSafeInteger(value) ? 'safe' : 'float';
 }
 
-/** The number an index of this type keeps of an element of a payload. */
+/** The number an index of this type keeps of an element of a payload.  @internal for tests */
 export function indexedNumber(type: NumberType, element: unknown): number | bigint | undefined {
   if (type === 'datetime') return typeof element === 'string' ? parseDatetime(element) : undefined;
   return numberOf(element);
 }
 
-/** Whether a kept number is a value of the type: an integer index also keeps fractions, for ranges alone. */
+/** Whether a kept number is a value of the type: an integer index also keeps fractions, for ranges alone.  @internal for tests */
 export function isOfType(type: NumberType, value: number | bigint): boolean {
   return type !== 'integer' || integerOf(value) !== undefined;
 }

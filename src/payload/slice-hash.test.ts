@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { parsePointId } from '../base/ids.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { sliceOf } from './slice-hash.ts';
 
 const wide = (value: bigint): bigint => BigInt.asUintN(64, value);

@@ -37,7 +37,8 @@ export class FieldIndexCheck {
   }
 
   async findProblem(): Promise<string | undefined> {
-    if (Buffer.compare(this.#stored.encode(), this.#rebuilt.encode()) !== 0) return `is not the index of '${this.#path.text}' over these payloads`;
+    const [stored, rebuilt] = [await this.#stored.encodeInSlices(), await this.#rebuilt.encodeInSlices()];
+    if (Buffer.compare(stored, rebuilt) !== 0) return `is not the index of '${this.#path.text}' over these payloads`;
     for (const condition of this.#probes()) {
       const selected = emptyBits(this.#rows);
       if (!this.#stored.select(condition, selected)) continue;

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { CorruptionError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { andInto } from '../payload/bitmap.ts';
 import { blockBytes, dataOffset, segmentFileName, segmentHeaderBytes } from './files.ts';
 import type { Segment, SegmentDescription } from './segment.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { systemCode } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import type { Disk } from '../fs/disk.ts';
 import { FaultyDisk, type OperationKind } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';

@@ -51,6 +51,7 @@ export const FILE_KINDS: Readonly<Record<FileKind, FileKindInfo>> = {
   pidx: { formatVersion: 1, rebuildable: true, fields: [] },
 };
 
+/** @internal for tests */
 export const segmentHeaderBytes = 64;
 export const dataOffset = 4096;
 export const blockBytes = 64 * 1024;

@@ -17,7 +17,7 @@ import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { grown } from './grown.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, IdTable } from './id-table.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight } from '../base/in-flight.ts';
 import { PayloadArena } from './payload-arena.ts';
 import { parsePayload } from './payload-text.ts';
 import { RowSlots } from './row-slots.ts';
@@ -223,7 +223,7 @@ export class MutableSegment implements Segment {
 
   async close(): Promise<void> {
     this.#builds.clear();
-    await this.#inFlight.end();
+    await this.#inFlight.close();
     for (const { index } of this.#columns.values()) await index.close();
   }
 

@@ -51,11 +51,12 @@ async function writeParts(place: FilesPlace, parts: MutableParts, rows: number):
 async function* storedVectors(column: VectorColumn<GrowingVectorIndex>): AsyncGenerator<Uint8Array, void, undefined> {
   const stride = strideBytes(column.index.spec);
   const perPiece = Math.max(1, Math.floor(vectorPieceBytes / stride));
+  const memory = Buffer.allocUnsafe(Math.min(perPiece, column.slots.length) * stride); // a piece is written before the next is asked for
   const pause = slices();
   for (let from = 0; from < column.slots.length; from += perPiece) {
     const count = Math.min(perPiece, column.slots.length - from);
-    const piece = Buffer.allocUnsafe(count * stride);
-    for (let at = 0; at < count; at += 1) piece.set(column.index.row(from + at), at * stride);
+    const piece = memory.subarray(0, count * stride);
+    column.index.readRows(from, piece);
     yield piece;
     await pause();
   }

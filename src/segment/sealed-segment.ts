@@ -6,7 +6,7 @@ import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
 import { createFieldIndex } from '../payload/stored-index.ts';
-import { decodeFieldIndex } from '../payload/decode-field-index.ts';
+import { decodeFieldIndexInSlices } from '../payload/decode-field-index.ts';
 import type { FieldIndex } from '../payload/field-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
@@ -16,7 +16,7 @@ import { writeFieldIndex } from './payload-index-file.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight } from '../base/in-flight.ts';
 import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
 import type { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
@@ -63,19 +63,19 @@ export async function saveSealedState(request: SaveRequest): Promise<SegmentDesc
   const { segment, state } = request;
   const { files, del, ...rest } = segment.description;
   const kept = files.filter((file) => file.kind !== 'pidx' && (file.of === undefined || state.vectors.has(file.of)));
-  const indexFiles: SegmentFile[] = [];
+  const indexFiles = new Map<FieldIndex, SegmentFile>();
   let written = 0;
   for (const [field, index] of state.fieldIndexes) {
     const present = segment.fileOf.get(index);
-    const file = present ?? (await writeFieldIndex(request, { field, rows: rest.rows, index }));
     if (present === undefined) written += 1;
-    segment.fileOf.set(index, file);
-    indexFiles.push(file);
+    indexFiles.set(index, present ?? (await writeFieldIndex(request, { field, rows: rest.rows, index })));
   }
   if (written > 0) await request.disk.syncDirectory(request.filesDirectory);
   const isChanged = state.deletedCount !== (del?.count ?? 0); // rows only die: equal counts are equal bitmaps
   const saved = isChanged ? await writeDeletedBits({ ...request, rows: rest.rows, deleted: state.deleted }) : del;
-  segment.description = { ...rest, files: [...kept, ...indexFiles], ...(saved === undefined ? {} : { del: saved }) };
+  // only now: after a failure nothing names the files that were written, so they are swept and must be written again
+  for (const [index, file] of indexFiles) segment.fileOf.set(index, file);
+  segment.description = { ...rest, files: [...kept, ...indexFiles.values()], ...(saved === undefined ? {} : { del: saved }) };
   return segment.description;
 }
 
@@ -246,7 +246,7 @@ export class SealedSegment implements Segment {
 
   async #close(): Promise<void> {
     this.#builds.clear();
-    await this.#inFlight.end();
+    await this.#inFlight.close();
     for (const column of this.#columns.values()) await column.close();
     await this.#payloads.close();
   }
@@ -265,8 +265,10 @@ export class SealedSegment implements Segment {
       }
       if (this.#builds.get(field) !== build) return;
     }
+    const compact = await decodeFieldIndexInSlices(Buffer.from(await index.encodeInSlices()), `index of ${field}`);
+    if (this.#builds.get(field) !== build) return;
     this.#builds.delete(field);
-    this.#fieldIndexes.set(field, decodeFieldIndex(Buffer.from(index.encode()), `index of ${field}`)); // the compact form
+    this.#fieldIndexes.set(field, compact);
   }
 }
 

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { test } from 'node:test';
 import { must } from '../base/assert.ts';
-import { countBits } from '../payload/bitmap.ts';
+import { FaultyDisk, isChange } from '../fs/testing/faulty-disk.ts';
+import { countBits, rowsOf } from '../payload/bitmap.ts';
 import { FILE_KINDS, isFileKind } from './files.ts';
 import { sealSegment } from './seal.ts';
 import { saveSealedState } from './sealed-segment.ts';
+import type { SegmentDescription } from './segment.ts';
 import { emptyHead, fill, open, randomRows, schema, seal, temporaryPlace } from './testing/segment-fixtures.ts';
 import { verifySegmentFiles } from './verify-segment.ts';
 
@@ -34,6 +37,30 @@ test('deletes, a new payload index and a dropped vector are there after a save a
   assert.equal(again.fieldIndex('f')?.rowsWithValue, rows.filter(({ payload }) => payload.includes('"f":')).length);
   assert.equal(countBits(again.vectorBits('half')), 0);
 });
+
+test('a save that fails is done anew by the next one: what it wrote was named by nobody and may be gone', async (t) => {
+  const place = await temporaryPlace(t);
+  const segment = await open(place, await seal(place, randomRows(24, 60)));
+  t.after(() => segment.close());
+  const before = segment.description;
+  await segment.addFieldIndex('f', { type: 'float' });
+  const live = rowsOf(segment.liveBits())[0];
+  segment.markDeleted(must(live, 'a live row'));
+  for (let at = 0; ; at += 1) {
+    let seen = 0;
+    const disk = new FaultyDisk(place.disk, (operation) => (isChange(operation) && seen++ === at ? { kind: 'error', code: 'EIO' } : undefined));
+    const failure = await saveSealedState({ ...place, disk, segment, state: segment.capture() }).then(() => undefined, (error: unknown) => error);
+    if (failure === undefined) break;
+    assert.equal(segment.description, before, `change ${at}`);
+    const named = new Set(segmentNames(before));
+    for (const name of await readdir(place.filesDirectory)) if (!named.has(name)) await place.disk.remove(path.join(place.filesDirectory, name));
+  }
+  assert.deepEqual(await verifySegmentFiles({ ...place, description: segment.description, deep: true }), []);
+});
+
+function segmentNames({ files, del }: SegmentDescription): readonly string[] {
+  return [...files.map(({ sha256, kind }) => `${sha256}.${kind}`), ...(del === undefined ? [] : [`${del.sha256}.del`])];
+}
 
 test('a save without changes writes nothing and keeps every name', async (t) => {
   const place = await temporaryPlace(t);

@@ -9,7 +9,7 @@
 import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import type { RowSource } from '../payload/select-rows.ts';
-import type { FieldSchema, PayloadSchema } from '../payload/field-schema.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
 import type { FieldIndex } from '../payload/field-index.ts';
 
 /** A point as it is stored: vectors as packed bytes of the stored datatype, by name. */
@@ -75,5 +75,3 @@ export interface SegmentFile {
   readonly sha256: string;
   readonly size: number;
 }
-
-export type { PayloadSchema };

@@ -1,7 +1,7 @@
 // Typed arrays as bytes of a file and back. Files are little-endian, and so is every host this runs on.
 import { invariant } from '../base/assert.ts';
+import { isLittleEndian } from '../base/bytes.ts';
 
-const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 const pieceValues = 32 * 1024;
 const wordSpan = 2 ** 32;
 

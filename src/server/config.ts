@@ -2,7 +2,6 @@
 // ./nearkeep.yaml, --config-path, QDRANT__SECTION__KEY, NEARKEEP__SECTION__KEY, flags.
 // Every accepted key has an effect. A key of Qdrant's that has none here is named in a warning; one whose silence would be
 // unsafe (TLS, JWT) refuses the start.
-import { randomBytes } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
 import { ruleProblem } from '../snapshot/address-policy.ts';
 
@@ -87,7 +86,7 @@ const withoutEffect: Readonly<Record<string, string>> = {
   'service.hardware_reporting': 'usage is not reported by this version',
   'storage.temp_path': 'restores are staged in the data directory, so that a rename can commit them',
   'storage.on_disk_payload': 'payloads always lie on disk',
-  telemetry_disabled: 'nearkeep never sends telemetry',
+  ['telemetry_disabled']: 'nearkeep never sends telemetry',
 };
 const sectionsWithoutEffect = ['storage.', 'cluster.', 'tls.', 'audit.', 'logger.', 'gpu.', 'inference.'];
 const refusedWhenTrue: Readonly<Record<string, string>> = {
@@ -250,18 +249,4 @@ function checkedConfig(config: Config): Config {
 
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
-}
-
-/** A server that anybody in the network can wipe must be asked for by name. @throws RequestError 'bad-request' with a key to copy. */
-export function refuseOpenServer({ service }: Config): void {
-  const hasKey = [service.api_key, service.alt_api_key, service.read_only_api_key].some((key) => key !== undefined);
-  if (hasKey || service.allow_no_key || isLoopback(service.host)) return;
-  throw new RequestError(
-    'bad-request',
-    [
-      `refusing to listen on ${service.host} without an API key: anybody who reaches it could read and delete everything.`,
-      `  Set a key, for example:   QDRANT__SERVICE__API_KEY=${randomBytes(18).toString('base64url')}`,
-      '  or, if that is wanted:    NEARKEEP__SERVICE__ALLOW_NO_KEY=true',
-    ].join('\n'),
-  );
 }

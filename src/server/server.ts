@@ -9,7 +9,8 @@ import { Engine } from '../engine/engine.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import type { StartRestore } from '../snapshot/start-restore.ts';
 import type { BannerFacts } from './banner.ts';
-import { isLoopback, refuseOpenServer, type Config } from './config.ts';
+import { isLoopback, type Config } from './config.ts';
+import { refuseOpenServer } from './refuse-open-server.ts';
 import { readProcessFacts } from './process-facts.ts';
 
 /** Requests in flight get this long to end at shutdown. */

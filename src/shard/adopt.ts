@@ -93,13 +93,14 @@ async function leadToPosition(options: AdoptOptions, staged: ShardManifest): Pro
 /** Under the identity it was written with. @throws CorruptionError where it does not end at the staged position */
 async function openStagedLog(options: AdoptOptions, staged: ShardManifest): Promise<FileLog> {
   const { disk, clock, logger, staging } = options;
-  const { collectionUuid, shardId, generation, applied, chain } = staged;
+  const { collectionUuid, shardId, generation, applied, chain, time } = staged;
   const directory = logsDirectory(staging.directory);
-  const log = await FileLog.open({ disk, clock, logger, directory, collectionUuid, shardId, generation, applied: { seq: applied, chain }, durableMark: staging.position.seq });
+  const log = await FileLog.open({ disk, clock, logger, directory, collectionUuid, shardId, generation, applied: { seq: applied, chain, time }, durableMark: staging.position.seq });
   const found = log.position();
   if (found.seq === staging.position.seq && found.chain === staging.position.chain) return log;
   await log.close();
-  throw new CorruptionError({ file: directory, problem: `ends at seq ${found.seq} with chain hash ${found.chain}, not at ${staging.position.seq} with ${staging.position.chain}` });
+  const { seq, chain: wanted } = staging.position;
+  throw new CorruptionError({ file: directory, problem: `ends at seq ${found.seq} with chain hash ${found.chain}, not at ${seq} with ${wanted}` });
 }
 
 function checkContents(shard: Shard, { directory, position, points }: ShardStaging): void {

@@ -2,7 +2,7 @@
 // nothing but it, except for the one write that was on its way.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { FaultyDisk, stopAfter } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { Shard } from './shard.ts';

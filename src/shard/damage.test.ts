@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import test from 'node:test';
 import { CorruptionError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { Shard } from './shard.ts';
 import { allPoints, draft, everything, pointId, shardOptions, upsert } from './testing/shard-fixtures.ts';

@@ -19,25 +19,68 @@
 import { must, unreachable } from '../base/assert.ts';
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { CorruptionError } from '../base/errors.ts';
+import type { PointId } from '../base/ids.ts';
 import type { PointSelector, UpdateMode } from '../command/write.ts';
 import type { EntryKind } from '../log/shard-log.ts';
 import type { Filter } from '../payload/filter.ts';
 import { decodeFilter, encodeFilter } from '../payload/filter-json.ts';
 import { FIELD_TYPES, type FieldSchema } from '../payload/field-schema.ts';
 import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
-import type { RestoreOrigin, SelectorOperation, ShardOperation, StoredVectors, VectorDraft } from './shard-operation.ts';
+import type { RestoreOrigin, SelectorOperation, ShardOperation, StoredVectors } from './shard-operation.ts';
 
 export const entryBodyVersion = 1;
 
 const conditionBits = { filter: 1, insertOnly: 2, updateOnly: 4 } as const;
 const selectorTags = { ids: 0, filter: 1 } as const;
 
+/** How the vectors of a write become rows of its body. */
+export interface RowEncoding<V> {
+  rowBytes(name: string, vector: V): number;
+  /** Fills `row`, which is as long as `rowBytes` said. */
+  write(name: string, vector: V, row: Uint8Array): void;
+}
+
+/** A write of points whose vectors are not stored bytes yet. */
+export type PointWrite<V> =
+  | { readonly kind: 'upsert'; readonly points: readonly (PointOf<V> & { readonly payload: string })[]; readonly updateFilter?: Filter; readonly updateMode?: UpdateMode }
+  | { readonly kind: 'update-vectors'; readonly points: readonly PointOf<V>[]; readonly updateFilter?: Filter };
+
+interface PointOf<V> {
+  readonly id: PointId;
+  readonly vectors: ReadonlyMap<string, V>;
+}
+
+export interface EncodedEntry {
+  /** Its vectors are views of the body. */
+  readonly operation: ShardOperation;
+  readonly body: Buffer;
+  /** Borrowed for the body, and free when the entry is applied. */
+  readonly memory?: Buffer;
+}
+
+const storedRows: RowEncoding<Uint8Array> = {
+  rowBytes: (_name, bytes) => bytes.byteLength,
+  write: (_name, bytes, row) => row.set(bytes),
+};
+
+/** `memory` should be as large as the body: the body lies in it then, and nothing has to grow. */
+export function encodePoints<V>(write: PointWrite<V>, encoding: RowEncoding<V>, memory: Buffer): EncodedEntry {
+  const writer = new ByteWriter(memory);
+  const operation = writePoints(writer, write, encoding);
+  return { operation, body: writer.take(), memory };
+}
+
+export function encodeOperation(operation: ShardOperation): EncodedEntry {
+  return { operation, body: encodeEntryBody(operation) };
+}
+
+/** @internal for tests */
 export function encodeEntryBody(operation: ShardOperation): Buffer {
   const writer = new ByteWriter();
   switch (operation.kind) {
     case 'upsert':
     case 'update-vectors':
-      writePoints(writer, operation);
+      writePoints(writer, operation, storedRows);
       break;
     case 'create-index':
       writer.text(operation.field);
@@ -84,41 +127,47 @@ export function decodeEntryBody(entry: { readonly kind: EntryKind; readonly vers
   return operation;
 }
 
-function writePoints(writer: ByteWriter, operation: Extract<ShardOperation, { kind: 'upsert' | 'update-vectors' }>): void {
-  const mode = operation.kind === 'upsert' ? operation.updateMode : undefined;
-  const filter = operation.updateFilter;
+/** Answers the operation with the rows that it wrote. */
+function writePoints<V>(writer: ByteWriter, write: PointWrite<V>, encoding: RowEncoding<V>): ShardOperation {
+  const mode = write.kind === 'upsert' ? write.updateMode : undefined;
+  const filter = write.updateFilter;
   const modeBits = mode === 'insert_only' ? conditionBits.insertOnly : mode === 'update_only' ? conditionBits.updateOnly : 0;
   writer.u8(modeBits | (filter === undefined ? 0 : conditionBits.filter));
   if (filter !== undefined) writer.text(encodeFilter(filter));
-  const table = vectorTable(operation.points);
+  const table = vectorTable(write.points, encoding);
   writer.u16(table.size);
   for (const [name, { rowBytes }] of table) {
     writer.text(name);
     writer.u32(rowBytes);
   }
-  writer.u32(operation.points.length);
-  const rows = (point: VectorDraft): void => {
-    writer.pointId(point.id);
-    writer.u16(point.vectors.size);
-    for (const [name, bytes] of point.vectors) {
-      writer.u16(must(table.get(name), 'the table has every name').index);
-      writer.bytes(bytes);
+  writer.u32(write.points.length);
+  const rows = ({ id, vectors }: PointOf<V>): StoredVectors => {
+    writer.pointId(id);
+    writer.u16(vectors.size);
+    const stored = new Map<string, Uint8Array>();
+    for (const [name, vector] of vectors) {
+      const { index, rowBytes } = must(table.get(name), 'the table has every name');
+      writer.u16(index);
+      const row = writer.space(rowBytes);
+      encoding.write(name, vector, row);
+      stored.set(name, row);
     }
+    return stored;
   };
-  if (operation.kind === 'update-vectors') operation.points.forEach(rows);
-  else {
-    for (const point of operation.points) {
-      rows(point);
-      writer.text(point.payload);
-    }
-  }
+  if (write.kind === 'update-vectors') return { ...write, points: write.points.map((point) => ({ id: point.id, vectors: rows(point) })) };
+  const points = write.points.map(({ id, vectors, payload }) => {
+    const stored = rows({ id, vectors });
+    writer.text(payload);
+    return { id, vectors: stored, payload };
+  });
+  return { ...write, points };
 }
 
-function vectorTable(points: readonly VectorDraft[]): ReadonlyMap<string, { readonly index: number; readonly rowBytes: number }> {
+function vectorTable<V>(points: readonly PointOf<V>[], encoding: RowEncoding<V>): ReadonlyMap<string, { readonly index: number; readonly rowBytes: number }> {
   const table = new Map<string, { readonly index: number; readonly rowBytes: number }>();
   for (const { vectors } of points) {
-    for (const [name, bytes] of vectors) {
-      if (!table.has(name)) table.set(name, { index: table.size, rowBytes: bytes.byteLength });
+    for (const [name, vector] of vectors) {
+      if (!table.has(name)) table.set(name, { index: table.size, rowBytes: encoding.rowBytes(name, vector) });
     }
   }
   return table;

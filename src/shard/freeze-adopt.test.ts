@@ -4,7 +4,7 @@ import test from 'node:test';
 import { must } from '../base/assert.ts';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { adoptShard } from './adopt.ts';
 import { freezeShards, type FrozenShard } from './freeze.ts';
@@ -51,8 +51,12 @@ for (const seed of Array.from({ length: 6 }, (_, at) => (Date.now() % 1_000_000)
       const frozen = await freezeShards(shards);
       before.push(known);
       if (random.below(2) === 0) await shards[0]?.checkpoint(); // its files must outlive the checkpoints after it
-      staged.push(await Promise.all(frozen.map((each) => checkedCopy(disk, each, `/staging-${round}-${each.shardId}`))));
-      for (const each of frozen) each.release();
+      try {
+        staged.push(await Promise.all(frozen.map((each) => checkedCopy(disk, each, `/staging-${round}-${each.shardId}`))));
+      } finally {
+        for (const each of frozen) each.release();
+        isOver ||= staged.length <= round;
+      }
     }
     isOver = true;
     const acknowledged = await Promise.all(writers);
@@ -105,14 +109,14 @@ test('files of a frozen manifest stay until it is released, and go then', async 
   await using shard = await Shard.create(shardOptions(disk, '/shard'));
   await upsert(shard, ...Array.from({ length: 6 }, (_, id) => draft(id)));
   await shard.checkpoint();
-  const [frozen] = await freezeShards([shard]);
+  const frozen = must((await freezeShards([shard]))[0], 'one');
   await shard.write({ kind: 'delete-points', selector: { kind: 'ids', ids: await allIds(shard) } }, { wait: true });
   await shard.checkpoint();
   await shard.settle();
-  assert.ok(frozen !== undefined && frozen.files.length > 4);
-  for (const file of frozen.files) assert.ok((await disk.findStat(file.path)) !== undefined, file.name);
+  const found = await Promise.all(frozen.files.map((file) => disk.findStat(file.path)));
   frozen.release();
   frozen.release();
+  assert.ok(found.length > 4 && found.every((stat) => stat !== undefined));
   await shard.settle();
   assert.deepEqual(await disk.list('/shard/files'), []);
 });

@@ -1,7 +1,8 @@
 // A frozen shard: one position, and the immutable files that hold exactly that state. A borrow: whoever froze it releases it.
 //
 // All shards are frozen at one instant: writers are kept out of all of them together, while the logs are rotated and the
-// manifests held. No seal, merge or query is waited for, and nothing is copied.
+// manifests held. No seal, merge or query is waited for, and nothing is copied. The log files are read once, when writers are in again,
+// for their sha256: it vouches for them as they lie on the disk, so they are compared with their checksums on the way.
 import path from 'node:path';
 import type { ClosedLogFile, LogPosition } from '../log/shard-log.ts';
 import { FILE_KINDS, isFileKind } from '../segment/files.ts';
@@ -74,6 +75,8 @@ async function pinTogether(shards: readonly Shard[]): Promise<readonly PinnedPos
 
 async function describe(shard: Shard, pinned: PinnedPosition): Promise<FrozenShard> {
   const { manifest, text } = pinned.checkpoint.stored;
+  const logFiles: (ClosedLogFile & { readonly sha256: string })[] = [];
+  for (const file of pinned.logFiles) logFiles.push({ ...file, sha256: await shard.hashLogFile(file) });
   return {
     shardId: shard.shardId,
     position: pinned.position,
@@ -81,15 +84,15 @@ async function describe(shard: Shard, pinned: PinnedPosition): Promise<FrozenSha
     points: await pinned.points,
     manifest: { text, sha256: sha256Hex(text) },
     segments: manifest.segments.map(frozenSegment),
-    logFiles: pinned.logFiles.map(({ firstSeq, lastSeq, sizeBytes, sha256 }) => ({ firstSeq, lastSeq, sizeBytes, sha256 })),
-    files: [...pinned.logFiles.map(logFile), ...segmentFiles(shard.directory, manifest.segments)],
+    logFiles: logFiles.map(({ firstSeq, lastSeq, sizeBytes, sha256 }) => ({ firstSeq, lastSeq, sizeBytes, sha256 })),
+    files: [...logFiles.map(logFile), ...segmentFiles(shard.directory, manifest.segments)],
     release: () => pinned.checkpoint.release(),
   };
 }
 
 function frozenSegment({ uuid, rows, min_seq, max_seq, files, del }: SegmentDescription): FrozenSegment {
-  const described = files.map((file) => ({
-    kind: file.kind, ...(file.of === undefined || file.kind === 'pidx' ? {} : { vector: file.of }), formatVersion: formatVersion(file.kind), sizeBytes: file.size, sha256: file.sha256,
+  const described = files.map(({ kind, of, size, sha256 }) => ({
+    kind, ...(of === undefined || kind === 'pidx' ? {} : { vector: of }), formatVersion: formatVersion(kind), sizeBytes: size, sha256,
   }));
   const deletes = del === undefined ? [] : [{ kind: 'del', formatVersion: formatVersion('del'), sizeBytes: del.size, sha256: del.sha256 }];
   return { uuid, points: rows - (del?.count ?? 0), deleted: del?.count ?? 0, minSeq: min_seq, maxSeq: max_seq, files: [...described, ...deletes] };
@@ -99,7 +102,7 @@ function formatVersion(kind: string): number {
   return must(isFileKind(kind) ? FILE_KINDS[kind] : undefined, `'${kind}' is a kind of file`).formatVersion;
 }
 
-function logFile(file: ClosedLogFile): FrozenFile {
+function logFile(file: ClosedLogFile & { readonly sha256: string }): FrozenFile {
   return { name: `logs/${path.basename(file.path)}`, path: file.path, sizeBytes: file.sizeBytes, sha256: file.sha256 };
 }
 

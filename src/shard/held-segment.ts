@@ -7,6 +7,7 @@ import type { Segment } from '../segment/segment.ts';
 export class HeldSegment<T extends Segment = Segment> {
   readonly segment: T;
   readonly #hidden: Set<string>;
+  #live: { readonly rowCount: number; readonly deletedCount: number; readonly bits: Uint32Array } | undefined;
   #users = 1; // the shard itself
   #closing: Promise<void> | undefined;
   #whenClosed: (() => void) | undefined;
@@ -31,6 +32,13 @@ export class HeldSegment<T extends Segment = Segment> {
 
   hide(name: string): void {
     this.#hidden.add(name);
+  }
+
+  /** `segment.liveBits()`, copied only where a row was added or died since: every entry asks for it. */
+  liveBits(): Uint32Array {
+    const { rowCount, deletedCount } = this.segment;
+    if (this.#live?.rowCount !== rowCount || this.#live.deletedCount !== deletedCount) this.#live = { rowCount, deletedCount, bits: this.segment.liveBits() };
+    return this.#live.bits;
   }
 
   vectorBits(name: string): Uint32Array {

@@ -1,17 +1,20 @@
 // A write on its way to the log: checked whole, vectors turned into stored bytes, cut into entries.
 import { must, unreachable } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
+import type { BufferPool } from '../base/buffer-pool.ts';
 import type { PointId } from '../base/ids.ts';
 import { vectorSpecs } from '../command/collection-config.ts';
-import type { NamedVectors, WriteOperation } from '../command/write.ts';
+import type { NamedVectors, PointDraft, WriteOperation } from '../command/write.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
 import { slices } from '../segment/slices.ts';
-import type { VectorSpec } from '../vector/distance.ts';
-import { checkVector, toStored } from '../vector/stored-vector.ts';
-import type { ShardOperation, StoredDraft, StoredVectors, VectorDraft } from './shard-operation.ts';
+import { strideBytes, type VectorSpec } from '../vector/distance.ts';
+import { checkVector, writeStored } from '../vector/stored-vector.ts';
+import { encodeOperation, encodePoints, type EncodedEntry, type PointWrite, type RowEncoding } from './entry-body.ts';
 
+/** What an entry holds besides its points, for a guess of its size. */
+const entryRestBytes = 256;
 /** Entries are cut here, so that a network of replicas can carry each in one message. A larger point is an entry of its own. */
-const entryBytesMax = 1 << 20;
+const entryBytesMax = (1 << 20) - entryRestBytes;
 const idBytesMax = 17;
 
 type Specs = ReadonlyMap<string, VectorSpec>;
@@ -60,24 +63,25 @@ export function checkWrite(operation: WriteOperation, specs: Specs): void {
 }
 
 /** Entries of at most about 1 MB, in order. The write must have been checked against the same specs. */
-export async function toEntries(operation: WriteOperation, specs: Specs): Promise<readonly ShardOperation[]> {
+export async function toEntries(operation: WriteOperation, specs: Specs, bodies: BufferPool): Promise<readonly EncodedEntry[]> {
   switch (operation.kind) {
     case 'upsert': {
-      const points = await storePoints(lastOfEach(operation.points), specs, (point, vectors): StoredDraft => ({ id: point.id, vectors, payload: point.payload }));
-      return cut(points, (point) => draftBytes(point) + Buffer.byteLength(point.payload)).map((piece) => ({ ...operation, points: piece }));
+      const sizeBytes = (point: PointDraft): number => rowsBytes(point.vectors, specs) + Buffer.byteLength(point.payload);
+      const pieces = cut(lastOfEach(operation.points), sizeBytes);
+      return await encodePieces(pieces, { specs, bodies, write: (points) => ({ ...operation, points }) });
     }
     case 'update-vectors': {
-      const points = await storePoints(mergedById(operation.points), specs, (point, vectors): VectorDraft => ({ id: point.id, vectors }));
-      return cut(points, draftBytes).map((piece) => ({ ...operation, points: piece }));
+      const pieces = cut(mergedById(operation.points), ({ vectors }) => rowsBytes(vectors, specs));
+      return await encodePieces(pieces, { specs, bodies, write: (points) => ({ ...operation, points }) });
     }
     case 'create-vector': {
       const spec = must(vectorSpecs({ [operation.name]: operation.params }).get(operation.name), 'one vector has one spec');
-      return [{ kind: 'create-vector', name: operation.name, spec }];
+      return [encodeOperation({ kind: 'create-vector', name: operation.name, spec })];
     }
     case 'create-index':
     case 'drop-index':
     case 'drop-vector':
-      return [operation];
+      return [encodeOperation(operation)];
     case 'delete-points':
     case 'delete-vectors':
     case 'set-payload':
@@ -85,8 +89,8 @@ export async function toEntries(operation: WriteOperation, specs: Specs): Promis
     case 'delete-payload':
     case 'clear-payload': {
       const { selector } = operation;
-      if (selector.kind === 'filter') return [operation];
-      return cut([...new Set(selector.ids)], () => idBytesMax).map((ids) => ({ ...operation, selector: { kind: 'ids', ids } }));
+      if (selector.kind === 'filter') return [encodeOperation(operation)];
+      return cut([...new Set(selector.ids)], () => idBytesMax).map(({ list: ids }) => encodeOperation({ ...operation, selector: { kind: 'ids', ids } }));
     }
     default:
       return unreachable(operation);
@@ -140,43 +144,60 @@ function lastOfEach<T extends { readonly id: PointId }>(points: readonly T[]): r
   return [...last.values()];
 }
 
-function mergedById(points: readonly { readonly id: PointId; readonly vectors: NamedVectors }[]): readonly { readonly id: PointId; readonly vectors: NamedVectors }[] {
+interface PointVectors {
+  readonly id: PointId;
+  readonly vectors: NamedVectors;
+}
+
+function mergedById(points: readonly PointVectors[]): readonly PointVectors[] {
   const merged = new Map<PointId, NamedVectors>();
   for (const { id, vectors } of points) merged.set(id, new Map([...(merged.get(id) ?? []), ...vectors]));
   return [...merged].map(([id, vectors]) => ({ id, vectors }));
 }
 
-async function storePoints<T extends { readonly vectors: NamedVectors }, R>(points: readonly T[], specs: Specs, stored: (point: T, vectors: StoredVectors) => R): Promise<readonly R[]> {
+/** Vectors become stored rows in the memory of the entry that the log writes and the head copies from. */
+async function encodePieces<T>(
+  pieces: readonly Piece<T>[],
+  { specs, bodies, write }: { readonly specs: Specs; readonly bodies: BufferPool; readonly write: (points: readonly T[]) => PointWrite<Float32Array> },
+): Promise<readonly EncodedEntry[]> {
+  const encoding: RowEncoding<Float32Array> = {
+    rowBytes: (name) => strideBytes(specOf(name, specs)),
+    write: (name, vector, row) => writeStored(specOf(name, specs), vector, row),
+  };
   const pause = slices();
-  const all: R[] = [];
-  for (const point of points) {
-    const vectors = new Map<string, Uint8Array>();
-    for (const [name, vector] of point.vectors) vectors.set(name, toStored(specOf(name, specs), vector));
-    all.push(stored(point, vectors));
+  const entries: EncodedEntry[] = [];
+  for (const { list, sizeBytes } of pieces) {
+    entries.push(encodePoints(write(list), encoding, bodies.take(sizeBytes + entryRestBytes)));
     const due = pause();
     if (due !== undefined) await due;
   }
-  return all;
+  return entries;
 }
 
-function draftBytes(point: VectorDraft): number {
+function rowsBytes(vectors: NamedVectors, specs: Specs): number {
   let bytes = idBytesMax + 8;
-  for (const vector of point.vectors.values()) bytes += 2 + vector.byteLength;
+  for (const name of vectors.keys()) bytes += 2 + strideBytes(specOf(name, specs));
   return bytes;
 }
 
+interface Piece<T> {
+  readonly list: readonly T[];
+  readonly sizeBytes: number;
+}
+
 /** Pieces of at most `entryBytesMax`, at least one element each; an empty list is one empty piece, so that it is logged too. */
-function cut<T>(list: readonly T[], sizeBytes: (element: T) => number): readonly (readonly T[])[] {
-  const pieces: T[][] = [[]];
+function cut<T>(list: readonly T[], sizeBytes: (element: T) => number): readonly Piece<T>[] {
+  const pieces: Piece<T>[] = [];
+  let from = 0;
   let pieceBytes = 0;
-  for (const element of list) {
+  for (const [at, element] of list.entries()) {
     const bytes = sizeBytes(element);
     if (pieceBytes > 0 && pieceBytes + bytes > entryBytesMax) {
-      pieces.push([]);
+      pieces.push({ list: list.slice(from, at), sizeBytes: pieceBytes });
+      from = at;
       pieceBytes = 0;
     }
-    must(pieces.at(-1), 'there is a piece').push(element);
     pieceBytes += bytes;
   }
-  return pieces;
+  return [...pieces, { list: list.slice(from), sizeBytes: pieceBytes }];
 }

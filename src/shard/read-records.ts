@@ -1,6 +1,6 @@
 // Rows of a view → the records a read answers: payload text and vectors, read segment by segment, in the order asked for.
 import { must } from '../base/assert.ts';
-import type { PayloadSelector, PointRecord, Selectors, VectorSelector } from '../command/read.ts';
+import type { PayloadSelector, PointRecord, RetrieveRequest, Selectors, VectorSelector } from '../command/read.ts';
 import { selectPayload } from '../payload/payload-edits.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
@@ -27,7 +27,25 @@ export async function readRecords(view: View, places: readonly RowPlace[], selec
   return records;
 }
 
-async function readRows(segment: SegmentView, rows: Uint32Array, wanted: { readonly selectors: Selectors; readonly specs: readonly (readonly [string, VectorSpec])[] }): Promise<readonly PointRecord[]> {
+/** In the order of `ids`, absent ones left out. */
+export async function retrieveFrom(view: View, { ids, selectors }: RetrieveRequest): Promise<readonly PointRecord[]> {
+  const places: RowPlace[] = [];
+  const pause = slices();
+  for (const id of ids) {
+    const place = view.find(id);
+    if (place !== undefined) places.push(place);
+    const due = pause();
+    if (due !== undefined) await due;
+  }
+  return await readRecords(view, places, selectors);
+}
+
+interface Wanted {
+  readonly selectors: Selectors;
+  readonly specs: readonly (readonly [string, VectorSpec])[];
+}
+
+async function readRows(segment: SegmentView, rows: Uint32Array, wanted: Wanted): Promise<readonly PointRecord[]> {
   const { held } = segment;
   const { payload } = wanted.selectors;
   const texts = payload.kind === 'none' ? undefined : await held.segment.payloads(rows);

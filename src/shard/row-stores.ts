@@ -1,5 +1,6 @@
 // Vector indexes that only keep rows: for a replay that nobody will search.
 import { invariant } from '../base/assert.ts';
+import { checkRowRange } from '../index/check-query.ts';
 import type { GrowingVectorIndex, IndexHits, VectorIndex, VectorIndexes } from '../index/vector-index.ts';
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 
@@ -40,6 +41,12 @@ class RowStore implements GrowingVectorIndex {
     const stride = strideBytes(this.spec);
     invariant((row + 1) * stride <= this.#length, 'the row was appended');
     return Uint8Array.prototype.slice.call(this.#bytes, row * stride, (row + 1) * stride);
+  }
+
+  readRows(first: number, target: Uint8Array): void {
+    checkRowRange(this.spec, this.rowCount, { first, target });
+    const from = first * strideBytes(this.spec);
+    target.set(this.#bytes.subarray(from, from + target.byteLength));
   }
 
   search(): Promise<readonly IndexHits[]> { return refuse(); }

@@ -106,5 +106,6 @@ function hasRange({ type, params }: FieldSchema): boolean {
 }
 
 function noRangeIndex({ key }: OrderBy): RequestError {
-  return new RequestError('bad-input', `No range index for \`order_by\` key: \`${key.text}\`. Please create one to use \`order_by\`. Integer, float and datetime payloads can have one`);
+  const advice = 'Please create one to use `order_by`. Integer, float and datetime payloads can have one';
+  return new RequestError('bad-input', `No range index for \`order_by\` key: \`${key.text}\`. ${advice}`);
 }

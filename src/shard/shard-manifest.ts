@@ -52,6 +52,7 @@ export interface StoredManifest {
   readonly text: Buffer;
 }
 
+/** @internal for tests */
 export function encodeManifest(manifest: ShardManifest): Buffer {
   const body = JSON.stringify({
     format,
@@ -71,7 +72,7 @@ export function encodeManifest(manifest: ShardManifest): Buffer {
   return Buffer.from(`${body.slice(0, -1)}${hashMember}${sha256Hex(body)}"}`);
 }
 
-/** @throws CorruptionError naming `file` for anything but the bytes of encodeManifest. */
+/** @throws CorruptionError naming `file` for anything but the bytes of encodeManifest.  @internal for tests */
 export function decodeManifest(text: Buffer, file: string): ShardManifest {
   const fields = new ManifestFields(parseChecked(text, file), file);
   if (fields.text('format') !== format) throw fields.refuse(`is no shard manifest: format '${fields.text('format')}'`);

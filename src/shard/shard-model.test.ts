@@ -1,7 +1,7 @@
 // Random writes against a plain map, with seals, merges and reopens in between.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { verifyShard } from './verify-shard.ts';
 import { Shard } from './shard.ts';

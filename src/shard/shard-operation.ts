@@ -8,7 +8,7 @@ import type { VectorSpec } from '../vector/distance.ts';
 /** Packed rows in the stored datatype, for Cosine of unit length, by name of the vector. */
 export type StoredVectors = ReadonlyMap<string, Uint8Array>;
 
-export interface VectorDraft {
+interface VectorDraft {
   readonly id: PointId;
   readonly vectors: StoredVectors;
 }

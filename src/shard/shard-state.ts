@@ -6,7 +6,6 @@
 // - Queries see whole entries: while an entry is being applied they get the view of the state before it.
 import { randomUUID } from 'node:crypto';
 import { invariant } from '../base/assert.ts';
-import { crc32 } from '../base/checksum.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import { nextChain } from '../log/hash-chain.ts';
@@ -45,6 +44,7 @@ export class ShardState {
   readonly #retired = new Set<HeldSegment<SealedSegment>>();
   readonly #closing = new Set<Promise<void>>();
   #whenFreed: () => void = () => undefined;
+  #segments: readonly HeldSegment[] | undefined;
   #view: View | undefined;
   #insideEntry = false;
 
@@ -72,7 +72,8 @@ export class ShardState {
 
   /** Newest first: most updates concern points written lately. */
   get segments(): readonly HeldSegment[] {
-    return [this.#head, ...this.#sealing.toReversed(), ...this.#sealed.toReversed()];
+    this.#segments ??= [this.#head, ...this.#sealing.toReversed(), ...this.#sealed.toReversed()];
+    return this.#segments;
   }
 
   get points(): number {
@@ -125,7 +126,7 @@ export class ShardState {
 
   endEntry(entry: Entry): void {
     this.recent.add(entry.opUuid);
-    this.#chain = nextChain(this.#chain, { seq: entry.seq, opUuid: entry.opUuid, bodyCrc: crc32(entry.body) });
+    this.#chain = nextChain(this.#chain, entry);
     this.#applied = entry.seq;
     this.#time = entry.time;
     this.#insideEntry = false;
@@ -143,6 +144,7 @@ export class ShardState {
     if (this.#head.segment.rowCount === 0) return;
     this.#sealing = [...this.#sealing, this.#head];
     this.#head = this.#newHead();
+    this.#segments = undefined;
     this.#forgetView();
   }
 
@@ -153,6 +155,7 @@ export class ShardState {
     const retired = this.#sealed.filter((held) => gone.has(held));
     this.#sealing = this.#sealing.filter((held) => !gone.has(held));
     this.#sealed = [...this.#sealed.filter((held) => !gone.has(held)), ...added].sort((a, b) => a.segment.maxSeq - b.segment.maxSeq);
+    this.#segments = undefined;
     this.#forgetView();
     for (const held of heads) this.closeLater(held.release());
     for (const held of retired) {

@@ -12,19 +12,21 @@ import type { PointId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, LogPosition } from '../log/shard-log.ts';
+import type { ClosedLogFile, Entry, LogPosition } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
+import { removeUnfinished } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
+import { encodeOperation, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
 import { checkWrite, requiredIds, toEntries } from './prepare-write.ts';
-import { readRecords } from './read-records.ts';
+import { retrieveFrom } from './read-records.ts';
 import { replay } from './replay.ts';
 import { countView, scrollView } from './scroll.ts';
 import { searchView } from './search.ts';
@@ -32,7 +34,7 @@ import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder, type HeldM
 import { describeShard } from './shard-info.ts';
 import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
-import type { RestoreOrigin, ShardOperation } from './shard-operation.ts';
+import type { RestoreOrigin } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
@@ -54,6 +56,12 @@ interface ShardContents {
   readonly stored: StoredManifest;
   readonly segments: readonly SealedSegment[];
   readonly log: FileLog;
+}
+
+/** Entries made under these specs. */
+interface PreparedWrite {
+  readonly specs: ReadonlyMap<string, VectorSpec>;
+  readonly entries: readonly EncodedEntry[];
 }
 
 /** One position of the shard, for freeze.ts: the checkpoint below it and the closed log files that lead to it. */
@@ -86,7 +94,8 @@ export class Shard {
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
     state.onFreed(() => folder.sweep());
-    const queue = new WriteQueue({ log, state, logger, background: { afterEntry: (entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() } });
+    const background = { afterEntry: (entry: Entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() };
+    const queue = new WriteQueue({ log, state, logger, background });
     this.shardId = options.shardId;
     this.directory = directory;
     this.#log = log;
@@ -116,8 +125,8 @@ export class Shard {
     const segments = await openSegments(options, stored.manifest);
     let shard: Shard;
     try {
-      const { applied, chain, durable } = stored.manifest;
-      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain }, durableMark: durable });
+      const { applied, chain, time, durable } = stored.manifest;
+      const log = await FileLog.open({ ...options, directory: logsDirectory(directory), applied: { seq: applied, chain, time }, durableMark: durable });
       shard = new Shard(options, { stored, segments, log });
     } catch (error) {
       await Promise.all(segments.map((segment) => segment.close()));
@@ -139,9 +148,12 @@ export class Shard {
     return this.#log.position();
   }
 
-  check(operation: WriteOperation): void {
-    this.#refuseClosed();
-    checkWrite(operation, this.#state.vectors);
+  check(operation: WriteOperation): Promise<void> {
+    return this.#use(async () => {
+      checkWrite(operation, this.#state.vectors);
+      const required = requiredIds(operation);
+      if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
+    });
   }
 
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
@@ -153,7 +165,7 @@ export class Shard {
   }
 
   retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
-    return this.#read((view) => readRecords(view, request.ids.flatMap((id) => view.find(id) ?? []), request.selectors));
+    return this.#read((view) => retrieveFrom(view, request));
   }
 
   scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
@@ -189,7 +201,7 @@ export class Shard {
 
   /** Notes that the contents came from elsewhere, as an entry of its own. */
   async noteRestore(origin: RestoreOrigin): Promise<void> {
-    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit({ kind: 'restore', origin }));
+    const { stored, applied } = await this.#queue.takeTurn(() => this.#queue.submit(encodeOperation({ kind: 'restore', origin })));
     await Promise.all([stored, applied]);
   }
 
@@ -223,6 +235,11 @@ export class Shard {
     }
   }
 
+  /** For freeze.ts, while the checkpoint below it is held. */
+  hashLogFile(file: ClosedLogFile): Promise<string> {
+    return this.#log.hash(file);
+  }
+
   /** Idempotent; reads and writes in flight are finished and freezes released first. The log covers what is not in files yet. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -236,7 +253,7 @@ export class Shard {
   async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     const startMs = performance.now();
     checkWrite(operation, this.#state.vectors);
-    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors) };
+    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors, this.#queue.bodies) };
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
     const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
@@ -277,8 +294,10 @@ export class Shard {
   async #start(): Promise<void> {
     const file = logsDirectory(this.directory);
     const { tornTailBytes } = this.#log.info();
-    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq: this.#log.lastSeq }, 'the log ended in a write that had not been stored; it was cut off');
+    const { lastSeq } = this.#log;
+    if (tornTailBytes > 0) this.#logger.warn({ directory: file, tornTailBytes, lastSeq }, 'the log ended in a write that was never stored; it was cut off');
     try {
+      await removeUnfinished(this.#folder.disk, path.join(this.directory, manifestName));
       await replay(this.#log.read(this.#state.applied + 1), file, {
         apply: (entry, operation) => this.#queue.replay(entry, operation),
         makeRoom: () => this.#maintenance.waitForRoom().catch((error: unknown) => this.#logger.warn({ directory: file, error: String(error) }, 'replay goes on in memory')),
@@ -292,24 +311,29 @@ export class Shard {
   }
 
   /** Under the writers' turn: what is checked here is still true when the entries are applied. */
-  async #submit(operation: WriteOperation, prepared: { readonly specs: ReadonlyMap<string, VectorSpec>; readonly entries: readonly ShardOperation[] }): Promise<readonly SubmittedEntry[]> {
+  async #submit(operation: WriteOperation, prepared: PreparedWrite): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       checkWrite(operation, this.#state.vectors);
-      entries = await toEntries(operation, this.#state.vectors);
+      entries = await toEntries(operation, this.#state.vectors, this.#queue.bodies);
     }
     const required = requiredIds(operation);
-    if (required.length > 0) {
-      await this.#queue.settle();
-      await this.#refuseMissing(required);
+    if (required.length > 0) await this.#refuseMissing(required);
+    const submitted: SubmittedEntry[] = [];
+    const pause = slices();
+    for (const entry of entries) {
+      submitted.push(this.#queue.submit(entry));
+      const due = pause();
+      if (due !== undefined) await due;
     }
-    const submitted = entries.map((entry) => this.#queue.submit(entry));
     const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
     if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
     return submitted;
   }
 
+  /** Under the writers' turn. */
   async #refuseMissing(ids: readonly PointId[]): Promise<void> {
+    await this.#queue.settle();
     const pause = slices();
     for (const id of ids) {
       if (this.#state.find(id) === undefined) throw new RequestError('not-found', `No point with id ${id} found`);

@@ -31,11 +31,15 @@ export async function verifyLog(disk: Disk, directory: string, manifest: ShardMa
       leftovers.push(path.basename(file));
       continue;
     }
-    if (files.length === 0 ? firstSeq > manifest.applied + 1 : firstSeq !== last.seq + 1) throw new CorruptionError({ file, problem: `starts at seq ${firstSeq}, but ${last.seq + 1} is the next one: log files are missing` });
+    if (files.length === 0 ? firstSeq > manifest.applied + 1 : firstSeq !== last.seq + 1) {
+      throw new CorruptionError({ file, problem: `starts at seq ${firstSeq}, but ${last.seq + 1} is the next one: log files are missing` });
+    }
     const chain = firstSeq === last.seq + 1 ? Buffer.from(last.chain, 'hex') : undefined;
     const scanned = await scanFile(disk, file, { identity: manifest, firstSeq, chain, watch: manifest.applied });
     mark = Math.max(mark, scanned.durableMark);
-    if (scanned.chainAtWatch !== undefined && scanned.chainAtWatch.toString('hex') !== manifest.chain) throw new CorruptionError({ file, problem: `its chain hash at seq ${manifest.applied} is not the manifest's` });
+    if (scanned.chainAtWatch !== undefined && scanned.chainAtWatch.toString('hex') !== manifest.chain) {
+      throw new CorruptionError({ file, problem: `its chain hash at seq ${manifest.applied} is not the manifest's` });
+    }
     if (scanned.badEnd !== undefined) leftovers.push(await tornTail(disk, scanned, { mark, isLast: nextSeq === Infinity }));
     files.push(scanned);
     if (scanned.lastSeq > manifest.applied) last = { seq: scanned.lastSeq, chain: scanned.chain.toString('hex') };
@@ -55,7 +59,8 @@ export async function* readVerified(disk: Disk, { files }: VerifiedLog, after: S
 }
 
 /** The bad end of a file as a leftover, where it can only be a write that was never acknowledged. @throws CorruptionError else */
-async function tornTail(disk: Disk, { path: file, badEnd, lastSeq, sizeBytes, goodBytes }: ScannedFile, end: { readonly mark: Seq; readonly isLast: boolean }): Promise<string> {
+async function tornTail(disk: Disk, scanned: ScannedFile, end: { readonly mark: Seq; readonly isLast: boolean }): Promise<string> {
+  const { path: file, badEnd, lastSeq, sizeBytes, goodBytes } = scanned;
   const { offsetBytes, problem } = badEnd ?? { offsetBytes: goodBytes, problem: 'ends badly' };
   const isTorn = end.isLast && end.mark <= lastSeq && !(await hasEntryBehind(disk, file, { offsetBytes, seq: lastSeq }));
   if (!isTorn) throw new CorruptionError({ file, offsetBytes, problem: `${problem}; the entry had been stored` });

@@ -70,7 +70,7 @@ export class View implements ViewContents {
 
 export function viewSegment(held: HeldSegment): SegmentView {
   const { segment } = held;
-  return { held, rowCount: segment.rowCount, deletedCount: segment.deletedCount, live: segment.liveBits() };
+  return { held, rowCount: segment.rowCount, deletedCount: segment.deletedCount, live: held.liveBits() };
 }
 
 /** What payload/select-rows.ts reads; `live` narrows the answer further where given. */

@@ -7,17 +7,20 @@
 // - What is in the log but not yet applied is bounded; writers wait before the turn, so a freeze need not wait with them.
 import { randomBytes } from 'node:crypto';
 import { invariant } from '../base/assert.ts';
+import { BufferPool } from '../base/buffer-pool.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
 import { applyEntry } from './apply.ts';
-import { encodeEntryBody, entryBodyVersion } from './entry-body.ts';
+import { entryBodyVersion, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { ShardOperation } from './shard-operation.ts';
 import type { ShardState } from './shard-state.ts';
 
+/** Memory of applied bodies that is kept for the next ones. */
+const bodiesKeptBytesMax = 8 << 20;
 /** Bodies that are taken in but not applied yet. Above it writers wait. */
 const pendingBytesMax = 64 << 20;
 const opUuidBytes = 16;
@@ -45,6 +48,8 @@ export class WriteQueue {
   readonly #applying = new Lock();
   readonly #pending = new Gauge();
   readonly #appending = new Gauge();
+  /** Memory for the bodies of entries to be submitted. */
+  readonly bodies = new BufferPool(bodiesKeptBytesMax);
   #watchers: { readonly seq: Seq; readonly run: () => void; readonly fail: (error: Error) => void }[] = [];
   #failure: RequestError | undefined;
   #closed = false;
@@ -95,8 +100,7 @@ export class WriteQueue {
   }
 
   /** Appends one entry. Under the turn. */
-  submit(operation: ShardOperation): SubmittedEntry {
-    const body = encodeEntryBody(operation);
+  submit({ operation, body, memory }: EncodedEntry): SubmittedEntry {
     const draft: EntryDraft = { kind: operation.kind, version: entryBodyVersion, body, opUuid: randomBytes(opUuidBytes) };
     const bytes = body.byteLength + 1; // an entry without a body counts too
     this.#pending.add(bytes);
@@ -105,7 +109,10 @@ export class WriteQueue {
     entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
     const applied = entry.then((stored) => this.#applying.run(() => this.#apply(stored, operation)));
     applied.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
-    return { stored: entry.then(({ seq }) => seq), applied };
+    if (memory !== undefined) applied.then(() => this.bodies.give(memory), () => undefined); // a failed write may still read it
+    const stored = entry.then(({ seq }) => seq);
+    stored.catch(() => undefined); // may fail before the writer comes to wait for it
+    return { stored, applied };
   }
 
   /** An entry that is in the log already: replay at start. */

@@ -1,7 +1,7 @@
 // A snapshot, step by step: name → freeze → manifest → link → publish → checksum. One that nobody keeps (a stream, a verification)
 // stays in its temporary folder and goes with its reader.
 import { must } from '../base/assert.ts';
-import { CorruptionError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
 import type { FrozenCollection, SnapshotSource } from '../collection/snapshot-source.ts';
 import { makeDirectoryDurably } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -15,11 +15,12 @@ import { linkShards, type FrozenPlace } from './link.ts';
 import { manifestOf, placedShards, type SealedManifest } from './manifest.ts';
 import { parseManifest } from './manifest-parse.ts';
 import { publish, writeDescription } from './publish.ts';
-import type { SnapshotScope } from './snapshot-name.ts';
+import { scopeText, type SnapshotScope } from './snapshot-name.ts';
 import { readSealedManifest } from './stored-folder.ts';
 
 export interface CreateContext {
   readonly disk: Disk;
+  readonly logger: Logger;
   readonly source: SnapshotSource;
   readonly catalog: SnapshotCatalog;
   readonly hasher: Hasher;
@@ -30,7 +31,8 @@ export interface CreateContext {
 type Progress = Pick<JobHandle, 'signal' | 'progress'>;
 
 /** @param scope with a collection's real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
- *  @throws CorruptionError where a live file is not what it was when it was sealed; the snapshot is then removed. */
+ *  @throws CorruptionError where a live file is not what it was when it was sealed, or the disk's error; there is no snapshot then.
+ *  Only a cancel or a stop of the process leaves one, sound but without its checksum. */
 export async function createSnapshot(context: CreateContext, scope: SnapshotScope, job: JobHandle): Promise<SnapshotDescription> {
   const reservation = await context.catalog.reserve(scope);
   try {
@@ -38,7 +40,7 @@ export async function createSnapshot(context: CreateContext, scope: SnapshotScop
     const sealed = await freezeAndPublish(context, scope, { reservation, job });
     job.progress({ phase: 'verifying', bytesTotal: layoutOf(sealed).sizeBytes });
     const checksum = await proveSnapshot(context, reservation.path, job).catch(async (error: unknown) => {
-      if (error instanceof CorruptionError) await context.catalog.delete(scope, reservation.name);
+      if (!job.signal.aborted) await context.catalog.delete(scope, reservation.name);
       throw error;
     });
     return describe({
@@ -87,8 +89,9 @@ interface FreezeOptions {
 }
 
 async function freezeInto(context: CreateContext, scope: SnapshotScope, options: FreezeOptions): Promise<SealedManifest> {
-  const { disk, hasher, peerId, productVersion } = context;
+  const { disk, logger, hasher, peerId, productVersion } = context;
   const { folder, older, atMs, held, job } = options;
+  const started = performance.now();
   job.progress({ phase: 'freezing' });
   const frozen = await freeze(context.source, scope);
   try {
@@ -99,6 +102,7 @@ async function freezeInto(context: CreateContext, scope: SnapshotScope, options:
     await linkShards({ disk, hasher, folder, shards: frozenPlaces(sealed, frozen), older, signal: job.signal });
     job.signal.throwIfAborted();
     await options.finish(sealed);
+    logger.info({ of: scopeText(scope), freeze_ms: Math.round(performance.now() - started) }, 'snapshot frozen');
     return sealed;
   } catch (error) {
     await disk.removeTree(folder).catch(() => undefined); // the first error counts; a start sweeps what is left

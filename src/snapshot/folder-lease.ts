@@ -80,7 +80,7 @@ export class FolderLeases {
     if (folder !== undefined) folder.moving = moved.catch(() => undefined); // readers only wait; the caller gets the error
     await moved;
     await this.#disk.syncDirectory(path.dirname(trash));
-    if (folder === undefined || folder.readers === 0) await this.#disk.removeTree(trash);
+    if (folder === undefined || folder.readers === 0) await this.#disk.removeTree(trash).catch(() => undefined); // what stays is swept at the next start
   }
 
   /** Waits for removals under way. Folders that are still read are swept at the next start. */

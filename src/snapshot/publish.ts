@@ -9,7 +9,12 @@ import type { SealedManifest } from './manifest.ts';
 export async function publish(disk: Disk, sealed: SealedManifest, place: { readonly folder: string; readonly target: string }): Promise<void> {
   await writeDescription(disk, sealed, place.folder);
   await disk.rename(place.folder, place.target);
-  await disk.syncDirectory(path.dirname(place.target)); // without it a power cut can lose a snapshot that was answered
+  try {
+    await disk.syncDirectory(path.dirname(place.target)); // without it a power cut can lose a snapshot that was answered
+  } catch (error) {
+    await disk.rename(place.target, place.folder); // one that is not answered must not be listed
+    throw error;
+  }
 }
 
 /** The folder is a snapshot then, but for its name. */

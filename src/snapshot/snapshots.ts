@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { collectionNotFound } from '../collection/aliases.ts';
 import type { RestoreRules, SnapshotSource } from '../collection/snapshot-source.ts';
@@ -71,7 +71,7 @@ export class Snapshots implements AsyncDisposable {
     this.#options = options;
     this.#catalog = catalog;
     this.#closing = new AbortController();
-    this.#create = { disk, source, catalog, hasher, peerId, productVersion };
+    this.#create = { disk, logger, source, catalog, hasher, peerId, productVersion };
     this.#restore = {
       disk, source, catalog, hasher, logger, snapshotsPath, stagingRoot, recovery, userAgent: `nearkeep/${productVersion}`,
       urlIdleMs: options.urlIdleMs ?? urlIdleMsDefault, resolve: options.resolve ?? systemResolver,
@@ -92,7 +92,7 @@ export class Snapshots implements AsyncDisposable {
 
   /** In order of name. @throws RequestError 'not-found' where there is no such collection or shard. */
   async list(of: ScopeLike): Promise<readonly SnapshotDescription[]> {
-    const found = await this.#catalog.list(this.#scopeOf(of));
+    const found = await explained(this.#catalog.list(this.#scopeOf(of)));
     for (const stored of found) {
       if (stored.kind === 'folder' && stored.checksum === undefined) this.#proveLater(stored.path);
     }
@@ -116,7 +116,8 @@ export class Snapshots implements AsyncDisposable {
 
   /** @throws RequestError 'not-found' for the scope or the snapshot. The caller releases what it gets. */
   async openDownload(of: ScopeLike, name: string): Promise<ArchiveDownload> {
-    return openArchiveDownload(this.#options.disk, this.#catalog, await this.#catalog.get(this.#scopeOf(of), name));
+    const stored = await explained(this.#catalog.get(this.#scopeOf(of), name));
+    return await explained(openArchiveDownload(this.#options.disk, this.#catalog, stored));
   }
 
   /** The state of now as an archive that is in no list; it goes with its reader. */
@@ -137,7 +138,7 @@ export class Snapshots implements AsyncDisposable {
 
   /** @throws RequestError 'not-found' */
   async delete(of: ScopeLike, name: string): Promise<void> {
-    await this.#catalog.delete(this.#scopeOf(of), name);
+    await explained(this.#catalog.delete(this.#scopeOf(of), name));
   }
 
   /** Restores an archive into a collection that exists, or creates it. On any failure or abort nothing has changed. */
@@ -247,7 +248,7 @@ export class Snapshots implements AsyncDisposable {
     const count = (change: number): void => {
       this.#counts = { ...this.#counts, [kind]: this.#counts[kind] + change };
     };
-    const started = this.jobs.start(draft, work, parent === undefined ? {} : { parent });
+    const started = this.jobs.start(draft, (job) => explained(work(job)), parent === undefined ? {} : { parent });
     count(1);
     const ended = started.done.finally(() => {
       count(-1);
@@ -310,6 +311,14 @@ function shownLocation(location: string): string {
   if (!URL.canParse(location)) return 'location';
   const { protocol, host, pathname } = new URL(location);
   return `${protocol}//${host}${pathname}`;
+}
+
+async function explained<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw explainDiskError(error);
+  }
 }
 
 function closedError(): RequestError {

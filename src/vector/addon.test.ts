@@ -110,6 +110,7 @@ test('no arguments can end the process: they throw, or the call does its work', 
   }), { numRuns: 5_000 });
   addon['closeRows']?.(rows);
   assert.throws(() => addon['copyRow']?.(rows, 0), { code: 'ERR_INVALID_ARG' });
+  assert.throws(() => addon['readRows']?.(rows, 0, new Uint8Array(8)), { code: 'ERR_INVALID_ARG' });
   assert.throws(() => addon['closeRows']?.(rows), { code: 'ERR_INVALID_ARG' });
 });
 

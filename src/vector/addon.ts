@@ -35,6 +35,8 @@ export interface Addon {
   /** How many rows there are now. */
   appendRows(rows: RowsHandle, bytes: Uint8Array): number;
   copyRow(rows: RowsHandle, row: number): Uint8Array;
+  /** Fills `target` with whole rows from `first` on. */
+  readRows(rows: RowsHandle, first: number, target: Uint8Array): void;
   memoryBytes(rows: RowsHandle): number;
   closeRows(rows: RowsHandle): void;
   /** `ticket` != 0 names the search for `cancel`. */

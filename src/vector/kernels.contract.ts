@@ -1,7 +1,7 @@
 // What every implementation of the kernels port must hold, against the plain one.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../base/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { DATATYPES, DISTANCES, largerIsBetter, strideBytes, type VectorSpec } from './distance.ts';
 import { checkKnownAnswers, errorBound, type Kernels } from './kernels.ts';
 import { plainKernels } from './testing/plain-kernels.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { RequestError } from '../base/errors.ts';
 import type { Extractor } from './json-extractor.ts';
-import { parseBodyWith, RawJson } from './lift-json.ts';
+import { parseBody, parseBodyWith, RawJson } from './lift-json.ts';
 import { nativeExtractor } from './native-extractor.ts';
 import { clockPace, sliceBytes, type SlicePace } from './slice-pace.ts';
 import { wasmExtractor } from './wasm-extractor.ts';
@@ -221,6 +221,13 @@ for (const [name, body] of bigBodies) {
 
 test('a late error in a big body has its own place', async () => {
   await checkRefused(`{"points":[${'{"id":1},\n'.repeat(200_000)}{"id":01}]}`, 'invalid number at line 200001 column 8');
+});
+
+test('parseBody answers the same for bodies of any size, with the extractor of this process', async () => {
+  for (const count of [1, 100, 20_000]) {
+    const bytes = Buffer.from(`{"points":[${Array.from({ length: count }, (_, id) => `{"id":${id},"vector":[${numbers(16).join()}],"payload":{"n":${id}}}`).join()}]}`);
+    assert.deepEqual(await parseBody(bytes), await parseBodyWith(bytes, undefined, clockPace()));
+  }
 });
 
 test('the clock lets other work run between slices', async () => {

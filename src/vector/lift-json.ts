@@ -51,7 +51,7 @@ export async function parseBody(bytes: Buffer): Promise<unknown> {
   return parseBodyWith(bytes, nativeExtractor() ?? (bytes.length < wasmBytesMin ? undefined : wasmExtractor), clockPace());
 }
 
-/** parseBody over a given extractor (undefined: none) and pace. */
+/** parseBody over a given extractor (undefined: none) and pace.  @internal for tests */
 export async function parseBodyWith(bytes: Buffer, extractor: Extractor | undefined, pace: SlicePace): Promise<unknown> {
   await checkUtf8(bytes, pace);
   const lifted = await extractor?.(bytes, pace);

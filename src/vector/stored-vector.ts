@@ -7,6 +7,7 @@
 // Invariant: the bytes are the same on every machine. Lengths are summed in f64 in the order of the components, each value is
 // divided in f64 and rounded to f32 once; sqrt and division are exact by IEEE 754. Replicas compare these bytes.
 import { invariant } from '../base/assert.ts';
+import { isLittleEndian } from '../base/bytes.ts';
 import { RequestError } from '../base/errors.ts';
 import { strideBytes, type VectorSpec } from './distance.ts';
 
@@ -24,6 +25,7 @@ const halfSubnormalUnit = 2 ** -24;
 
 const scratchFloat = new Float32Array(1);
 const scratchBits = new Uint32Array(scratchFloat.buffer);
+let unitScratch: Float32Array = new Float32Array(0);
 
 /**
  * @throws RequestError bad-input where the dimension is wrong or a value could not be stored as a finite number. `name` is the
@@ -47,16 +49,23 @@ export function checkVector(spec: VectorSpec, name: string, vector: Float32Array
 /**
  * The bytes to store for a checked vector. Cosine vectors are normalised first (a zero vector stays as it is), except uint8:
  * there, as in Qdrant, the values are cast as they come (unit-length values would all become 0 or 1), and whoever scores a
- * uint8 Cosine vector divides by the length of the row (0 for a zero row).
+ * uint8 Cosine vector divides by the length of the row (0 for a zero row).  @internal for tests
  */
 export function toStored(spec: VectorSpec, vector: Float32Array): Uint8Array {
-  invariant(vector.length === spec.size, 'a vector is checked before it is stored');
-  const values = spec.distance === 'Cosine' && spec.datatype !== 'uint8' ? normalized(vector) : vector;
   const bytes = new Uint8Array(strideBytes(spec));
-  const view = new DataView(bytes.buffer);
+  writeStored(spec, vector, bytes);
+  return bytes;
+}
+
+/** `toStored` into memory of the caller's, which is as long as a row. */
+export function writeStored(spec: VectorSpec, vector: Float32Array, bytes: Uint8Array): void {
+  invariant(vector.length === spec.size && bytes.byteLength === strideBytes(spec), 'a vector is checked before it is stored');
+  const values = spec.distance === 'Cosine' && spec.datatype !== 'uint8' ? normalized(vector, scratchOf(spec.size)) : vector;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   switch (spec.datatype) {
     case 'float32':
-      for (let at = 0; at < values.length; at += 1) view.setFloat32(at * 4, values[at] ?? 0, true);
+      invariant(isLittleEndian, 'the host is little-endian');
+      bytes.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       break;
     case 'float16':
       for (let at = 0; at < values.length; at += 1) view.setUint16(at * 2, numberToHalf(values[at] ?? 0), true);
@@ -65,7 +74,6 @@ export function toStored(spec: VectorSpec, vector: Float32Array): Uint8Array {
       for (let at = 0; at < values.length; at += 1) bytes[at] = numberToByte(values[at] ?? 0);
       break;
   }
-  return bytes;
 }
 
 /** Exact: every stored value is an f32. `bytes` may be unaligned. */
@@ -93,7 +101,7 @@ export function prepareQuery(spec: VectorSpec, vector: Float32Array): Float32Arr
  * Any length but exactly 0 is normalised. (Qdrant also leaves vectors shorter than about 3.5e-4 alone, which makes their
  * cosine scores wrong.) Squares of f32 values neither overflow nor vanish in f64.
  */
-function normalized(vector: Float32Array): Float32Array {
+function normalized(vector: Float32Array, unit: Float32Array = new Float32Array(vector.length)): Float32Array {
   let lengthSquared = 0;
   for (let at = 0; at < vector.length; at += 1) {
     const value = vector[at] ?? 0;
@@ -101,9 +109,14 @@ function normalized(vector: Float32Array): Float32Array {
   }
   if (lengthSquared === 0 || Math.abs(lengthSquared - 1) <= unitTolerance) return vector;
   const length = Math.sqrt(lengthSquared);
-  const unit = new Float32Array(vector.length);
   for (let at = 0; at < unit.length; at += 1) unit[at] = (vector[at] ?? 0) / length;
   return unit;
+}
+
+/** Lasts until the next call. Most vectors have the size of the one before. */
+function scratchOf(size: number): Float32Array {
+  if (unitScratch.length !== size) unitScratch = new Float32Array(size);
+  return unitScratch;
 }
 
 /** The cast of Rust's `as u8`: toward zero, saturating, NaN to 0. */

@@ -2,7 +2,7 @@
 import { must } from '../base/assert.ts';
 import { jsonFloatsWasm } from './generated/json-floats-wasm.ts';
 import type { Extractor, Lifted } from './json-extractor.ts';
-import { sliceBytes } from './slice-pace.ts';
+import { sliceBytes, type SlicePace } from './slice-pace.ts';
 import { startWasm, type WasmMemory } from './wasm-module.ts';
 
 interface Module {
@@ -31,7 +31,14 @@ const copiedBytes = 1024 * 1024;
  * Every body gets an instance of its own (compiling the few kB takes a fraction of a millisecond): bodies are read side by side,
  * slice by slice, and the memory of a large one must not stay.
  */
-export const wasmExtractor: Extractor = async (bytes, pace) => {
+export const wasmExtractor: Extractor = wasmExtractorIn(extractBytes);
+
+/** wasmExtractor in slices of about `slice` bytes.  @internal for tests */
+export function wasmExtractorIn(slice: number): Extractor {
+  return (bytes, pace) => extract(bytes, pace, slice);
+}
+
+async function extract(bytes: Buffer, pace: SlicePace, slice: number): Promise<Lifted | undefined> {
   if (bytes.length > bodyBytesMax) return undefined;
   let module: Module | undefined;
   const imports = { host: { exactFloat: (from: number, to: number) => exactFloat(must(module, 'the module has started'), from, to) } };
@@ -43,13 +50,13 @@ export const wasmExtractor: Extractor = async (bytes, pace) => {
     await pace.between(from);
   }
   module.start(bases[0], bytes.length, bases[1], bases[2], bases[3], bases[4]);
-  let state = module.advance(extractBytes);
-  for (let read = extractBytes; state === more; read += extractBytes) {
+  let state = module.advance(slice);
+  for (let read = slice; state === more; read += slice) {
     await pace.between(read);
-    state = module.advance(extractBytes);
+    state = module.advance(slice);
   }
   return state === done ? resultOf(module, bases) : undefined;
-};
+}
 
 type Bases = readonly [body: number, skeleton: number, floats: number, rows: number, texts: number];
 

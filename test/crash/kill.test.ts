@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
-import { seededRandom, type Random } from '../../src/base/random.ts';
+import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { call } from '../support/rest-client.ts';
 import { startServer, verifySound, type ServerProcess } from '../support/server-process.ts';
@@ -33,6 +33,7 @@ test(`kill -9 under load, ${rounds} rounds, seed ${seed}`, { timeout: 300_000 },
   const data = path.join(folder.path, 'data');
   const ledger: Ledger = { acknowledged: new Map(), unknown: new Map() };
   let acknowledgements = 0;
+  let snapshots = 0;
   for (let round = 0; round < rounds; round += 1) {
     const server = await startServer({ data });
     if (round === 0) {
@@ -40,19 +41,24 @@ test(`kill -9 under load, ${rounds} rounds, seed ${seed}`, { timeout: 300_000 },
       await call(server.url, 'PUT', '/collections/c/index?wait=true', { body: { field_name: 'value', field_schema: 'integer' } });
     }
     await checkLedger(server.url, ledger, `round ${round}, seed ${seed}`);
-    acknowledgements += await writeUntilKilled(server, ledger, { random, round });
+    const done = await writeUntilKilled(server, ledger, { random, round });
+    acknowledgements += done.batches;
+    snapshots += done.snapshots;
     verifySound(data);
   }
   const server = await startServer({ data });
   await checkLedger(server.url, ledger, `after all rounds, seed ${seed}`);
+  const { result } = await call(server.url, 'GET', '/collections/c/snapshots');
+  assert.ok((result as unknown[]).length >= snapshots, `${snapshots} snapshots were answered as made, ${(result as unknown[]).length} are there`);
   assert.equal(await server.stop(), 0);
   verifySound(data);
-  t.diagnostic(`${rounds} kills, ${acknowledgements} acknowledged batches, ${ledger.acknowledged.size} ids, 0 lost`);
+  t.diagnostic(`${rounds} kills, ${acknowledgements} acknowledged batches, ${ledger.acknowledged.size} ids, ${snapshots} snapshots, 0 lost`);
+  t.diagnostic(`NEARKEEP_SEED=${seed} NEARKEEP_KILL_ROUNDS=${rounds} node --test dist/test/crash/kill.test.js`);
   assert.ok(acknowledgements > rounds * 5, 'the rounds did some work');
 });
 
-/** Kills the server when a random number of batches was acknowledged; answers how many were. */
-async function writeUntilKilled(server: ServerProcess, ledger: Ledger, { random, round }: { readonly random: Random; readonly round: number }): Promise<number> {
+/** Kills the server when a random number of batches was acknowledged; answers how many were, and how many snapshots were made. */
+async function writeUntilKilled(server: ServerProcess, ledger: Ledger, { random, round }: { readonly random: Random; readonly round: number }): Promise<{ readonly batches: number; readonly snapshots: number }> {
   const killAt = 8 + random.below(60);
   let acknowledged = 0;
   let alive = true;
@@ -77,17 +83,18 @@ async function writeUntilKilled(server: ServerProcess, ledger: Ledger, { random,
       }
     }
   };
+  let made = 0;
   const snapshots = async (): Promise<void> => {
     while (alive) {
       try {
-        await call(server.url, 'POST', '/collections/c/snapshots');
+        if ((await call(server.url, 'POST', '/collections/c/snapshots')).status === 200) made += 1;
       } catch (error) {
         if (alive) throw error;
       }
     }
   };
   await Promise.all([...Array.from({ length: writers }, (_, lane) => writer(lane)), snapshots()]);
-  return acknowledged;
+  return { batches: acknowledged, snapshots: made };
 }
 
 /** Each lane writes ids of its own, so the order of values of an id is known. */

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import type { PointId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
-import { seededRandom, type Random } from '../../src/base/random.ts';
+import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import type { WriteOperation } from '../../src/command/write.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
@@ -72,8 +72,7 @@ class Twin {
       }
       offset = page.nextPageOffset ?? undefined;
     } while (offset !== undefined);
-    const sorted = (points: Model): unknown => [...points].map(([id, point]) => [String(id), { payload: point.payload, vectors: [...point.vectors].sort() }]).sort();
-    assert.deepEqual(sorted(found), sorted(model));
+    assert.deepEqual(found, model);
     assert.equal(this.#engine.collectionInfo(collection).points, model.size);
   }
 
@@ -168,7 +167,7 @@ class Twin {
   async #write(operation: WriteOperation, edit: (point: ModelPoint) => ModelPoint | undefined, matches?: (id: PointId, point: ModelPoint) => boolean): Promise<void> {
     await this.#send(operation);
     const ids = 'selector' in operation && operation.selector.kind === 'ids' ? operation.selector.ids : [];
-    for (const [id, point] of [...this.#model]) {
+    for (const [id, point] of this.#model) {
       if (!(matches?.(id, point) ?? ids.includes(id))) continue;
       const next = edit(point);
       if (next === undefined) this.#model.delete(id);

@@ -2,7 +2,7 @@
 // indexes. Values are chosen so that f32 arithmetic is exact: scores can be compared with ===.
 import { must } from '../../src/base/assert.ts';
 import { parsePointId, type PointId } from '../../src/base/ids.ts';
-import type { Random } from '../../src/base/random.ts';
+import type { Random } from '../../src/base/testing/random.ts';
 import type { Filter } from '../../src/payload/filter.ts';
 import { parseJsonPath } from '../../src/payload/json-path.ts';
 

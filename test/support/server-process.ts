@@ -22,12 +22,14 @@ export interface ServerOptions {
   readonly data: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** A program that runs the server, with its arguments. */
+  readonly under?: readonly string[];
 }
 
 /** Resolves when the server listens. @throws RangeError with its output where it ends before. */
 export async function startServer(options: ServerOptions): Promise<ServerProcess> {
-  const args = [program, 'serve', '--data', options.data, '--port', '0', '--log-format', 'json', ...(options.args ?? [])];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...cleanEnvironment(), ...options.env } });
+  const command = [...(options.under ?? []), process.execPath, program, 'serve', '--data', options.data, '--port', '0', '--log-format', 'json', ...(options.args ?? [])];
+  const child = spawn(command[0] ?? process.execPath, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: { ...cleanEnvironment(), ...options.env } });
   let output = '';
   const ended = new Promise<number | null>((resolve) => {
     child.on('close', resolve);

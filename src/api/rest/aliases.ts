@@ -40,7 +40,7 @@ export function aliasRoutes({ engine }: RestContext): readonly RestRoute[] {
 }
 
 /** @throws RequestError 'bad-format' or 'validation' */
-export function decodeAliasActions(json: unknown): readonly AliasAction[] {
+function decodeAliasActions(json: unknown): readonly AliasAction[] {
   const place = bodyPlace();
   const actions = member(asObject(json, place), 'actions');
   if (actions === undefined) throw formatError(place, 'missing field `actions`');

@@ -141,7 +141,7 @@ export function decodeUpdateCollection(json: unknown): UpdateCollection {
 }
 
 /** The parameters of one dense vector, as PUT …/vectors/{name} takes them too. Range mistakes go to `place.problems`. */
-export function decodeVectorParams(json: unknown, place: Place): VectorParams {
+function decodeVectorParams(json: unknown, place: Place): VectorParams {
   const given = asObject(json, place);
   if (member(given, 'multivector_config') !== undefined) throw unsupported(`${place.path}.multivector_config`);
   const datatype = member(given, 'datatype');
@@ -281,7 +281,7 @@ function refuseForeignParts(body: JsonObject, place: Place): void {
   if (sharding !== undefined) readValue(sharding, choice('auto', 'custom'), below(place, 'sharding_method'));
 }
 
-export function unsupported(what: string): RequestError {
+function unsupported(what: string): RequestError {
   return new RequestError('bad-input', `${what} is not supported by this version`);
 }
 

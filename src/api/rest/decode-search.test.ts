@@ -85,9 +85,9 @@ const bad: readonly (readonly [Decode, string, string])[] = [
   [decodeQuery, '{"query":true}', `${format}query: data did not match any variant of untagged enum QueryInterface`],
   [decodeQuery, '{"query":"x"}', `${format}query: value "x" is not a valid point ID, valid values are either an unsigned integer or a UUID`],
   [decodeQuery, '{"score_threshold":0.5}', "Bad request: A query is needed to use the score_threshold. Can't have score_threshold without defining a query."],
-  [decodeQuery, '{"query":[[1],[2]]}', `Bad request: query: multi-vectors are ${notBuilt}`],
-  [decodeQuery, '{"query":{"indices":[1],"values":[1]}}', `Bad request: query: sparse vectors are ${notBuilt}`],
-  [decodeQuery, '{"query":{"nearest":{"indices":[1],"values":[1]}}}', `Bad request: query.nearest: sparse vectors are ${notBuilt}`],
+  [decodeQuery, '{"query":[[1],[2]]}', 'Wrong input: Conversion between multi and regular vectors failed: this version of nearkeep has dense vectors only, query is none'],
+  [decodeQuery, '{"query":{"indices":[1],"values":[1]}}', 'Wrong input: Conversion between sparse and regular vectors failed: this version of nearkeep has dense vectors only, query is none'],
+  [decodeQuery, '{"query":{"nearest":{"indices":[1],"values":[1]}}}', 'Wrong input: Conversion between sparse and regular vectors failed: this version of nearkeep has dense vectors only, query.nearest is none'],
   [decodeQuery, '{"query":{"text":"x","model":"m"}}', `Bad request: query: inference objects are ${notBuilt}`],
   [decodeQuery, '{"query":{"nearest":[1],"mmr":{}}}', `Bad request: query.mmr: maximal marginal relevance is ${notBuilt}`],
   ...['recommend', 'discover', 'context', 'order_by', 'fusion', 'rrf', 'formula', 'sample', 'relevance_feedback'].map(
@@ -103,7 +103,7 @@ const bad: readonly (readonly [Decode, string, string])[] = [
   [decodeSearch, '{"vector":[1]}', `${format}missing field \`limit\``],
   [decodeSearch, '{"limit":1}', `${format}missing field \`vector\``],
   [decodeSearch, '{"vector":[1],"limit":0}', range('limit: value 0 invalid, must be 1 or larger')],
-  [decodeSearch, '{"vector":{"name":"s","vector":{"indices":[],"values":[]}},"limit":1}', `Bad request: vector.vector: sparse vectors are ${notBuilt}`],
+  [decodeSearch, '{"vector":{"name":"s","vector":{"indices":[],"values":[]}},"limit":1}', 'Wrong input: Conversion between sparse and regular vectors failed: this version of nearkeep has dense vectors only, vector.vector is none'],
   [decodeSearches, '{"searches":[{"vector":[1],"limit":0}]}', range('searches[0].limit: value 0 invalid, must be 1 or larger')],
 ];
 

@@ -4,7 +4,7 @@
 import type { NamedVectors } from '../../command/write.ts';
 import { RequestError } from '../../base/errors.ts';
 import {
-  child, isObject, mapList, notSupported, readNumber, required, violation, wrongType, type WireValue,
+  child, isObject, mapList, notSupported, readNumber, required, violation, wrongType, wrongVectorKind, type WireValue,
 } from './wire-value.ts';
 
 /** The largest dimension a collection can have. Checked here only to bound the work on arrays that were not lifted. */
@@ -47,9 +47,9 @@ export async function readVectorColumns(batch: WireValue, idCount: number): Prom
 /** @throws RequestError where it is a vector of a kind that is not dense. */
 export function refuseOtherVectors(at: WireValue): void {
   const { value } = at;
-  if (Array.isArray(value) && (Array.isArray(value[0]) || value[0] instanceof Float32Array)) throw notSupported(at, 'multi-vectors are');
+  if (Array.isArray(value) && (Array.isArray(value[0]) || value[0] instanceof Float32Array)) throw wrongVectorKind(at, 'multi');
   if (!isObject(value)) return;
-  if ('indices' in value && 'values' in value) throw notSupported(at, 'sparse vectors are');
+  if ('indices' in value && 'values' in value) throw wrongVectorKind(at, 'sparse');
   if (isInference(value)) throw notSupported(at, 'inference objects are');
 }
 

@@ -66,7 +66,7 @@ async function* joined(head: readonly Buffer[], rest: AsyncIterable<Buffer>): As
   yield* rest;
 }
 
-/** Text as UTF-8 of at most `sliceBytes` each; lets the event loop run between slices of work. */
+/** Text as UTF-8 of at most `sliceBytes` each; lets the event loop run between slices of work.  @internal for tests */
 export async function* slices(pieces: AsyncIterable<string>): AsyncGenerator<Buffer> {
   let pending: string[] = [];
   let pendingChars = 0;

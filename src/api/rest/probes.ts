@@ -1,4 +1,5 @@
 // What operators and monitors ask: version, health, metrics, telemetry. Nothing here is sent anywhere by itself.
+import { RequestError } from '../../base/errors.ts';
 import { apiVersion } from '../../engine/version.ts';
 import { metricsText } from './metrics.ts';
 import type { ProbeContext } from './probe-context.ts';
@@ -31,7 +32,9 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       method: 'GET',
       path: '/metrics',
       access: 'read',
+      timeout: 'read',
       handle: async (call) => {
+        refusePerCollection(call);
         const anonymize = readFlag(call.query, 'anonymize', false);
         return sendText(call, await metricsText(context, { anonymize }), prometheusText);
       },
@@ -40,7 +43,10 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       method: 'GET',
       path: '/telemetry',
       access: 'read',
-      handle: async ({ query }) => {
+      timeout: 'read',
+      handle: async (call) => {
+        const { query } = call;
+        refusePerCollection(call);
         const options = {
           detailsLevel: readInteger(query, 'details_level', { from: 0, fallback: 0 }),
           anonymize: readFlag(query, 'anonymize', false),
@@ -49,6 +55,13 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       },
     },
   ];
+}
+
+/** Answers are counted for all collections together. */
+function refusePerCollection({ query }: RestCall): void {
+  if (readFlag(query, 'per_collection', false)) {
+    throw new RequestError('bad-request', 'the parameter per_collection is not supported by this version');
+  }
 }
 
 async function sendText({ reply }: RestCall, text: string, type = plain): Promise<RestAnswer> {

@@ -3,15 +3,24 @@
 // sees the answer and not a reset connection.
 import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
+import { BufferPool } from '../../base/buffer-pool.ts';
 import { RequestError } from '../../base/errors.ts';
 import { parseBody } from '../../vector/lift-json.ts';
 
 /** Longest pause between two pieces of a body, and between two of a download. */
 const idleMsMax = 60_000;
-/** What is dropped of a refused body before the connection is closed. */
-const lingerBytesMax = 16 * 1024 * 1024;
+/** What is dropped of a refused body before the connection is closed: clients read no answer before they have sent their body, so
+ *  one that is a little over the limit is dropped whole. */
+const lingerBytesMax = 64 * 1024 * 1024;
 const lingerMsMax = 5_000;
 const lingerCheckMs = 20;
+
+/** Memory kept for the next bodies. */
+const keptBytesMax = 16 * 1024 * 1024;
+/** More than that is not set aside on the word of a header. */
+const trustedBytesMax = 4 * 1024 * 1024;
+const firstBytes = 1024;
+const bodies = new BufferPool(keptBytesMax);
 
 /** The parsed body. @throws RequestError 'bad-format' for a wrong type, an empty, too long or malformed body. */
 export async function readJsonBody(request: FastifyRequest, limitBytes: number): Promise<unknown> {
@@ -21,16 +30,45 @@ export async function readJsonBody(request: FastifyRequest, limitBytes: number):
   const declared = Number(raw.headers['content-length'] ?? 0);
   if (declared > limitBytes)
     throw new RequestError('bad-format', `JSON payload (${declared} bytes) is larger than allowed (limit: ${limitBytes} bytes).`);
-  const pieces: Uint8Array[] = [];
-  let sizeBytes = 0;
+  const writer = new BodyWriter(Math.min(declared, trustedBytesMax));
   for await (const piece of bodyBytes(raw)) {
-    sizeBytes += piece.byteLength;
-    if (sizeBytes > limitBytes) throw new RequestError('bad-format', `JSON payload has exceeded limit (${limitBytes} bytes).`);
-    pieces.push(piece);
+    if (writer.sizeBytes + piece.byteLength > limitBytes) throw new RequestError('bad-format', `JSON payload has exceeded limit (${limitBytes} bytes).`);
+    writer.add(piece);
   }
-  if (sizeBytes === 0) throw emptyBody();
-  const [first] = pieces;
-  return parseBody(pieces.length === 1 && first instanceof Buffer ? first : Buffer.concat(pieces));
+  if (writer.sizeBytes === 0) throw emptyBody();
+  const value = await parseBody(writer.bytes());
+  writer.release(); // nothing of the value lies in the bytes
+  return value;
+}
+
+/** A body in one piece of pooled memory. */
+class BodyWriter {
+  sizeBytes = 0;
+  #memory: Buffer;
+
+  constructor(expectedBytes: number) {
+    this.#memory = bodies.take(Math.max(expectedBytes, firstBytes));
+  }
+
+  add(piece: Uint8Array): void {
+    const needed = this.sizeBytes + piece.byteLength;
+    if (needed > this.#memory.length) {
+      const larger = bodies.take(Math.max(needed, 2 * this.#memory.length));
+      this.#memory.copy(larger, 0, 0, this.sizeBytes);
+      this.release();
+      this.#memory = larger;
+    }
+    this.#memory.set(piece, this.sizeBytes);
+    this.sizeBytes = needed;
+  }
+
+  bytes(): Buffer {
+    return this.#memory.subarray(0, this.sizeBytes);
+  }
+
+  release(): void {
+    bodies.give(this.#memory);
+  }
 }
 
 /** The raw bytes. Leaving the loop early leaves the request readable. @throws RequestError 'timeout' where nothing comes for a minute. */

@@ -60,6 +60,24 @@ test('a body of 34 MiB is 400, declared or chunked, and the next request works',
   assert.equal((await rest.send('PUT', '/collections/c', { json: small })).status, 200);
 });
 
+test('a refused body is taken to its end, also of a client that asked to close, so that it can read the answer', async (t) => {
+  const rest = await startRest(t);
+  const { socket, until } = await openRaw(rest.port);
+  const head = ['PUT /collections/c HTTP/1.1', 'host: localhost', 'content-type: application/json', 'connection: close'];
+  socket.write([...head, `content-length: ${34 * 1024 * 1024}`, '', ''].join('\r\n'));
+  assert.match(await until(/larger than allowed/), /^HTTP\/1\.1 400 /);
+  for (let sent = 0; sent < 34; sent += 1) {
+    await new Promise<void>((resolve, reject) => {
+      socket.write(Buffer.alloc(1024 * 1024, 32), (error) => {
+        if (error == null) resolve();
+        else reject(error);
+      });
+    });
+  }
+  assert.equal(socket.errored, null);
+  socket.destroy();
+});
+
 const badNames: readonly [string, string, RegExp][] = [
   ['an encoded slash', 'a%2Fb', /collection_name: collection name cannot contain "\/" char/],
   ['NUL', 'a%00b', /collection_name: collection name cannot contain "\\u0000" char/],

@@ -75,6 +75,12 @@ export function createRestServer(options: RestServerOptions): FastifyInstance {
     if (!admit(admission, request.routeOptions.config.restRoute, { request, reply })) return reply;
     return request.is404 ? answerUnknown(routes, request, reply) : undefined;
   });
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    // Node closes behind the answer where the client asked for it, and what still comes of the body would reset the connection
+    // before the client has read that answer. dropRest bounds what is taken.
+    if (!request.raw.complete && request.headers.expect === undefined) reply.raw.shouldKeepAlive = true;
+    done();
+  });
   app.addHook('onResponse', (request, reply, done) => {
     dropRest(request.raw);
     record(stats, logger, { request, reply });

@@ -6,7 +6,7 @@ import type { ArchiveDownload } from '../../snapshot/description.ts';
 import { closeWhenIdle } from './request-body.ts';
 
 /** Inclusive. */
-export interface ByteRange {
+interface ByteRange {
   readonly start: number;
   readonly end: number;
 }
@@ -48,7 +48,7 @@ export async function sendArchive(download: ArchiveDownload, request: FastifyReq
   await reply.send(Readable.from(download.read(start, end), { objectMode: false }));
 }
 
-/** One range of `bytes=`. Undefined: no range, several, or one that is not understood; then the whole is sent. */
+/** One range of `bytes=`. Undefined: no range, several, or one that is not understood; then the whole is sent.  @internal for tests */
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | 'unsatisfiable' | undefined {
   const match = /^bytes=\s*(\d*)\s*-\s*(\d*)\s*$/.exec(header ?? '');
   const [, first = '', last = ''] = match ?? [];

@@ -64,9 +64,10 @@ function collectionJson(info: CollectionInfo, { detailsLevel, anonymize }: Telem
   return {
     id: shownId(info.name, anonymize),
     ...(anonymize ? {} : { config: { ...info.config, uuid: info.uuid } }),
-    shards: info.shards.map(({ id, points, status: shardStatus }) => ({
+    shards: info.shards.map(({ id, points, indexedVectors, status: shardStatus }) => ({
       id,
-      local: { variant_name: 'local', status: shardStatus, num_points: points },
+      // what lies in sealed segments now: there is no counter of all that was ever optimised
+      local: { variant_name: 'local', status: shardStatus, num_points: points, total_optimized_points: indexedVectors },
       remote: [],
       replicate_states: {},
     })),

@@ -52,6 +52,12 @@ export function notSupported(at: WireValue, what: string): RequestError {
   return new RequestError('bad-request', `${path === '' ? '' : `${path}: `}${what} not supported by this version of nearkeep`);
 }
 
+/** For a vector of another kind than a collection of this version can have: the API's text, and where it stands. */
+export function wrongVectorKind(at: WireValue, kind: 'sparse' | 'multi'): RequestError {
+  const problem = `Conversion between ${kind} and regular vectors failed`;
+  return new RequestError('bad-input', `${problem}: this version of nearkeep has dense vectors only, ${pathOf(at, false)} is none`);
+}
+
 /** The same value, one step deeper in the paths of range errors: where Qdrant flattens an inner struct. */
 export function inside(at: WireValue, key: string): WireValue {
   return { ...at, key, parent: at, validationOnly: true };

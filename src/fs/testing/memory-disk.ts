@@ -3,9 +3,11 @@
 //
 // Every file and folder has two states: what a running process sees, and what the platter holds. `cutPower` makes the second
 // the first. With a random source each unsynced piece may also survive, whole, in part or as zeros, as real disks do.
+import { createHash, type Hash } from 'node:crypto';
 import path from 'node:path';
+import { sha256Hex } from '../../base/checksum.ts';
 import { CorruptionError } from '../../base/errors.ts';
-import type { Random } from '../../base/random.ts';
+import type { Random } from '../../base/testing/random.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from '../disk.ts';
 
 interface MemoryFile {
@@ -27,7 +29,7 @@ type MemoryNode = MemoryFile | MemoryDirectory;
 const readFileBytesMax = 64 << 20;
 
 export class MemoryDisk implements Disk {
-  readonly #root: MemoryDirectory = directory();
+  #root: MemoryDirectory = directory();
   #era = 0;
   #usedBytes = 0;
   readonly #capacityBytes: number;
@@ -41,6 +43,21 @@ export class MemoryDisk implements Disk {
     this.#era += 1;
     settle(this.#root, random);
     this.#usedBytes = usedBytes(this.#root);
+  }
+
+  /** The same in a disk of its own, what is synced and what is not. Handles stay with this one. */
+  fork(): MemoryDisk {
+    const fork = new MemoryDisk(this.#capacityBytes);
+    fork.#root = copyOf(this.#root, new Map());
+    fork.#usedBytes = this.#usedBytes;
+    return fork;
+  }
+
+  /** Equal for disks on which a process sees the same. */
+  digest(): string {
+    const hash = createHash('sha256');
+    addToDigest(hash, this.#root, '');
+    return hash.digest('hex');
   }
 
   async openRead(file: string): Promise<ReadHandle> {
@@ -132,7 +149,7 @@ export class MemoryDisk implements Disk {
     if (this.#find(at) === undefined) return;
     const { parent, name } = this.#parent(at);
     const node = parent.seen.get(name);
-    if (node?.kind === 'file') node.links -= 1;
+    if (node !== undefined) empty(node);
     parent.seen.delete(name);
     this.#usedBytes = await Promise.resolve(usedBytes(this.#root));
   }
@@ -282,6 +299,43 @@ function directory(): MemoryDirectory {
   return { kind: 'directory', seen: new Map(), stored: new Map() };
 }
 
+/** As a removal does it: name by name in every folder, so that a power cut can leave some of them. */
+function empty(node: MemoryNode): void {
+  if (node.kind === 'file') {
+    node.links -= 1;
+    return;
+  }
+  for (const child of node.seen.values()) empty(child);
+  node.seen = new Map();
+}
+
+/** Contents are shared: a buffer is never changed, only replaced. `copies` keeps files with several names one file. */
+function copyOf<T extends MemoryNode>(node: T, copies: Map<MemoryNode, MemoryNode>): T {
+  const known = copies.get(node);
+  if (known !== undefined) return known as T;
+  const copy = { ...node };
+  copies.set(node, copy);
+  if (copy.kind === 'directory') {
+    const copyNames = (names: ReadonlyMap<string, MemoryNode>): Map<string, MemoryNode> => new Map(Array.from(names, ([name, child]) => [name, copyOf(child, copies)]));
+    copy.seen = copyNames(copy.seen);
+    copy.stored = copyNames(copy.stored);
+  }
+  return copy;
+}
+
+const contentDigests = new WeakMap<Buffer, string>();
+
+function addToDigest(hash: Hash, node: MemoryNode, at: string): void {
+  hash.update(`${node.kind} ${at}\n`);
+  if (node.kind === 'file') {
+    const digest = contentDigests.get(node.seen) ?? sha256Hex(node.seen);
+    contentDigests.set(node.seen, digest);
+    hash.update(digest);
+    return;
+  }
+  for (const [name, child] of [...node.seen].sort(([a], [b]) => (a < b ? -1 : 1))) addToDigest(hash, child, `${at}/${name}`);
+}
+
 /** Makes what is stored the only truth, folder by folder. A file may be seen twice, by two names: its first settling decides. */
 function settle(root: MemoryDirectory, random: Random | undefined): void {
   const settled = new Set<MemoryNode>();
@@ -303,7 +357,7 @@ function settle(root: MemoryDirectory, random: Random | undefined): void {
 }
 
 function settledContent(file: MemoryFile, random: Random | undefined): Buffer {
-  if (random === undefined || file.seen.length <= file.stored.length) return Buffer.from(file.stored);
+  if (random === undefined || file.seen.length <= file.stored.length) return file.stored;
   const kept = file.stored.length + random.below(file.seen.length - file.stored.length + 1);
   const bytes = Buffer.from(file.seen.subarray(0, kept));
   if (random.next() < 0.3) bytes.fill(0, file.stored.length);

@@ -4,7 +4,7 @@ import { invariant } from '../../base/assert.ts';
 import { CorruptionError } from '../../base/errors.ts';
 import { largerIsBetter, strideBytes, type VectorSpec } from '../../vector/distance.ts';
 import { plainKernels } from '../../vector/testing/plain-kernels.ts';
-import { checkFile, checkQuery, checkRows, checkVector } from '../check-query.ts';
+import { checkFile, checkQuery, checkRowRange, checkRows, checkVector } from '../check-query.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from '../vector-index.ts';
 
 export function plainIndexes(): VectorIndexes {
@@ -51,6 +51,13 @@ class PlainIndex implements GrowingVectorIndex {
     checkRows(this.rowCount, Uint32Array.of(row));
     const stride = strideBytes(this.spec);
     return Uint8Array.from(this.#bytes.subarray(row * stride, (row + 1) * stride));
+  }
+
+  readRows(first: number, target: Uint8Array): void {
+    invariant(!this.#closed, 'an index is open while it is used');
+    const stride = strideBytes(this.spec);
+    const count = checkRowRange(this.spec, this.rowCount, { first, target });
+    target.set(this.#bytes.subarray(first * stride, (first + count) * stride));
   }
 
   async search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { must } from '../../base/assert.ts';
 import { parsePointId, type PointId } from '../../base/ids.ts';
-import { seededRandom, type Random } from '../../base/random.ts';
+import { seededRandom, type Random } from '../../base/testing/random.ts';
 import type { Disk } from '../../fs/disk.ts';
 import { NodeDisk } from '../../fs/node-disk.ts';
 import { plainIndexes } from '../../index/testing/plain-indexes.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { must } from '../../base/assert.ts';
 import { comparePointIds, type PointId } from '../../base/ids.ts';
-import type { Random } from '../../base/random.ts';
+import type { Random } from '../../base/testing/random.ts';
 import type { PointDraft, PointSelector, WriteOperation } from '../../command/write.ts';
 import type { Filter } from '../../payload/filter.ts';
 import { parseFilter } from '../../payload/parse-filter.ts';

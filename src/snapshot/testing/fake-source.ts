@@ -5,7 +5,7 @@ import path from 'node:path';
 import { must } from '../../base/assert.ts';
 import { sha256Hex } from '../../base/checksum.ts';
 import { RequestError } from '../../base/errors.ts';
-import { seededRandom } from '../../base/random.ts';
+import { seededRandom } from '../../base/testing/random.ts';
 import { collectionNotFound } from '../../collection/aliases.ts';
 import { refuseIncompatible } from '../../collection/compatibility.ts';
 import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource, StagedShard } from '../../collection/snapshot-source.ts';

@@ -40,4 +40,8 @@ export class PlainHasher implements Hasher {
     }
     return all.digest('hex');
   }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
 }

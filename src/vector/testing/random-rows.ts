@@ -1,5 +1,5 @@
 // Random stored rows and queries for tests of kernels and indexes, from a seed.
-import type { Random } from '../../base/random.ts';
+import type { Random } from '../../base/testing/random.ts';
 import { strideBytes, type VectorSpec } from '../distance.ts';
 
 /** `plain`: values as embeddings have them. `coarse`: few different values, so many equal scores. `close`: all rows within a few

@@ -1,10 +1,11 @@
-// A REST server on a free port for one test, and raw HTTP to it.
+// A REST server on a free port for one test, and raw HTTP to it. Every answer is held against the schema of its route.
 import http from 'node:http';
 import net, { type AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import type { Logger } from '../../../base/logger.ts';
 import { Access, type AccessKeys } from '../../../engine/access.ts';
 import type { Engine } from '../../../engine/engine.ts';
+import { answerJudge } from '../../../../test/support/schemas.ts';
 import { createRestServer, type RestSettings } from '../rest-server.ts';
 import { SmallEngine } from './small-engine.ts';
 
@@ -41,6 +42,8 @@ const defaults: RestSettings = {
   metricsPrefix: '',
   boundToLoopback: true,
 };
+
+const judge = answerJudge();
 
 export interface RestOptions {
   readonly keys?: Partial<AccessKeys>;
@@ -102,6 +105,14 @@ function send(
       response.on('error', reject);
       response.on('end', () => {
         const text = Buffer.concat(pieces).toString('utf8');
+        try {
+          if (method !== 'HEAD') {
+            judge({ method, path: path.split('?')[0] ?? path, status: response.statusCode ?? 0, contentType: response.headers['content-type'] ?? '', body: text });
+          }
+        } catch (error) {
+          reject(error);
+          return;
+        }
         resolve({
           status: response.statusCode ?? 0,
           headers: response.headers,

@@ -168,7 +168,7 @@ export class SmallEngine {
       unappliedEntries: 0,
       diskBytes: 10,
       aliases: [],
-      shards: [{ id: 0, points: this.points, status: 'green' }],
+      shards: [{ id: 0, points: this.points, indexedVectors: 0, status: 'green' }],
     };
   }
 

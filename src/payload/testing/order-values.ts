@@ -1,7 +1,7 @@
 // What a point is sorted by under `order_by`: the same values an index of the field yields.
-import type { FieldType } from './field-schema.ts';
-import { elementsOf, valuesAt, type JsonObject, type JsonPath } from './json-path.ts';
-import { indexedNumber, isOfType } from './number-store.ts';
+import type { FieldType } from '../field-schema.ts';
+import { elementsOf, valuesAt, type JsonObject, type JsonPath } from '../json-path.ts';
+import { indexedNumber, isOfType } from '../number-store.ts';
 
 /** Each value once, in the order of the payload; datetimes in microseconds. Empty for types without an order. */
 export function orderValues(payload: JsonObject, path: JsonPath, type: FieldType): readonly (number | bigint)[] {

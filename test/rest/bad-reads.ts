@@ -1,0 +1,286 @@
+// Bad inputs to the routes that read and search points, and that change their schema.
+import { withJson, type BadInput, type Refusal } from './bad-input-world.ts';
+
+const format = 'Format error in JSON body: ';
+const range = 'Validation error in JSON body: ';
+
+const reads: readonly (readonly [string, string, unknown, ...Refusal])[] = [
+  ['limit 0 of a scroll', '/points/scroll', { limit: 0 }, 422, `${range}[limit: value 0 invalid, must be 1 or larger]`],
+  ['limit -1 of a scroll', '/points/scroll', { limit: -1 }, 400, `${format}limit: invalid value: integer \`-1\`, expected usize`],
+  [
+    'limit 0 of a query',
+    '/points/query',
+    { query: [1, 0, 0, 0], limit: 0 },
+    422,
+    `${range}[internal.limit: value 0 invalid, must be 1 or larger]`,
+  ],
+  [
+    'limit 0 of a search',
+    '/points/search',
+    { vector: [1, 0, 0, 0], limit: 0 },
+    422,
+    `${range}[limit: value 0 invalid, must be 1 or larger]`,
+  ],
+  ['no limit of a search', '/points/search', { vector: [1, 0, 0, 0] }, 400, `${format}missing field \`limit\``],
+  [
+    'a query of a wrong dimension',
+    '/points/query',
+    { query: [1, 0] },
+    400,
+    'Wrong input: Vector dimension error: expected dim: 4, got 2',
+  ],
+  [
+    'a query beyond 32-bit floats',
+    '/points/query',
+    { query: [1, 0, 1e39, 0] },
+    400,
+    'Wrong input: Vector value error: value at index 2 is not a finite 32-bit float',
+  ],
+  [
+    'a query of an unknown vector',
+    '/points/query',
+    { query: [1, 0, 0, 0], using: 'foo' },
+    400,
+    'Wrong input: Not existing vector name error: foo',
+  ],
+  ['a query by a missing point', '/points/query', { query: 777 }, 404, 'Not found: No point with id 777 found'],
+  [
+    'a query by a bad id',
+    '/points/query',
+    { query: 'x' },
+    400,
+    `${format}query: value "x" is not a valid point ID, valid values are either an unsigned integer or a UUID`,
+  ],
+  [
+    'a sparse query',
+    '/points/query',
+    { query: { indices: [1], values: [1] } },
+    400,
+    /^Wrong input: Conversion between sparse and regular vectors failed/,
+  ],
+  [
+    'a multi-vector query',
+    '/points/query',
+    { query: [[1, 2, 3, 4]] },
+    400,
+    /^Wrong input: Conversion between multi and regular vectors failed/,
+  ],
+  [
+    'hnsw_ef 0',
+    '/points/query',
+    { query: [1, 0, 0, 0], params: { hnsw_ef: 0 } },
+    422,
+    /^Validation error in JSON body: \[internal\.params\.hnsw_ef: value 0 invalid/,
+  ],
+  [
+    'oversampling below 1',
+    '/points/query',
+    { query: [1, 0, 0, 0], params: { quantization: { oversampling: 0.5 } } },
+    422,
+    `${range}[internal.params.quantization.oversampling: value 0.5 invalid, must be 1.0 or larger]`,
+  ],
+  [
+    'an unknown member of a filter',
+    '/points/scroll',
+    { filter: { must: [], may: [] } },
+    400,
+    `${format}unknown field \`may\`, expected one of \`should\`, \`min_should\`, \`must\`, \`must_not\``,
+  ],
+  [
+    'a bad condition',
+    '/points/scroll',
+    { filter: { must: [{ key: 'n', match: {} }] } },
+    400,
+    /^Format error in JSON body: Expected some form of condition/,
+  ],
+  [
+    'a condition without a key',
+    '/points/count',
+    { filter: { must: [{ match: { value: 1 } }] } },
+    400,
+    /^Format error in JSON body: Expected some form of condition/,
+  ],
+  ['a filter that is a list', '/points/count', { filter: [] }, 400, `${format}invalid type: sequence, expected struct Filter`],
+  [
+    'min_should without a count',
+    '/points/count',
+    { filter: { min_should: { conditions: [] } } },
+    400,
+    `${format}missing field \`min_count\``,
+  ],
+  [
+    'a polygon of three corners',
+    '/points/count',
+    {
+      filter: {
+        must: [
+          {
+            key: 'p',
+            geo_polygon: {
+              exterior: {
+                points: [
+                  { lon: 0, lat: 0 },
+                  { lon: 1, lat: 1 },
+                  { lon: 0, lat: 0 },
+                ],
+              },
+            },
+          },
+        ],
+      },
+    },
+    422,
+    /the size must be at least 4, got 3/,
+  ],
+  [
+    'order_by without an index',
+    '/points/scroll',
+    { order_by: 'text' },
+    400,
+    /^Wrong input: No range index for `order_by` key: `text`\. Please create one/,
+  ],
+  [
+    'order_by with an offset',
+    '/points/scroll',
+    { order_by: 'n', offset: 1 },
+    400,
+    /^Wrong input: Cannot use an `offset` when using `order_by`/,
+  ],
+  [
+    'an unknown direction',
+    '/points/scroll',
+    { order_by: { key: 'n', direction: 'up' } },
+    400,
+    `${format}order_by.direction: unknown variant \`up\`, expected \`asc\` or \`desc\``,
+  ],
+  [
+    'a bad start_from',
+    '/points/scroll',
+    { order_by: { key: 'n', start_from: 'soon' } },
+    400,
+    `${format}order_by.start_from: data did not match any variant of untagged enum StartFrom`,
+  ],
+  [
+    'an unknown payload selector',
+    '/points/scroll',
+    { with_payload: { include: ['a'], other: [] } },
+    400,
+    `${format}with_payload: data did not match any variant of untagged enum WithPayloadInterface`,
+  ],
+  [
+    'a bad offset',
+    '/points/scroll',
+    { offset: 'x' },
+    400,
+    `${format}offset: value "x" is not a valid point ID, valid values are either an unsigned integer or a UUID`,
+  ],
+  [
+    'a query by score without a query',
+    '/points/query',
+    { score_threshold: 1 },
+    400,
+    /^Bad request: A query is needed to use the score_threshold/,
+  ],
+  [
+    'one bad search of a batch',
+    '/points/query/batch',
+    { searches: [{ query: [1, 0, 0, 0] }, { query: [1, 0, 0, 0], limit: 0 }] },
+    422,
+    /^Validation error in JSON body: \[searches\[1\]\.internal\.limit: value 0 invalid, must be 1 or larger\]$/,
+  ],
+];
+
+const schemas: readonly (readonly [string, string, string, unknown, ...Refusal])[] = [
+  [
+    'an unknown type of index',
+    'PUT',
+    '/index',
+    { field_name: 'x', field_schema: 'number' },
+    400,
+    /^Format error in JSON body: .*unknown variant `number`, expected one of `keyword`, `integer`, `float`/,
+  ],
+  [
+    'an integer index for nothing',
+    'PUT',
+    '/index',
+    { field_name: 'x', field_schema: { type: 'integer', lookup: false, range: false } },
+    422,
+    /the 'lookup' and 'range' capabilities can't be both disabled/,
+  ],
+  ['an index without a field', 'PUT', '/index', { field_schema: 'keyword' }, 400, `${format}missing field \`field_name\``],
+  [
+    'an index without a type',
+    'PUT',
+    '/index',
+    { field_name: 'x' },
+    400,
+    "Bad request: Can't auto-detect field type, please specify `field_schema` in the request",
+  ],
+  [
+    'a bad path to index',
+    'PUT',
+    '/index',
+    { field_name: 'a[', field_schema: 'keyword' },
+    400,
+    /^Format error in JSON body: .*path/i,
+  ],
+  [
+    'a bad path of an index',
+    'DELETE',
+    '/index/a%5B',
+    undefined,
+    400,
+    "Deserialize error in path parameters: Invalid json path: 'a['",
+  ],
+  [
+    'a vector name with a slash',
+    'PUT',
+    '/vectors/a%2Fb',
+    { dense: { size: 4, distance: 'Dot' } },
+    422,
+    'Validation error in path parameters: [vector_name: vector name cannot contain "/" char]',
+  ],
+  [
+    'a new vector of size 0',
+    'PUT',
+    '/vectors/v',
+    { dense: { size: 0, distance: 'Dot' } },
+    422,
+    `${range}[dense.size: value 0 invalid, must be from 1 to 65536]`,
+  ],
+  [
+    'an unknown vector to drop',
+    'DELETE',
+    '/vectors/absent',
+    undefined,
+    400,
+    'Wrong input: Not existing vector name error: absent',
+  ],
+];
+
+export const badReads: readonly BadInput[] = [
+  ...['-1', '1.5', 'x', '18446744073709551616', 'true'].map((id) => ({
+    title: `the id ${id} in a path`,
+    send: withJson('GET', `/collections/c/points/${id}`),
+    status: 400,
+    error: `Wrong input: Can not recognize "${id}" as point id`,
+  })),
+  {
+    title: 'a missing point',
+    send: withJson('GET', '/collections/c/points/777'),
+    status: 404,
+    error: 'Not found: Point with id 777 does not exists!',
+  },
+  ...reads.map(([title, path, body, status, error]) => ({
+    title,
+    send: withJson('POST', `/collections/c${path}`, body),
+    status,
+    error,
+  })),
+  ...schemas.map(([title, method, path, body, status, error]) => ({
+    title,
+    send: withJson(method, `/collections/c${path}?wait=true`, body),
+    status,
+    error,
+  })),
+];
