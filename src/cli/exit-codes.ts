@@ -20,12 +20,24 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** A failure whose exit code is known. */
+export class ExitError extends Error {
+  override readonly name = 'ExitError';
+  readonly exit: number;
+
+  constructor(message: string, exit: number, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.exit = exit;
+  }
+}
+
 const byCode: Partial<Record<ErrorCode, number>> = {
   locked: EXIT.locked, 'not-found': EXIT.notFound, forbidden: EXIT.access, 'no-space': EXIT.noSpace, 'bad-request': EXIT.usage,
 };
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return EXIT.usage;
+  if (error instanceof ExitError) return error.exit;
   if (error instanceof CorruptionError) return EXIT.verifyFailed;
   if (isNoSpace(error)) return EXIT.noSpace;
   if (['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ETIMEDOUT'].includes(systemCode(error) ?? '')) return EXIT.unreachable;

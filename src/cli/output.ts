@@ -1,5 +1,9 @@
 // What a command prints. stdout: its result, as text or as one JSON object a line; stderr: progress, warnings and errors for people.
 import { jsonCode } from './exit-codes.ts';
+import { sizeText } from './size-text.ts';
+
+const barWidth = 24;
+const progressMs = 100;
 
 export interface Output {
   readonly json: boolean;
@@ -7,6 +11,14 @@ export interface Output {
   note(text: string): void;
   result(body: Readonly<Record<string, unknown>>, ok?: boolean): void;
   error(message: string, exit: number, hint?: string): void;
+  /** How far something is. For people a bar on stderr, where that is a terminal; with --json a line. */
+  progress(done: Progress): void;
+}
+
+interface Progress {
+  readonly what: string;
+  readonly bytes: number;
+  readonly totalBytes?: number;
 }
 
 export function createOutput(json: boolean): Output {
@@ -24,9 +36,34 @@ export function createOutput(json: boolean): Output {
     result: (body, ok = true) => {
       if (json) out({ v: 1, type: 'result', ok, ...body });
     },
+    progress: createProgress(json, out),
     error: (message, exit, hint) => {
       process.stderr.write(`nearkeep: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}`);
       if (json) out({ v: 1, type: 'error', code: jsonCode(exit), exit, message, ...(hint === undefined ? {} : { hint }) });
     },
   };
+}
+
+/** At most ten a second, and always one at the end. */
+function createProgress(json: boolean, out: (value: unknown) => void): Output['progress'] {
+  const isTerminal = process.stderr.isTTY;
+  let [startMs, lastMs] = [performance.now(), -Infinity];
+  return ({ what, bytes, totalBytes }) => {
+    const now = performance.now();
+    if (bytes === 0) startMs = now;
+    const isEnd = bytes === totalBytes;
+    if (!isEnd && now - lastMs < progressMs) return;
+    lastMs = now;
+    const rate = bytes / Math.max(0.001, (now - startMs) / 1000);
+    const eta = totalBytes === undefined || rate === 0 ? undefined : (totalBytes - bytes) / rate;
+    if (json) out({ v: 1, type: 'progress', what, bytes, ...(totalBytes === undefined ? {} : { total: totalBytes }), ...(eta === undefined ? {} : { eta_s: Math.round(eta * 10) / 10 }) });
+    if (isTerminal) process.stderr.write(`\r${barText({ what, bytes, ...(totalBytes === undefined ? {} : { totalBytes }) }, rate)}\u001b[K${isEnd ? '\n' : ''}`);
+  };
+}
+
+function barText({ what, bytes, totalBytes }: Progress, rate: number): string {
+  const speed = `${sizeText(rate)}/s`;
+  if (totalBytes === undefined || totalBytes === 0) return `${what}  ${sizeText(bytes)}  ${speed}`;
+  const filled = Math.round((bytes / totalBytes) * barWidth);
+  return `${what}  ${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)} ${Math.floor((bytes / totalBytes) * 100)}%  ${sizeText(bytes)} of ${sizeText(totalBytes)}  ${speed}`;
 }

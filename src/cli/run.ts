@@ -11,14 +11,24 @@ interface Verb {
 
 const verbs: Readonly<Record<string, Verb>> = {
   serve: {
-    usage: 'nearkeep [serve] [--data DIR] [--host H] [--port N] [--config-path FILE] [--api-key-file FILE] [--cors ORIGIN] [--log-format json|text]',
+    usage: 'nearkeep [serve] [--data DIR] [--host H] [--port N] [--config-path FILE] [--api-key-file FILE] [--cors ORIGIN] [--log-format json|text] [--snapshot PATH:COLLECTION]… [--storage-snapshot PATH] [--force-snapshot]',
     summary: 'start the server',
     load: () => import('./serve.ts'),
   },
   verify: {
-    usage: 'nearkeep verify PATH [--deep] [--json]',
-    summary: 'prove a data directory or a snapshot (folder or file) sound',
+    usage: 'nearkeep verify PATH|-|--url URL COLLECTION [--deep] [--json]',
+    summary: 'prove a data directory, a snapshot (folder, file or standard input) or a served collection sound',
     load: () => import('./verify.ts'),
+  },
+  snapshot: {
+    usage: [
+      'nearkeep snapshot create|list COLLECTION | download COLLECTION NAME [-o FILE|-] [--force] | upload COLLECTION FILE|- | recover COLLECTION LOCATION',
+      '      | delete COLLECTION NAME [--yes] [--dry-run] | inspect PATH|-|COLLECTION NAME | undo COLLECTION',
+      '      [--shard N] [--storage] [--priority P] [--checksum SHA256] [--reshard] [--aliases restore|take] [--schema snapshot] [--dry-run]',
+      '      [--url URL] [--api-key-file FILE] [--json]   (--storage: no COLLECTION; the key may stand in NEARKEEP_API_KEY)',
+    ].join('\n'),
+    summary: 'make, list, fetch, restore and delete snapshots of a server',
+    load: () => import('./snapshot.ts'),
   },
   health: {
     usage: 'nearkeep health [--url URL] [--wait SECONDS] [--json]',
@@ -64,5 +74,5 @@ export async function run(argv: readonly string[]): Promise<number> {
 
 function helpText(): string {
   const rows = Object.values(verbs).map((verb) => `  ${verb.usage}\n      ${verb.summary}`);
-  return [`nearkeep ${productVersion}`, '', ...rows, '', 'Exit codes: 0 ok, 1 failed, 2 usage, 4 verification failed, 5 not found, 6 access, 7 unreachable, 9 no space, 10 locked.'].join('\n');
+  return [`nearkeep ${productVersion}`, '', ...rows, '', 'Exit codes: 0 ok, 1 failed, 2 usage, 4 verification failed, 5 not found, 6 access, 7 unreachable, 8 incompatible, 9 no space, 10 locked.'].join('\n');
 }

@@ -1,10 +1,12 @@
 // nearkeep serve: flags → configuration → a running server until a signal.
+import path from 'node:path';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { readOptionalFile } from '../fs/read-optional.ts';
 import type { Disk } from '../fs/disk.ts';
 import { loadConfig } from '../server/load-config.ts';
 import { serveUntilSignal } from '../server/signals.ts';
 import { EXIT, UsageError } from './exit-codes.ts';
+import type { StartRestore } from '../snapshot/start-restore.ts';
 import type { Output } from './output.ts';
 import { parseFlags } from './parse.ts';
 
@@ -16,9 +18,6 @@ const refused: Readonly<Record<string, string>> = {
   uri: 'cluster mode is not part of this version',
   bootstrap: 'cluster mode is not part of this version',
   reinit: 'cluster mode is not part of this version',
-  snapshot: 'restoring at start is not part of this version; start the server and upload the snapshot',
-  'storage-snapshot': 'full-storage snapshots are not part of this version',
-  'force-snapshot': 'restoring at start is not part of this version',
   stacktrace: 'stack traces are not served by this version',
 };
 
@@ -26,7 +25,8 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   const { values } = parseFlags(args, {
     data: text, host: text, port: text, cors: { type: 'string', multiple: true }, 'log-format': text, 'log-level': text,
     'config-path': text, config: text, 'api-key': text, 'api-key-file': text,
-    uri: text, bootstrap: text, reinit: flag, snapshot: { type: 'string', multiple: true }, 'storage-snapshot': text, 'force-snapshot': flag,
+    uri: text, bootstrap: text, reinit: flag, snapshot: { type: 'string', multiple: true }, 'collection-snapshot': { type: 'string', multiple: true },
+    'storage-snapshot': text, 'force-snapshot': { type: 'boolean', short: 'f', default: false },
     stacktrace: flag, 'disable-telemetry': flag,
   });
   for (const [name, reason] of Object.entries(refused)) {
@@ -39,8 +39,27 @@ export async function run(args: readonly string[], output: Output): Promise<numb
     disk, flags, workingDirectory: process.cwd(), environment: process.env, configPath: values['config-path'] ?? values.config,
   });
   for (const warning of warnings) output.note(`warning: ${warning}`);
-  await serveUntilSignal(config);
+  await serveUntilSignal(config, startRestore(values));
   return EXIT.ok;
+}
+
+interface SnapshotFlags {
+  readonly snapshot?: string[] | undefined;
+  readonly 'collection-snapshot'?: string[] | undefined;
+  readonly 'storage-snapshot'?: string | undefined;
+  readonly 'force-snapshot'?: boolean | undefined;
+}
+
+/** `<path>:<collection>`, split at the last colon. @throws UsageError */
+function startRestore(values: SnapshotFlags): StartRestore {
+  const collections = [...(values.snapshot ?? []), ...(values['collection-snapshot'] ?? [])].map((text) => {
+    const colon = text.lastIndexOf(':');
+    const name = text.slice(colon + 1);
+    if (colon <= 0 || name === '' || name.includes('/')) throw new UsageError(`--snapshot must be PATH:COLLECTION, not ${text}`);
+    return { path: path.resolve(text.slice(0, colon)), name };
+  });
+  const storage = values['storage-snapshot'];
+  return { collections, force: values['force-snapshot'] === true, ...(storage === undefined ? {} : { storage: path.resolve(storage) }) };
 }
 
 interface ServeFlags {

@@ -1,34 +1,52 @@
-// nearkeep verify PATH: proves a data directory or a snapshot sound, or says where it is not.
-import { verifyPath } from '../engine/verify.ts';
-import type { VerifyCounts, VerifyProblem } from '../engine/verify-report.ts';
+// nearkeep verify PATH | - | --url URL COLLECTION: proves a data directory, a snapshot or a served collection sound, or says where
+// it is not.
+import { parseReport, reportJson, verifyPath, verifyStream } from '../engine/verify.ts';
+import type { VerifyCounts, VerifyProblem, VerifyReport } from '../engine/verify-report.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { EXIT, UsageError } from './exit-codes.ts';
 import type { Output } from './output.ts';
 import { parseFlags } from './parse.ts';
+import { openRemote, remoteFlags } from './remote.ts';
+import { sizeText } from './size-text.ts';
 
 export async function run(args: readonly string[], output: Output): Promise<number> {
-  const { values, positionals } = parseFlags(args, { deep: { type: 'boolean', default: false } }, true);
+  const { values, positionals } = parseFlags(args, { deep: { type: 'boolean', default: false }, ...remoteFlags }, true);
   const [target, ...others] = positionals;
-  if (target === undefined || others.length > 0) throw new UsageError('verify takes one PATH');
-  const progress = process.stderr.isTTY ? { progress: (place: string) => process.stderr.write(`verifying ${place}\n`) } : {};
+  if (target === undefined || others.length > 0) throw new UsageError('verify takes one PATH, - for standard input, or --url URL COLLECTION');
   const deep = values.deep === true;
-  const { problems, notes, counts } = await verifyPath(new NodeDisk(), target, { deep, ...progress });
+  const report = values.url === undefined ? await verifyHere(target, deep) : await verifyThere(values, { collection: target, deep }, output);
+  return show(report, deep, output);
+}
+
+async function verifyHere(target: string, deep: boolean): Promise<VerifyReport> {
+  const progress = process.stderr.isTTY ? { progress: (place: string) => process.stderr.write(`verifying ${place}\n`) } : {};
+  if (target === '-') return await verifyStream(new NodeDisk(), process.stdin, { deep });
+  return await verifyPath(new NodeDisk(), target, { deep, ...progress });
+}
+
+/** The server verifies a frozen set of itself. */
+async function verifyThere(values: Parameters<typeof openRemote>[0], { collection, deep }: { readonly collection: string; readonly deep: boolean }, output: Output): Promise<VerifyReport> {
+  const remote = await openRemote(values, output);
+  return parseReport(await remote.call('POST', `/cluster/collections/${encodeURIComponent(collection)}/verify`, { query: { deep: String(deep) } }));
+}
+
+function show(report: VerifyReport, deep: boolean, output: Output): number {
+  const { problems, notes, counts } = report;
   for (const note of notes) output.line(`note: ${note}`);
   for (const problem of problems) output.line(problemText(problem));
   const isSound = problems.length === 0;
   output.line(`${isSound ? 'ok' : 'FAIL'}: ${isSound ? '' : `${counted(problems.length, 'problem')} in `}${countsText(counts)}${deep ? '' : ' (without --deep: checksums only)'}`);
-  output.result({ deep, problems: problems.map(problemJson), notes, counts }, isSound);
-  if (isSound) return EXIT.ok;
+  if (isSound) {
+    output.result({ deep, ...reportJson(report) });
+    return EXIT.ok;
+  }
+  output.result({ deep, ...reportJson(report) }, false);
   output.error(`verification failed: ${counted(problems.length, 'problem')}`, EXIT.verifyFailed);
   return EXIT.verifyFailed;
 }
 
 function problemText({ file, offsetBytes, problem }: VerifyProblem): string {
   return `${file}${offsetBytes === undefined ? '' : ` at byte ${offsetBytes}`}: ${problem}`;
-}
-
-function problemJson({ file, offsetBytes, problem }: VerifyProblem): Readonly<Record<string, unknown>> {
-  return { file, ...(offsetBytes === undefined ? {} : { offset_bytes: offsetBytes }), problem };
 }
 
 function countsText({ collections, shards, snapshots, points, files, bytes }: VerifyCounts): string {
@@ -42,10 +60,3 @@ function counted(count: number, what: string): string {
   return `${count.toLocaleString('en')} ${what}${count === 1 ? '' : 's'}`;
 }
 
-/** Decimal, three digits at most. */
-function sizeText(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-  const value = bytes / 1000 ** step;
-  return `${value.toFixed(step > 0 && value < 100 ? 1 : 0)} ${units[step] ?? 'B'}`;
-}

@@ -3,11 +3,23 @@
 import { RequestError } from '../base/errors.ts';
 import type { AliasAction } from '../command/collection-config.ts';
 
+/** A collection's state before its last restore (or before its last undo: the two change places). */
+export interface ReplacedState {
+  readonly uuid: string;
+  readonly atMs: number;
+  /** Until when it can be brought back. */
+  readonly untilMs: number;
+  /** Aliases that the restore made or moved, with what they pointed to before; null where they were free. */
+  readonly aliases: Readonly<Record<string, string | null>>;
+}
+
 export interface NameDirectory {
   /** Collection name → uuid. */
   readonly names: Readonly<Record<string, string>>;
   /** Alias → collection name. */
   readonly aliases: Readonly<Record<string, string>>;
+  /** Collection name → the state that its last restore replaced, while that can be undone. */
+  readonly replaced?: Readonly<Record<string, ReplacedState>>;
 }
 
 export const emptyDirectory: NameDirectory = { names: {}, aliases: {} };
@@ -22,11 +34,12 @@ export function withCollection(directory: NameDirectory, name: string, uuid: str
   return { ...directory, names: { ...directory.names, [name]: uuid } };
 }
 
-/** Without the collection and all aliases that point to it. */
+/** Without the collection, all aliases that point to it, and its replaced state. */
 export function withoutCollection(directory: NameDirectory, name: string): NameDirectory {
   const names = Object.fromEntries(Object.entries(directory.names).filter(([key]) => key !== name));
   const aliases = Object.fromEntries(Object.entries(directory.aliases).filter(([, target]) => target !== name));
-  return { names, aliases };
+  if (directory.replaced === undefined) return { names, aliases };
+  return { names, aliases, replaced: Object.fromEntries(Object.entries(directory.replaced).filter(([key]) => key !== name)) };
 }
 
 /** @throws RequestError for an action that cannot be done; then none is. */
@@ -52,7 +65,7 @@ export function applyAliasActions(directory: NameDirectory, actions: readonly Al
       }
     }
   }
-  return { names: directory.names, aliases: Object.fromEntries(aliases) };
+  return { ...directory, aliases: Object.fromEntries(aliases) };
 }
 
 function refuseCollectionName(directory: NameDirectory, alias: string): void {

@@ -5,31 +5,51 @@
 //   record names are leftovers of a create, restore or delete that did not finish, and are removed at start.
 // - Every change prepares files first and becomes true by one compare-and-set; before it everything is as before.
 // - Changes run one after another; reads and writes of points never wait for them.
+// - A restore builds collections of new uuids beside the old; the directory's compare-and-set makes them the named ones. The old
+//   stay as closed folders while the restore can be undone (replaced.ts).
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { invariant, must } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
 import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
+import { vectorSpecs, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
-import { freezeShards } from '../shard/freeze.ts';
-import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from './aliases.ts';
+import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
+import type { Shard } from '../shard/shard.ts';
+import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
 import { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
 import { InDoubtError, type Metastore } from './metastore.ts';
-import type { ShardSet } from './shard-set.ts';
-import type { AdoptRequest, FrozenCollection, SnapshotSource } from './snapshot-source.ts';
+import { replacedUuids, withoutReplaced, withRestored, withUndone } from './replaced.ts';
+import { ShardSet } from './shard-set.ts';
+import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 
 const directoryKey = 'dir';
 const recordKey = (uuid: string): string => `c.${uuid}`;
+/** Ids of restores that a record remembers: a start after a crash asks for the last few only. */
+const restoresKeptMax = 16;
+/** Of the disk: below it, replaced states are not worth their room. */
+const lowSpaceShare = 0.05;
 
 export interface CatalogOptions extends ShardFilesOptions {
   readonly metastore: Metastore;
+  /** How long what a restore replaces can be brought back; 0: not at all. */
+  readonly undoMs?: number;
+}
+
+interface Restored {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly collection: Collection;
+  readonly record: CollectionRecord;
 }
 
 interface Versioned<T> {
@@ -42,6 +62,10 @@ export class Catalog implements SnapshotSource {
   readonly #files: ShardFiles;
   readonly #logger: Logger;
   readonly #changes = new Lock();
+  /** Configuration and shards change their vectors together: a freeze sees both before or both after. */
+  readonly #vectorChanges = new Lock();
+  readonly #clock: Clock;
+  readonly #undoMs: number;
   readonly #collections = new Map<string, Collection>(); // by uuid
   #directory: Versioned<NameDirectory>;
 
@@ -49,6 +73,8 @@ export class Catalog implements SnapshotSource {
     this.#metastore = options.metastore;
     this.#files = new ShardFiles(options);
     this.#logger = options.logger;
+    this.#clock = options.clock;
+    this.#undoMs = options.undoMs ?? 0;
     this.#directory = directory;
   }
 
@@ -103,13 +129,13 @@ export class Catalog implements SnapshotSource {
     return this.#change(async () => {
       const uuid = Object.hasOwn(this.#directory.value.names, name) ? this.#directory.value.names[name] : undefined;
       if (uuid === undefined) return false;
+      const replaced = this.#replacedOf(name);
       await this.#setDirectory(withoutCollection(this.#directory.value, name));
       const collection = must(this.#collections.get(uuid), 'a named collection is open');
       this.#collections.delete(uuid);
       await this.#cleanUp(uuid, async () => {
         await collection.set.retire();
-        await this.#removeRecord(uuid);
-        await this.#files.removeCollection(uuid);
+        await this.#forget(replaced === undefined ? [uuid] : [uuid, replaced.uuid]);
       });
       return true;
     });
@@ -136,40 +162,162 @@ export class Catalog implements SnapshotSource {
       const { vectors } = collection.config.params;
       const changed = operation.kind === 'create-vector' ? withVector(vectors, operation.name, operation.params) : withoutVector(vectors, operation.name);
       const { config } = collection;
-      await this.#setConfig(collection, { ...config, params: { ...config.params, vectors: changed } });
-      try {
-        return await collection.write(operation, options);
-      } catch (error) {
-        await this.#settleVectors(collection, operation.kind === 'create-vector' ? config : collection.config);
-        throw error;
-      }
+      return await this.#vectorChanges.run(async () => {
+        await this.#setConfig(collection, { ...config, params: { ...config.params, vectors: changed } });
+        try {
+          return await collection.write(operation, options);
+        } catch (error) {
+          await this.#settleVectors(collection, operation.kind === 'create-vector' ? config : collection.config);
+          throw error;
+        }
+      });
     });
   }
 
-  async freeze(name: string): Promise<FrozenCollection> {
-    const collection = this.get(name);
-    const shards = await collection.set.use(() => freezeShards(collection.set.shards()));
-    const info = this.info(collection.name);
-    return {
-      name: collection.name,
-      uuid: collection.uuid,
-      config: collection.config,
-      payloadSchema: new Map([...info.payloadSchema].map(([field, { schema }]) => [field, schema])),
-      aliases: info.aliases,
-      shards,
-      release: () => {
-        for (const shard of shards) shard.release();
-      },
-    };
+  freeze(name: string, shardId?: number): Promise<FrozenCollection> {
+    return this.#vectorChanges.run(async () => {
+      const collection = this.get(name);
+      const shards = shardId === undefined ? collection.set.shards() : [shardOf(collection, shardId)];
+      return this.#describeFrozen(collection, await collection.set.use(() => freezeShards(shards)));
+    });
   }
 
-  checkCompatible(name: string, config: CollectionConfig): void {
+  /** Creates, restores and alias changes wait for it, so that what it holds together was so at one instant. */
+  freezeAll(): Promise<readonly FrozenCollection[]> {
+    return this.#changes.run(() => this.#vectorChanges.run(async () => {
+      const collections = this.names().map((name) => this.get(name));
+      const shards = collections.map(({ set }) => set.shards());
+      const frozen = await freezeShards(shards.flat());
+      let at = 0;
+      return collections.map((collection, index) => {
+        const from = at;
+        at += shards[index]?.length ?? 0;
+        return this.#describeFrozen(collection, frozen.slice(from, at));
+      });
+    }));
+  }
+
+  async checkpoint(name: string, shardId: number): Promise<void> {
+    const collection = this.get(name);
+    const shard = shardOf(collection, shardId);
+    await collection.set.use(() => shard.checkpoint());
+  }
+
+  checkShard(name: string, shardId: number): void {
+    if (!this.get(name).set.slots.some(({ id }) => id === shardId)) throw shardNotFound(shardId);
+  }
+
+  schema(name: string): ReadonlyMap<string, FieldSchema> | undefined {
+    return this.resolve(name) === undefined ? undefined : schemaOf(this.get(name));
+  }
+
+  points(name: string): number {
+    return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
+  }
+
+  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
     const current = this.config(name);
-    if (current !== undefined) refuseIncompatible(current, config);
+    if (current !== undefined && rules.config !== 'whole') refuseIncompatible(current, config, { anyShardNumber: rules.reshard === true });
   }
 
   adopt(request: AdoptRequest): Promise<number> {
-    return this.#change(() => (this.resolve(request.name) === undefined ? this.#adoptNew(request) : this.#adoptInto(this.get(request.name), request)));
+    return this.#change(async () => {
+      const restored: Restored[] = [];
+      try {
+        for (const each of request.collections) restored.push(await this.#buildRestored(each, request));
+        const { aliases } = request;
+        const names = restored.map(({ name, collection: { uuid }, aliases: wanted }) => ({ name, uuid, aliases: wanted }));
+        const before = this.#directory.value;
+        const directory = withRestored(before, names, { aliases, atMs: this.#clock.now(), undoMs: this.#undoMs });
+        for (const { collection, record } of restored) {
+          await this.#metastore.create(recordKey(collection.uuid), record);
+          this.#collections.set(collection.uuid, collection);
+        }
+        request.onCommit();
+        await this.#setDirectory(directory);
+        await this.#retireUnnamed(before);
+      } catch (error) {
+        if (restored.every(({ name, collection: { uuid } }) => this.#directory.value.names[name] !== uuid)) await this.#discard(restored.map(({ collection }) => collection), error);
+        throw error;
+      }
+      return restored.reduce((sum, { collection }) => sum + collection.info([]).points, 0);
+    });
+  }
+
+  adoptShard(request: AdoptShardRequest): Promise<number> {
+    return this.#change(async () => {
+      const collection = this.get(request.name);
+      refuseIncompatible(collection.config, request.config);
+      const current = await this.#record(collection.uuid);
+      const { id } = request.shard;
+      const old = current.value.shards.find((place) => place.id === id);
+      if (old === undefined) throw shardNotFound(id);
+      const [kept, dropped] = partition(current.value.replaced ?? [], (place) => place.id !== id);
+      const place = { id, generation: Math.max(old.generation, ...dropped.map(({ generation }) => generation)) + 1 };
+      const slot = await this.#files.adoptOne(collection.uuid, collection.config, { place, staging: request.shard });
+      const added = new ShardSet([slot]);
+      const atMs = this.#clock.now();
+      const replaced = this.#undoMs > 0 ? [...kept, { ...old, atMs, untilMs: atMs + this.#undoMs }] : kept;
+      try {
+        refuseOtherVectors(added.shards(), collection.config);
+        await this.#files.reconcileIndexes(added, schemaOf(collection));
+        request.onCommit();
+        await this.#setRecord(collection.uuid, {
+          ...current.value, shards: current.value.shards.map((each) => (each.id === id ? place : each)), restores: withRestore(current.value, request.restoreId), replaced,
+        });
+      } catch (error) {
+        await added.retire();
+        if (!(error instanceof InDoubtError)) await this.#files.removeShards(collection.uuid, [place]);
+        throw error;
+      }
+      await this.#replaceSlots(collection, [slot]);
+      await this.#files.removeShards(collection.uuid, this.#undoMs > 0 ? dropped : [...dropped, old]);
+      return added.shards().reduce((sum, shard) => sum + shard.info().points, 0);
+    });
+  }
+
+  undo(name: string): Promise<void> {
+    return this.#change(async () => {
+      const collection = this.get(name);
+      const { value: record } = await this.#record(collection.uuid);
+      const moment = { atMs: this.#clock.now(), undoMs: this.#undoMs };
+      const shards = (record.replaced ?? []).filter(({ untilMs }) => untilMs > moment.atMs);
+      const state = this.#replacedOf(collection.name);
+      const latest = Math.max(-Infinity, ...shards.map(({ atMs }) => atMs));
+      if (shards.length > 0 && latest >= (state?.atMs ?? -Infinity)) return await this.#undoShards(collection, record, shards.filter(({ atMs }) => atMs === latest));
+      const before = this.#directory.value;
+      const directory = withUndone(before, collection.name, moment);
+      if (directory === undefined || state === undefined) throw new RequestError('not-found', `Collection \`${collection.name}\` has no replaced state to bring back`);
+      const back = await this.#openCollection(collection.name, state.uuid);
+      try {
+        back.set.shards(); // all of them sound
+        this.#collections.set(state.uuid, back);
+        await this.#setDirectory(directory);
+      } catch (error) {
+        this.#collections.delete(state.uuid);
+        await back.set.retire();
+        throw error;
+      }
+      await this.#retireUnnamed(before);
+    });
+  }
+
+  dropReplaced(): Promise<boolean> {
+    return this.#changes.run(() => this.#dropReplaced(() => true));
+  }
+
+  /** Removes kept states whose time has passed, all of them where space runs low. */
+  async tidyReplaced(): Promise<void> {
+    const { freeBytes, totalBytes } = await this.#files.space();
+    const until = freeBytes < totalBytes * lowSpaceShare ? Infinity : this.#clock.now();
+    await this.#changes.run(() => this.#dropReplaced((state) => state.untilMs <= until));
+  }
+
+  async hasCommitted(restoreId: string): Promise<boolean> {
+    for (const uuid of Object.values(this.#directory.value.names)) {
+      if ((await this.#record(uuid)).value.restores?.includes(restoreId) === true) return true;
+    }
+    return false;
   }
 
   /** Idempotent; requests in flight are waited for. */
@@ -188,53 +336,150 @@ export class Catalog implements SnapshotSource {
   }
 
   async #load(): Promise<void> {
-    const uuids = new Set(Object.values(this.#directory.value.names));
+    const uuids = new Set([...Object.values(this.#directory.value.names), ...replacedUuids(this.#directory.value)]);
     for (const key of await this.#metastore.keys(recordKey(''))) {
       if (!uuids.has(key.slice(recordKey('').length))) await this.#removeRecord(key.slice(recordKey('').length));
     }
     await this.#files.sweepCollections(uuids);
     for (const [name, uuid] of Object.entries(this.#directory.value.names)) {
-      const record = must(await this.#metastore.get(recordKey(uuid)), `collection ${name} has a record`).value as CollectionRecord;
-      const set = await this.#files.openAll(uuid, record);
-      this.#collections.set(uuid, new Collection(name, uuid, { config: record.config, set }));
-      await this.#files.reconcileVectors(set, record.config);
+      this.#collections.set(uuid, await this.#openCollection(name, uuid));
     }
   }
 
-  async #adoptNew(request: AdoptRequest): Promise<number> {
-    this.#refuseTakenName(request.name);
-    const uuid = randomUUID();
-    const shards = request.shards.map(({ id }) => ({ id, generation: 0 }));
-    const record = { config: request.config, shards };
-    const collection = await this.#publishNew(request.name, uuid, record, () => this.#files.adoptAll(uuid, record, request.shards));
-    return collection.info([]).points;
+  async #openCollection(name: string, uuid: string): Promise<Collection> {
+    const record = must(await this.#metastore.get(recordKey(uuid)), `collection ${name} has a record`).value as CollectionRecord;
+    const set = await this.#files.openAll(uuid, record);
+    await this.#files.reconcileVectors(set, record.config);
+    return new Collection(name, uuid, { config: record.config, set });
   }
 
-  /** The new generation is built beside the old one and switched in by one compare-and-set of the shard map. */
-  async #adoptInto(collection: Collection, request: AdoptRequest): Promise<number> {
-    refuseIncompatible(collection.config, request.config);
-    const current = await this.#record(collection.uuid);
-    const generations = new Map(current.value.shards.map(({ id, generation }) => [id, generation]));
-    const shards = request.shards.map(({ id }) => ({ id, generation: must(generations.get(id), 'shard numbers were compared') + 1 }));
-    const record: CollectionRecord = { config: collection.config, shards };
-    const set = await this.#files.adoptAll(collection.uuid, record, request.shards);
+  /** A collection of a new uuid out of staged files; nobody can reach it yet. */
+  async #buildRestored(each: AdoptCollection, request: AdoptRequest): Promise<Restored> {
+    const { names, aliases } = this.#directory.value;
+    if (request.config === 'whole' && Object.hasOwn(aliases, each.name) && !Object.hasOwn(names, each.name)) this.#refuseTakenName(each.name);
+    const live = this.resolve(each.name) === undefined ? undefined : this.get(each.name);
+    this.checkCompatible(each.name, each.config, request);
+    const isWhole = live === undefined || request.config === 'whole';
+    const config = isWhole ? each.config : live.config;
+    const uuid = randomUUID();
+    const shards = Array.from({ length: config.params.shard_number }, (_, id) => ({ id, generation: 0 }));
+    const record: CollectionRecord = { config, shards, restores: [request.restoreId] };
+    const asTheyAre = each.shards.length === shards.length;
+    let set: ShardSet | undefined;
     try {
-      const isSchemaKnown = collection.set.slots.some(({ shard }) => shard !== undefined); // else the archive's is the only one
-      const schema = collection.info([]).payloadSchema;
-      if (isSchemaKnown) await this.#files.reconcileIndexes(set, new Map([...schema].map(([field, entry]) => [field, entry.schema])));
-      const revision = await this.#metastore.set(recordKey(collection.uuid), record, current.revision);
-      invariant(revision !== undefined, 'changes of a collection run one after another');
+      set = asTheyAre ? await this.#files.adoptAll(uuid, record, each.shards) : await this.#files.reshardAll(uuid, record, each.shards, request);
+      refuseOtherVectors(set.shards(), config);
+      // Shards that refused to open do not tell their indexes: there is nothing of theirs to keep.
+      const takesSchema = isWhole || request.schema === 'snapshot' || live.set.slots.some(({ shard }) => shard === undefined);
+      if (!asTheyAre || !takesSchema) await this.#files.reconcileIndexes(set, takesSchema ? each.payloadSchema : schemaOf(live));
     } catch (error) {
-      await set.retire();
-      if (!(error instanceof InDoubtError)) await this.#files.removeShards(collection.uuid, shards);
+      await set?.retire();
+      await this.#forget([uuid]);
       throw error;
     }
-    const old = collection.replaceSet(set);
-    await this.#cleanUp(collection.uuid, async () => {
-      await old.retire();
-      await this.#files.removeShards(collection.uuid, current.value.shards);
-    });
-    return collection.info([]).points;
+    const collection = new Collection(live?.name ?? each.name, uuid, { config, set });
+    return { name: collection.name, aliases: each.aliases, collection, record };
+  }
+
+  /** Of a restore that did not come to be. Where that is in doubt the files stay: the next start may find that it did. */
+  async #discard(collections: readonly Collection[], cause: unknown): Promise<void> {
+    for (const { uuid, set } of collections) {
+      this.#collections.delete(uuid);
+      await this.#cleanUp(uuid, async () => {
+        await set.retire();
+        if (cause instanceof InDoubtError) await this.#removeRecord(uuid);
+        else await this.#forget([uuid]);
+      });
+    }
+  }
+
+  /** After the directory has changed: closes collections that lost their names, and removes the files of those that are not kept. */
+  async #retireUnnamed(before: NameDirectory): Promise<void> {
+    const named = new Set(Object.values(this.#directory.value.names));
+    const kept = new Set([...named, ...replacedUuids(this.#directory.value)]);
+    for (const uuid of new Set([...Object.values(before.names), ...replacedUuids(before)])) {
+      const collection = named.has(uuid) ? undefined : this.#collections.get(uuid);
+      if (collection !== undefined) {
+        this.#collections.delete(uuid);
+        await collection.set.retire().catch((error: unknown) => this.#logger.error({ uuid, error: String(error) }, 'a replaced collection did not close in order'));
+      }
+      if (!kept.has(uuid)) await this.#forget([uuid]);
+    }
+  }
+
+  /** A failure costs space only: the next start removes what has no name. */
+  async #forget(uuids: readonly string[]): Promise<void> {
+    for (const uuid of uuids) {
+      try {
+        await this.#removeRecord(uuid);
+        await this.#files.removeCollection(uuid);
+      } catch (error) {
+        this.#logger.warn({ uuid, error: String(error) }, 'files of a collection that is gone stay until the next start');
+      }
+    }
+  }
+
+  async #undoShards(collection: Collection, record: CollectionRecord, back: readonly { readonly id: number; readonly generation: number }[]): Promise<void> {
+    const places = record.shards.map((place) => back.find(({ id }) => id === place.id) ?? place).map(({ id, generation }) => ({ id, generation }));
+    const atMs = this.#clock.now();
+    const swapped = record.shards.filter((place) => back.some(({ id }) => id === place.id)).map((place) => ({ ...place, atMs, untilMs: atMs + this.#undoMs }));
+    const kept = (record.replaced ?? []).filter((place) => !back.some(({ id }) => id === place.id));
+    const next = { ...record, shards: places, replaced: [...kept, ...swapped] };
+    const slots = await this.#files.openSome(collection.uuid, record.config, back);
+    const added = new ShardSet(slots);
+    try {
+      added.shards();
+      await this.#setRecord(collection.uuid, next);
+    } catch (error) {
+      await added.retire();
+      throw error;
+    }
+    await this.#replaceSlots(collection, slots);
+  }
+
+  async #replaceSlots(collection: Collection, slots: ShardSet['slots']): Promise<void> {
+    const others = collection.set.slots.filter(({ id }) => !slots.some((slot) => slot.id === id));
+    const set = new ShardSet([...others, ...slots]);
+    await collection.replaceSet(set).retire(set);
+  }
+
+  async #dropReplaced(isGone: (state: { readonly untilMs: number }) => boolean): Promise<boolean> {
+    let dropped = false;
+    const before = this.#directory.value;
+    const directory = withoutReplaced(before, isGone);
+    if (directory !== before) {
+      await this.#setDirectory(directory);
+      await this.#retireUnnamed(before);
+      dropped = true;
+    }
+    for (const uuid of Object.values(directory.names)) {
+      const { value } = await this.#record(uuid);
+      const [kept, gone] = partition(value.replaced ?? [], (place) => !isGone(place));
+      if (gone.length === 0) continue;
+      await this.#setRecord(uuid, { ...value, replaced: kept });
+      await this.#files.removeShards(uuid, gone);
+      dropped = true;
+    }
+    return dropped;
+  }
+
+  #replacedOf(name: string): ReplacedState | undefined {
+    const replaced = this.#directory.value.replaced ?? {};
+    return Object.hasOwn(replaced, name) ? replaced[name] : undefined;
+  }
+
+  #describeFrozen(collection: Collection, shards: readonly FrozenShard[]): FrozenCollection {
+    return {
+      name: collection.name,
+      uuid: collection.uuid,
+      config: collection.config,
+      payloadSchema: schemaOf(collection),
+      aliases: this.#aliasesOf(collection.name),
+      shards,
+      release: () => {
+        for (const shard of shards) shard.release();
+      },
+    };
   }
 
   /** Files, then the record, then the name: only the last makes it exist. On a failure nothing is left. */
@@ -277,10 +522,16 @@ export class Catalog implements SnapshotSource {
   }
 
   async #setConfig(collection: Collection, config: CollectionConfig): Promise<void> {
-    const { value, revision } = await this.#record(collection.uuid);
-    const next = await this.#metastore.set(recordKey(collection.uuid), { ...value, config }, revision);
-    invariant(next !== undefined, 'changes of a collection run one after another');
+    const { value } = await this.#record(collection.uuid);
+    await this.#setRecord(collection.uuid, { ...value, config });
     collection.setConfig(config);
+  }
+
+  /** Under the lock of changes, with what was read under it. */
+  async #setRecord(uuid: string, record: CollectionRecord): Promise<void> {
+    const { revision } = await this.#record(uuid);
+    const next = await this.#metastore.set(recordKey(uuid), record, revision);
+    invariant(next !== undefined, 'changes of a collection run one after another');
   }
 
   async #setDirectory(value: NameDirectory): Promise<void> {
@@ -307,6 +558,38 @@ export class Catalog implements SnapshotSource {
 
   #aliasesOf(name: string): readonly string[] {
     return this.aliases().filter(({ collection }) => collection === name).map(({ alias }) => alias);
+  }
+}
+
+function shardOf(collection: Collection, shardId: number): Shard {
+  const slot = collection.set.slots.find(({ id }) => id === shardId);
+  if (slot === undefined) throw shardNotFound(shardId);
+  return must(new ShardSet([slot]).shards()[0], 'one slot, one shard');
+}
+
+function shardNotFound(shardId: number): RequestError {
+  return new RequestError('not-found', `shard ${shardId} not found`);
+}
+
+function schemaOf(collection: Collection): ReadonlyMap<string, FieldSchema> {
+  return new Map([...collection.info([]).payloadSchema].map(([field, { schema }]) => [field, schema]));
+}
+
+function withRestore({ restores = [] }: CollectionRecord, restoreId: string): readonly string[] {
+  return [...restores, restoreId].slice(-restoresKeptMax);
+}
+
+function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): readonly [readonly T[], readonly T[]] {
+  return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
+}
+
+/** The vectors that a restored shard holds are those of the configuration it comes under. @throws RequestError 'bad-request' */
+function refuseOtherVectors(shards: readonly Shard[], config: CollectionConfig): void {
+  const wanted = vectorSpecs(config.params.vectors);
+  for (const shard of shards) {
+    const found = shard.vectorSpecs();
+    const isEqual = found.size === wanted.size && [...wanted].every(([name, spec]) => isDeepStrictEqual({ ...found.get(name) }, { ...spec }));
+    if (!isEqual) throw new RequestError('bad-request', `Invalid snapshot: shard ${shard.shardId} does not hold the vectors that snapshot.json describes`);
   }
 }
 

@@ -3,15 +3,15 @@ import { isDeepStrictEqual } from 'node:util';
 import { RequestError } from '../base/errors.ts';
 import type { CollectionConfig } from '../command/collection-config.ts';
 
-/** @throws RequestError 'bad-input' with both sides. */
-export function refuseIncompatible(current: CollectionConfig, snapshot: CollectionConfig): void {
+/** @param anyShardNumber the points will be spread anew. @throws RequestError 'bad-input' with both sides. */
+export function refuseIncompatible(current: CollectionConfig, snapshot: CollectionConfig, { anyShardNumber = false } = {}): void {
   const refuse = (what: string): never => {
     throw new RequestError('bad-input', `Snapshot is not compatible with existing collection: ${what}`);
   };
   if (!isDeepStrictEqual(current.params.vectors, snapshot.params.vectors)) {
     refuse(`Collection vectors: ${JSON.stringify(current.params.vectors)} Snapshot Vectors: ${JSON.stringify(snapshot.params.vectors)}`);
   }
-  if (current.params.shard_number !== snapshot.params.shard_number) {
+  if (!anyShardNumber && current.params.shard_number !== snapshot.params.shard_number) {
     refuse(`Collection shard number: ${current.params.shard_number} Snapshot shard number: ${snapshot.params.shard_number}`);
   }
 }

@@ -1,18 +1,22 @@
 // The folders of a collection's shards: <data>/collections/<uuid>/shards/<number>.g<generation>/. Makes, opens, adopts and
 // removes them; which of them count is the catalog's to decide.
 import path from 'node:path';
-import { must } from '../base/assert.ts';
+import { invariant, must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
+import { CorruptionError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { isUnnamed, vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably } from '../fs/atomic-file.ts';
-import type { Disk } from '../fs/disk.ts';
+import type { Disk, SpaceInfo } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { adoptShard } from '../shard/adopt.ts';
+import { readManifest } from '../shard/shard-manifest.ts';
 import { Shard, type ShardOptions } from '../shard/shard.ts';
-import type { ShardLimits } from '../shard/shard-limits.ts';
+import { shardLimits as defaultLimits, type ShardLimits } from '../shard/shard-limits.ts';
+import type { ReplacedShard } from './replaced.ts';
+import { reshard, type ReshardProgress } from './reshard.ts';
 import { BrokenReplica, ShardSet, type ShardSlot } from './shard-set.ts';
 import type { StagedShard } from './snapshot-source.ts';
 
@@ -37,6 +41,10 @@ export interface ShardPlace {
 export interface CollectionRecord {
   readonly config: CollectionConfig;
   readonly shards: readonly ShardPlace[];
+  /** The latest restores that were committed into it, oldest first. */
+  readonly restores?: readonly string[];
+  /** Shards' states before their last restores, while those can be undone. */
+  readonly replaced?: readonly ReplacedShard[];
 }
 
 export class ShardFiles {
@@ -64,19 +72,48 @@ export class ShardFiles {
     });
   }
 
+  /** One shard more, from its staged files, for a collection that is open. */
+  async adoptOne(uuid: string, config: CollectionConfig, at: { readonly place: ShardPlace; readonly staging: StagedShard }): Promise<ShardSlot> {
+    const shard = await adoptShard({ ...this.#shardOptions(uuid, config, at.place), staging: at.staging });
+    await this.#disk.syncDirectory(path.join(this.#root, uuid, 'shards'));
+    return { ...at.place, shard, replica: shard };
+  }
+
+  /** New shards that hold the points of the staged ones, spread by id; the staged folders stay the caller's to remove.
+   *  @throws CorruptionError where a staged shard does not lead to what it should */
+  async reshardAll(uuid: string, record: CollectionRecord, staged: readonly StagedShard[], progress: ReshardProgress): Promise<ShardSet> {
+    const set = await this.createAll(uuid, record);
+    const sources: Shard[] = [];
+    try {
+      for (const each of staged) sources.push(await this.#openStaged(each, record.config));
+      const points = await reshard(sources, set.shards(), progress);
+      invariant(points === set.shards().reduce((sum, shard) => sum + shard.info().points, 0), 'every point is in exactly one new shard');
+      return set;
+    } catch (error) {
+      await set.retire();
+      await this.removeShards(uuid, record.shards);
+      throw error;
+    } finally {
+      for (const shard of sources) await shard.close();
+    }
+  }
+
   /** A shard that refuses to open takes part as a broken one. */
   async openAll(uuid: string, record: CollectionRecord): Promise<ShardSet> {
-    await this.#sweepShards(uuid, record.shards);
-    const slots = await mapLimit(record.shards, shardsOpeningMax, async (place): Promise<ShardSlot> => {
+    await this.#sweepShards(uuid, [...record.shards, ...(record.replaced ?? [])]);
+    return new ShardSet(await this.openSome(uuid, record.config, record.shards));
+  }
+
+  openSome(uuid: string, config: CollectionConfig, places: readonly ShardPlace[]): Promise<readonly ShardSlot[]> {
+    return mapLimit(places, shardsOpeningMax, async (place): Promise<ShardSlot> => {
       try {
-        const shard = await Shard.open(this.#shardOptions(uuid, record.config, place));
+        const shard = await Shard.open(this.#shardOptions(uuid, config, place));
         return { ...place, shard, replica: shard };
       } catch (error) {
         this.#logger.error({ collection: uuid, shard: place.id, error: String(error) }, 'shard refused to open; its files are left as they are');
         return { ...place, shard: undefined, replica: new BrokenReplica(place.id, error) };
       }
     });
-    return new ShardSet(slots);
   }
 
   /** Finishes adding or dropping a named vector where a crash came between the configuration and a shard's log. */
@@ -106,6 +143,10 @@ export class ShardFiles {
         await shard.write({ kind: 'create-index', field, schema }, { wait: true });
       }
     }
+  }
+
+  space(): Promise<SpaceInfo> {
+    return this.#disk.space(this.#options.dataDirectory);
   }
 
   async removeShards(uuid: string, places: readonly ShardPlace[]): Promise<void> {
@@ -149,6 +190,17 @@ export class ShardFiles {
       await this.removeShards(uuid, record.shards);
       throw error;
     }
+  }
+
+  /** Under the identity it was written with, to be read; it seals and merges nothing. */
+  async #openStaged({ id, directory, position, points }: StagedShard, config: CollectionConfig): Promise<Shard> {
+    const { manifest: { collectionUuid, shardId, generation } } = await readManifest(this.#disk, directory);
+    const limits = { ...(this.#options.shardLimits ?? defaultLimits), mergedBytesMax: 0, vacuumRowsMin: Infinity };
+    const shard = await Shard.open({ ...this.#shardOptions(collectionUuid, config, { id, generation }), shardId, directory, limits });
+    const found = { ...shard.position(), points: shard.info().points };
+    if (found.seq === position.seq && found.chain === position.chain && found.points === points) return shard;
+    await shard.close();
+    throw new CorruptionError({ file: directory, problem: `led to seq ${found.seq} and ${found.points} points instead of ${position.seq} and ${points}` });
   }
 
   #shardOptions(uuid: string, config: CollectionConfig, place: ShardPlace): ShardOptions {

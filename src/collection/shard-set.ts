@@ -34,14 +34,17 @@ export class ShardSet {
     }
   }
 
-  /** Waits for the users, then closes every shard. No `use` may start after the call. */
-  async retire(): Promise<void> {
+  /** Waits for the users, then closes every shard, but for those that live on in another set. No `use` may start after the call. */
+  async retire(kept?: ShardSet): Promise<void> {
     if (this.#users > 0) {
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });
     }
-    await Promise.all(this.slots.flatMap((slot) => (slot.shard === undefined ? [] : [slot.shard.close()])));
+    const others = new Set(kept?.slots.map(({ shard }) => shard));
+    await Promise.all(this.slots.map(async ({ shard }) => {
+      if (!others.has(shard)) await shard?.close();
+    }));
   }
 
   /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */

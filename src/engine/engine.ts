@@ -9,10 +9,16 @@ import { FileMetastore } from '../collection/file-metastore.ts';
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import type { Disk } from '../fs/disk.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
+import type { StartedJob } from '../snapshot/jobs.ts';
+import type { Hasher } from '../snapshot/hasher.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
 import { thisMachine, type Machine } from './machine.ts';
+import { reportJson } from './verify.ts';
+import { VerifyFindings, type VerifyReport } from './verify-report.ts';
+import { verifySnapshotFolder } from './verify-snapshot.ts';
 import { productVersion } from './version.ts';
 
 export interface EngineOptions {
@@ -23,6 +29,8 @@ export interface EngineOptions {
   /** For tests that seal and merge small data. */
   readonly shardLimits?: ShardLimits;
   readonly recovery: RecoverySettings;
+  /** How long what a restore replaces can be brought back; 0: not at all. Default 24. */
+  readonly undoHours?: number;
   /** For tests on a simulated disk. */
   readonly machine?: Machine;
 }
@@ -32,7 +40,13 @@ interface RecoverySettings {
   /** undefined: only while the server listens on loopback. */
   readonly urlRecovery: boolean | undefined;
   readonly boundToLoopback: boolean;
+  /** Hosts, addresses and networks beyond the public ones; `*`: all. */
+  readonly urlAllow?: readonly string[];
 }
+
+const undoHoursDefault = 24;
+/** Between two looks at what is kept for an undo. */
+const tidyMs = 60_000;
 
 type Closer = () => Promise<void>;
 
@@ -40,6 +54,8 @@ interface EngineParts {
   readonly kernel: string;
   readonly peerId: number;
   readonly catalog: Catalog;
+  readonly disk: Disk;
+  readonly hashes: Hasher;
   readonly snapshots: Snapshots;
   readonly closers: readonly Closer[];
 }
@@ -53,6 +69,8 @@ export class Engine implements AsyncDisposable {
   readonly snapshotsDirectory: string;
   readonly snapshots: Snapshots;
   readonly #catalog: Catalog;
+  readonly #disk: Disk;
+  readonly #hashes: Hasher;
   readonly #closers: readonly Closer[];
   #closed: Promise<void> | undefined;
 
@@ -64,6 +82,8 @@ export class Engine implements AsyncDisposable {
     this.peerId = parts.peerId;
     this.snapshots = parts.snapshots;
     this.#catalog = parts.catalog;
+    this.#disk = parts.disk;
+    this.#hashes = parts.hashes;
     this.#closers = parts.closers;
   }
 
@@ -89,6 +109,11 @@ export class Engine implements AsyncDisposable {
 
   collectionExists(name: string): boolean {
     return this.#catalog.resolve(name) !== undefined;
+  }
+
+  /** @throws RequestError 'not-found' for the collection or the shard */
+  checkShard(name: string, shardId: number): void {
+    this.#catalog.checkShard(name, shardId);
   }
 
   /** The collection behind an alias; any other name as it is. */
@@ -148,6 +173,17 @@ export class Engine implements AsyncDisposable {
     return await this.#catalog.get(name).search(requests, signal);
   }
 
+  /** Proves a collection as it is at this moment, while it is served. The job's result is the report. @throws RequestError 'not-found' */
+  startVerify(name: string, options: { readonly deep: boolean }): StartedJob<VerifyReport> {
+    const collection = this.#catalog.get(name).name;
+    return this.snapshots.jobs.start({ kind: 'verify', target: collection }, (job) => this.snapshots.withFrozen(collection, job, async ({ folder }) => {
+      job.progress({ phase: 'verifying' });
+      const findings = new VerifyFindings();
+      await verifySnapshotFolder({ disk: this.#disk, hasher: this.#hashes, deep: options.deep, findings }, folder);
+      return findings.report({ folder, shown: collection });
+    }), { show: reportJson });
+  }
+
   /** Idempotent. Waits for requests in flight; unfinished snapshots and restores are undone. */
   close(): Promise<void> {
     this.#closed ??= runClosers(this.#closers);
@@ -172,9 +208,10 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   const indexes = await machine.openIndexes();
   closers.push(() => indexes.close());
   const catalog = await Catalog.open({
-    disk, dataDirectory, metastore, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
+    disk, dataDirectory, metastore, indexes, clock, logger, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
   });
   closers.push(() => catalog.close());
+  closers.push(await startTidying(catalog, logger));
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
@@ -182,7 +219,24 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  return { kernel: indexes.kernel, peerId, catalog, snapshots, closers };
+  return { kernel: indexes.kernel, peerId, catalog, disk, hashes, snapshots, closers };
+}
+
+/** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */
+async function startTidying(catalog: Catalog, logger: Logger): Promise<Closer> {
+  const tidy = (): Promise<void> => catalog.tidyReplaced().catch((error: unknown) => {
+    logger.warn({ error: String(error) }, 'states kept for an undo could not be looked through');
+  });
+  let last = tidy();
+  await last;
+  const timer = setInterval(() => {
+    last = tidy();
+  }, tidyMs);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await last;
+  };
 }
 
 /** In reverse order of opening; the first failure is thrown after all have run. */

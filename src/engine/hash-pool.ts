@@ -13,11 +13,11 @@ export class HashPool implements Hasher {
   #closed = false;
   #fail: ((error: Error) => void) | undefined;
 
-  hash(parts: readonly HashPart[], signal?: AbortSignal): Promise<string> {
+  hash(parts: readonly HashPart[], signal?: AbortSignal, onBytes?: (bytes: number) => void): Promise<string> {
     return this.#jobs.run(() => {
       signal?.throwIfAborted();
       if (this.#closed) throw closedError();
-      return this.#run(this.#open(), parts, signal);
+      return this.#run(this.#open(), parts, { signal, onBytes });
     });
   }
 
@@ -45,7 +45,11 @@ export class HashPool implements Hasher {
     return worker;
   }
 
-  async #run(worker: Worker, parts: readonly HashPart[], signal: AbortSignal | undefined): Promise<string> {
+  async #run(
+    worker: Worker,
+    parts: readonly HashPart[],
+    { signal, onBytes }: { readonly signal: AbortSignal | undefined; readonly onBytes: ((bytes: number) => void) | undefined },
+  ): Promise<string> {
     const id = this.#nextId;
     this.#nextId += 1;
     const send = (request: HashRequest): void => {
@@ -58,7 +62,9 @@ export class HashPool implements Hasher {
       const answer = await new Promise<HashAnswer>((resolve, reject) => {
         this.#fail = reject;
         receive = (message) => {
-          if (message.id === id) resolve(message);
+          if (message.id !== id) return;
+          if (message.readBytes === undefined) resolve(message);
+          else onBytes?.(message.readBytes);
         };
         worker.on('message', receive);
         abort = () => {

@@ -20,14 +20,18 @@ export type HashFailure =
 
 export interface HashAnswer {
   readonly id: number;
+  /** Of a job that goes on: bytes of files read so far. */
+  readonly readBytes?: number;
   readonly sha256?: string;
   readonly failure?: HashFailure;
 }
 
 const pieceBytes = 1 << 20;
+const reportBytes = 16 << 20;
 const disk = new NodeDisk();
 const port = must(parentPort, 'this module runs in a worker thread');
 let abortedId = 0;
+let readBytes = 0;
 
 port.on('message', (request: HashRequest) => {
   if ('abort' in request) abortedId = request.abort;
@@ -39,6 +43,7 @@ port.on('message', (request: HashRequest) => {
 async function answer({ id, parts }: HashJob): Promise<HashAnswer> {
   try {
     const hash = createHash('sha256');
+    readBytes = 0;
     for (const part of parts) {
       if (part.kind === 'bytes') hash.update(part.bytes);
       else await hashFile(part, hash, id);
@@ -60,9 +65,16 @@ async function hashFile(part: FilePart, outer: Hash, id: number): Promise<void> 
     const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at));
     outer.update(piece);
     own?.update(piece);
+    report(id, piece.length);
   }
   if (own === undefined || abortedId === id || own.digest('hex') === part.sha256) return;
   throw new CorruptionError({ file: part.path, offsetBytes: 0, problem: 'does not match its sha256' });
+}
+
+function report(id: number, pieceLength: number): void {
+  const before = Math.floor(readBytes / reportBytes);
+  readBytes += pieceLength;
+  if (Math.floor(readBytes / reportBytes) > before) port.postMessage({ id, readBytes } satisfies HashAnswer);
 }
 
 function failureOf(error: unknown): HashFailure {

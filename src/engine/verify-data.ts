@@ -8,6 +8,7 @@ import type { Metastore } from '../collection/metastore.ts';
 import type { Disk } from '../fs/disk.ts';
 import { readManifest } from '../shard/shard-manifest.ts';
 import { verifyShard } from '../shard/verify-shard.ts';
+import { decodeJob } from '../snapshot/job-record.ts';
 import { lockDataDirectory } from './data-directory.ts';
 import type { Machine } from './machine.ts';
 import type { VerifyFindings } from './verify-report.ts';
@@ -23,12 +24,22 @@ export interface DataVerification {
 interface ShardRecord {
   readonly id: number;
   readonly generation: number;
+  /** Kept so that a restore can be undone: proved like the others, but no part of what is served. */
+  readonly isKept?: boolean;
 }
+
+const keptSuffix = ' (replaced)';
 
 interface NamedCollection {
   readonly name: string;
   readonly uuid: string;
   readonly shards: readonly ShardRecord[];
+}
+
+/** What the directory keeps of restores that can be undone: name → uuid of the state before. */
+function replacedEntries(directory: unknown): readonly (readonly [string, string])[] {
+  const replaced = (directory as { readonly replaced?: Readonly<Record<string, { readonly uuid?: unknown }>> }).replaced ?? {};
+  return Object.entries(replaced).map(([name, state]) => [`${name}${keptSuffix}`, String(state.uuid)]);
 }
 
 /** Every damaged file is a problem; what the next start would remove is a note. @throws RequestError 'locked' */
@@ -46,7 +57,7 @@ export async function verifyData(data: DataVerification, directory: string): Pro
   });
   if (collections === undefined) return;
   const stat = await disk.stat(file);
-  findings.add({ files: 1, bytes: stat.sizeBytes, collections: collections.length });
+  findings.add({ files: 1, bytes: stat.sizeBytes, collections: collections.filter(({ shards }) => shards.some(({ isKept }) => isKept !== true)).length });
   for (const collection of collections) {
     for (const shard of collection.shards) {
       data.progress?.(`${collection.name} shard ${shard.id}`);
@@ -54,6 +65,19 @@ export async function verifyData(data: DataVerification, directory: string): Pro
     }
   }
   await noteOrphans(data, directory, collections);
+  await verifyJobs(data, path.join(directory, 'jobs'));
+}
+
+/** Records of jobs, which count for nothing but what they tell. */
+async function verifyJobs({ disk, findings }: DataVerification, folder: string): Promise<void> {
+  if ((await disk.findStat(folder)) === undefined) return;
+  for (const name of (await disk.list(folder)).sort()) {
+    const file = path.join(folder, name);
+    const bytes = name.endsWith('.json') ? await disk.readFile(file) : undefined;
+    if (bytes === undefined) findings.notes.push(`${file}: left over`);
+    else if (decodeJob(bytes) === undefined) findings.problem(file, 'is no record of a job, or does not match its sha256');
+    findings.add({ files: 1, bytes: bytes?.length ?? 0 });
+  }
 }
 
 /** A read-only copy cannot be locked, and nobody can serve from it either. */
@@ -89,10 +113,12 @@ async function readCollections(findings: VerifyFindings, metastore: Metastore, f
   const known = new Set(names.map(([name]) => name));
   for (const [alias, target] of aliases) if (!known.has(target)) findings.problem(file, `alias ${alias} leads to no collection`);
   const collections: NamedCollection[] = [];
-  for (const [name, uuid] of names) {
-    const shards = uuidPattern.test(uuid) ? shardRecords((await metastore.get(`c.${uuid}`))?.value) : undefined;
+  for (const [name, uuid] of [...names, ...replacedEntries(directory)]) {
+    const record = uuidPattern.test(uuid) ? (await metastore.get(`c.${uuid}`))?.value : undefined;
+    const shards = shardRecords(record);
+    const isKept = name.endsWith(keptSuffix) && !names.some(([known]) => known === name);
     if (shards === undefined) findings.problem(file, `collection ${name} has no record with a shard map`);
-    else collections.push({ name, uuid, shards });
+    else collections.push({ name, uuid, shards: [...shards.map((shard) => ({ ...shard, isKept })), ...keptShards(record)] });
   }
   const used = new Set(collections.map(({ uuid }) => `c.${uuid}`));
   for (const key of await metastore.keys('c.')) if (!used.has(key)) findings.notes.push(`${file}: record ${key} has no name`);
@@ -104,6 +130,12 @@ function textEntries(directory: unknown, member: string): readonly (readonly [st
   if (typeof entries !== 'object' || entries === null) return undefined;
   const found = Object.entries(entries) as readonly (readonly [string, unknown])[];
   return found.every((entry): entry is readonly [string, string] => typeof entry[1] === 'string') ? found : undefined;
+}
+
+/** Shards' states before their last restores. */
+function keptShards(record: unknown): readonly ShardRecord[] {
+  const { replaced = [] } = record as { readonly replaced?: readonly ShardRecord[] };
+  return replaced.map(({ id, generation }) => ({ id, generation, isKept: true }));
 }
 
 /** undefined unless the map has exactly the shards 0 … shard_number-1. */
@@ -119,8 +151,8 @@ async function verifyLiveShard({ disk, deep, findings }: DataVerification, dataD
   const { collection, shard } = at;
   const directory = path.join(collectionDirectory(dataDirectory, collection.uuid), 'shards', `${shard.id}.g${shard.generation}`);
   const verdict = await verifyShard({ disk, directory, deep });
-  findings.add({ shards: 1, files: verdict.fileCount, bytes: verdict.sizeBytes });
-  findings.addPoints(verdict.points);
+  findings.add({ shards: shard.isKept === true ? 0 : 1, files: verdict.fileCount, bytes: verdict.sizeBytes });
+  if (shard.isKept !== true) findings.addPoints(verdict.points);
   findings.problems.push(...verdict.findings);
   findings.notes.push(...verdict.leftovers.map((name) => `${directory}/${name}: left over`));
   if (verdict.position === undefined) return;

@@ -53,8 +53,11 @@ export class VerifyFindings {
     }
   }
 
-  report(): VerifyReport {
-    return { problems: this.problems, notes: this.notes, counts: { ...this.#counts, points: this.#points } };
+  /** @param place a temporary folder, and what stands for it in the report */
+  report(place?: { readonly folder: string; readonly shown: string }): VerifyReport {
+    const shown = (text: string): string => (place === undefined ? text : text.replaceAll(place.folder, place.shown));
+    const problems = this.problems.map(({ file, ...rest }) => ({ ...rest, file: shown(file) }));
+    return { problems, notes: this.notes.map(shown), counts: { ...this.#counts, points: this.#points } };
   }
 }
 

@@ -10,7 +10,7 @@ import { layoutOf } from '../snapshot/archive-layout.ts';
 import { readArchive, type ArchiveTarget } from '../snapshot/archive-read.ts';
 import { fileBytes } from '../snapshot/file-bytes.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
-import { totalsOf, type SealedManifest } from '../snapshot/manifest.ts';
+import { placedShards, totalsOf, type SealedManifest } from '../snapshot/manifest.ts';
 import { receiveArchive } from '../snapshot/receive.ts';
 import { openStaging } from '../snapshot/staging.ts';
 import { readSealedManifest } from '../snapshot/stored-folder.ts';
@@ -43,23 +43,30 @@ export async function verifySnapshotFolder(verification: SnapshotVerification, f
 }
 
 export async function verifyArchive(verification: SnapshotVerification, file: string): Promise<void> {
-  const { disk, findings, deep } = verification;
+  const { disk } = verification;
+  const checksum = await verifyArchiveStream(verification, fileBytes(disk, file), { place: file, unpackIn: path.dirname(file) });
+  if (checksum !== undefined) await compareChecksum(verification, file, checksum);
+}
+
+/** Answers the checksum of an archive that is sound so far. @param at.unpackIn where a deep verification has room for a while */
+export async function verifyArchiveStream(verification: SnapshotVerification, body: AsyncIterable<Uint8Array>, at: { readonly place: string; readonly unpackIn: string }): Promise<string | undefined> {
+  const { findings, deep } = verification;
   findings.add({ snapshots: 1 });
-  const read = await findings.collect(file, async () => {
-    const { sealed, checksum } = deep ? await verifyUnpacked(verification, file) : await readArchive(fileBytes(disk, file), discard, { checksum: true });
+  return await findings.collect(at.place, async () => {
+    const { sealed, checksum } = deep ? await verifyUnpacked(verification, body, at) : await readArchive(body, discard, { checksum: true });
     countSnapshot(findings, sealed);
     return checksum;
   });
-  if (read !== undefined) await compareChecksum(verification, file, read);
 }
 
-/** Beside the archive, where there is room for archives; removed at the end. */
-async function verifyUnpacked(verification: SnapshotVerification, file: string): ReturnType<typeof readArchive> {
-  const { disk } = verification;
-  await using staging = await openStaging(disk, path.dirname(file));
-  const read = await receiveArchive({ disk, staging, body: fileBytes(disk, file), checksum: true, accept: () => undefined });
+/** Removed at the end. */
+async function verifyUnpacked(verification: SnapshotVerification, body: AsyncIterable<Uint8Array>, at: { readonly place: string; readonly unpackIn: string }): ReturnType<typeof readArchive> {
+  const { disk, findings } = verification;
+  await using staging = await openStaging(disk, at.unpackIn);
+  const read = await receiveArchive({ disk, staging, body, checksum: true, accept: () => undefined });
   await checkShardManifests(disk, staging.path, read.sealed);
-  await verifyShards({ ...verification, deep: true }, staging.path, read.sealed, file);
+  if (read.sealed.manifest.isPartial) findings.notes.push(`${at.place}: is partial, so its shard cannot be opened without the files that it leaves out`);
+  else await verifyShards({ ...verification, deep: true }, staging.path, read.sealed, at.place);
   return read;
 }
 
@@ -97,20 +104,20 @@ async function compareChecksum({ disk, findings }: SnapshotVerification, place: 
 
 /** @param shown the place to report, where the folder itself is a temporary one */
 async function verifyShards({ disk, findings }: SnapshotVerification, folder: string, { manifest }: SealedManifest, shown = folder): Promise<void> {
-  for (const { shardId, position, points } of manifest.collection.shards) {
-    const directory = path.join(folder, String(shardId));
+  for (const { folder: name, shard: { position, points } } of placedShards(manifest)) {
+    const directory = path.join(folder, name);
     const verdict = await verifyShard({ disk, directory, deep: true });
     for (const { file, ...rest } of verdict.findings) findings.problems.push({ ...rest, file: path.join(shown, path.relative(folder, file)) });
     if (verdict.findings.length > 0) continue;
     const found = verdict.position;
     if (found?.seq !== position.seq || found.chain !== position.chain || verdict.points !== points) {
-      findings.problem(path.join(shown, String(shardId)), `leads to entry ${found?.seq ?? 'none'} with ${verdict.points ?? 'unknown'} points, snapshot.json says ${position.seq} and ${points}`);
+      findings.problem(path.join(shown, name), `leads to entry ${found?.seq ?? 'none'} with ${verdict.points ?? 'unknown'} points, snapshot.json says ${position.seq} and ${points}`);
     }
   }
 }
 
 function countSnapshot(findings: VerifyFindings, { manifest }: SealedManifest): void {
-  const { points, files, bytes } = totalsOf(manifest.collection.shards);
-  findings.add({ files, bytes, shards: manifest.collection.shards.length });
+  const { points, files, bytes } = totalsOf(manifest);
+  findings.add({ files, bytes, shards: placedShards(manifest).length });
   findings.addPoints(points);
 }

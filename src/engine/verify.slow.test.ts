@@ -1,6 +1,6 @@
 // Verification of what a real engine stored, whole and damaged in every place that counts; and snapshots through the real shards.
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { RequestError } from '../base/errors.ts';
@@ -149,6 +149,31 @@ test('a checksum that is not the archive\'s is a problem', async () => {
   await checkProblem(at.snapshot, /checksum: is no sha256/);
 });
 
+test('after a clean close a flipped bit in the last log entry is damage, not the torn tail of a write', async () => {
+  await using at = await stored();
+  const logs = filesBelow(at.data).filter((name) => /\/logs\/\d{20}$/.test(name));
+  assert.equal(logs.length > 0, true);
+  const last = new Map(logs.map((name) => [path.dirname(name), name])); // in order of name: the last of each shard
+  for (const name of last.values()) {
+    const file = path.join(at.data, name);
+    const sound = readFileSync(file);
+    for (const back of [1, 2, 50, 200]) {
+      flip(file, sound.length - back);
+      const damaged = readFileSync(file);
+      await checkProblem(at.data, new RegExp(`${name}: .*(marked durable|had been stored)`));
+      await using engine = await openEngine(at.folder);
+      assert.equal(engine.collectionInfo('c').status, 'red');
+      assert.ok(readFileSync(file).equals(damaged), 'nothing is cut off');
+      await engine.close();
+      writeFileSync(file, sound);
+    }
+    truncateSync(file, sound.length - 1);
+    await checkProblem(at.data, /had been stored/);
+    writeFileSync(file, sound);
+  }
+  assert.deepEqual((await verifyPath(disk, at.data, { deep: true })).problems, []);
+});
+
 test('a flipped bit in any file of a data directory is found', async () => {
   await using at = await stored();
   const names = filesBelow(at.data).filter((name) => !path.basename(name).startsWith('LOCK'));
@@ -222,7 +247,7 @@ test('nearkeep verify: text, JSON and exit codes', async () => {
     const [lines, results, errors]: [string[], unknown[], string[]] = [[], [], []];
     const output: Output = {
       json: true, line: (text) => lines.push(text), note: () => undefined, result: (body, ok) => results.push({ ok, ...body }),
-      error: (message) => errors.push(message),
+      error: (message) => errors.push(message), progress: () => undefined,
     };
     return { exit: await runVerify(args, output), lines, results, errors };
   };

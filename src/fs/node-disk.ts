@@ -27,6 +27,12 @@ export class NodeDisk implements Disk {
     return new NodeWriteHandle(await fs.open(path, flags, 0o644));
   }
 
+  /** Beyond the port: a file that a download left unfinished, to go on at its end. Nothing that counts is ever appended to again. */
+  async openAppend(path: string): Promise<WriteHandle> {
+    const handle = await fs.open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_APPEND);
+    return new NodeWriteHandle(handle, (await handle.stat()).size);
+  }
+
   async readFile(path: string, maxBytes = readFileBytesMax): Promise<Buffer> {
     await using handle = await this.openRead(path);
     if (handle.sizeBytes > maxBytes) throw new RangeError(`${path} has ${handle.sizeBytes} bytes, at most ${maxBytes} are read at once`);
@@ -134,10 +140,11 @@ class NodeReadHandle implements ReadHandle {
 
 class NodeWriteHandle implements WriteHandle {
   readonly #handle: FileHandle;
-  #sizeBytes = 0;
+  #sizeBytes: number;
 
-  constructor(handle: FileHandle) {
+  constructor(handle: FileHandle, sizeBytes = 0) {
     this.#handle = handle;
+    this.#sizeBytes = sizeBytes;
   }
 
   get sizeBytes(): number {

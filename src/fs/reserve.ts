@@ -8,6 +8,11 @@ const reserveBytes = 16 << 20;
 /** @throws RequestError 'no-space' with needed and free bytes. */
 export async function checkSpace(disk: Disk, path: string, neededBytes: number): Promise<void> {
   const { freeBytes } = await disk.space(path);
-  const wanted = Math.ceil(neededBytes * 1.05) + reserveBytes;
+  const wanted = wantedBytes(neededBytes);
   if (freeBytes < wanted) throw new RequestError('no-space', `needs ${wanted} bytes, ${freeBytes} are free on ${path}`);
+}
+
+/** What must be free before so many bytes are written. */
+export function wantedBytes(neededBytes: number): number {
+  return Math.ceil(neededBytes * 1.05) + reserveBytes;
 }

@@ -3,6 +3,7 @@
 // Every accepted key has an effect. A key of Qdrant's that has none here is named in a warning; one whose silence would be
 // unsafe (TLS, JWT) refuses the start.
 import { RequestError } from '../base/errors.ts';
+import { ruleProblem } from '../snapshot/address-policy.ts';
 
 export interface Config {
   readonly service: {
@@ -20,11 +21,17 @@ export interface Config {
     /** Without a key, listen beyond loopback all the same. */
     readonly allow_no_key: boolean;
     readonly enable_snapshot_url_recovery: boolean | undefined;
+    /** Hosts, addresses and networks that snapshots may be fetched from although they are not public; `*`: all. */
+    readonly snapshot_url_allow: readonly string[];
     readonly metrics_prefix: string;
   };
   readonly storage: {
     readonly storage_path: string;
     readonly snapshots_path: string;
+    readonly snapshots_config: {
+      /** How long what a restore replaces can be brought back; 0: not at all. */
+      readonly undo_hours: number;
+    };
   };
   readonly log_level: string;
   readonly log_format: 'json' | 'text' | 'auto';
@@ -55,9 +62,11 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'service.read_only_api_key': { kind: 'text', fallback: undefined },
   'service.allow_no_key': { kind: 'boolean', fallback: false },
   'service.enable_snapshot_url_recovery': { kind: 'boolean', fallback: undefined },
+  'service.snapshot_url_allow': { kind: 'list', fallback: [] },
   'service.metrics_prefix': { kind: 'text', fallback: '' },
   'storage.storage_path': { kind: 'text', fallback: './storage' },
   'storage.snapshots_path': { kind: 'text', fallback: './snapshots' },
+  'storage.snapshots_config.undo_hours': { kind: 'integer', fallback: 24, from: 0, to: 24 * 366 },
   log_level: { kind: 'text', fallback: 'info' },
   log_format: { kind: 'text', fallback: 'auto' },
 };
@@ -212,11 +221,13 @@ function distance(a: string, b: string): number {
 }
 
 function nest(values: Readonly<Record<string, unknown>>): Config {
-  const nested: Record<string, unknown> = { service: {}, storage: {} };
+  const nested: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(values)) {
-    const [section, name] = key.split('.');
-    if (section !== undefined && name !== undefined) (nested[section] as Record<string, unknown>)[name] = value;
-    else nested[key] = value;
+    const sections = key.split('.');
+    const name = sections.pop() ?? key;
+    let place = nested;
+    for (const section of sections) place = (place[section] ??= {}) as Record<string, unknown>;
+    place[name] = value;
   }
   const config = nested as unknown;
   return checkedConfig(config as Config);
@@ -228,6 +239,10 @@ function checkedConfig(config: Config): Config {
   const level = config.log_level.toLowerCase();
   if (!['trace', 'debug', 'info', 'warn', 'error', 'silent'].includes(level)) {
     throw new RequestError('bad-request', `log_level must be trace, debug, info, warn, error or silent, not ${config.log_level}`);
+  }
+  for (const rule of config.service.snapshot_url_allow) {
+    const problem = ruleProblem(rule);
+    if (problem !== undefined) throw new RequestError('bad-request', `service.snapshot_url_allow: ${JSON.stringify(rule)} must be ${problem}`);
   }
   return { ...config, log_level: level };
 }

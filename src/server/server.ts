@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import { Access } from '../engine/access.ts';
 import { Engine } from '../engine/engine.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
+import type { StartRestore } from '../snapshot/start-restore.ts';
 import type { BannerFacts } from './banner.ts';
 import { isLoopback, type Config } from './config.ts';
 import { refuseOpenServer } from './refuse-open-server.ts';
@@ -33,18 +34,20 @@ export class Server implements AsyncDisposable {
     this.#state = options.state;
   }
 
-  /** Opens the data directory and listens. @throws RequestError where the configuration is unsafe or the directory is taken. */
-  static async start(config: Config, logger: Logger): Promise<Server> {
+  /** Opens the data directory, restores what the command line asks for, and listens. @throws RequestError where the configuration is unsafe or the directory is taken. */
+  static async start(config: Config, logger: Logger, restore?: StartRestore): Promise<Server> {
     refuseOpenServer(config);
     const loopback = isLoopback(config.service.host);
     const engine = await Engine.open({
       dataDirectory: path.resolve(config.storage.storage_path),
       snapshotsDirectory: path.resolve(config.storage.snapshots_path),
       logger,
-      recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback },
+      recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback, urlAllow: config.service.snapshot_url_allow },
+      undoHours: config.storage.snapshots_config.undo_hours,
     });
     const state = { ready: true };
     try {
+      if (restore !== undefined) await engine.snapshots.restoreAtStart(restore);
       const disk = new NodeDisk();
       const rest = createRestServer({
         engine,

@@ -1,13 +1,14 @@
 // Runs a server until SIGINT or SIGTERM: the first one closes it in order, a second one ends the process at once.
+import type { StartRestore } from '../snapshot/start-restore.ts';
 import { bannerLines } from './banner.ts';
 import type { Config } from './config.ts';
 import { createLogger } from './log.ts';
 import { Server } from './server.ts';
 
-export async function serveUntilSignal(config: Config): Promise<void> {
+export async function serveUntilSignal(config: Config, restore?: StartRestore): Promise<void> {
   const logger = createLogger(config, process.stdout);
   const stop = firstSignal();
-  const server = await Server.start(config, logger);
+  const server = await Server.start(config, logger, restore);
   const facts = await server.facts();
   process.stderr.write(`${bannerLines(facts, config).join('\n')}\n`);
   logger.info({ address: facts.address, kernel: facts.kernel, data: facts.dataDirectory }, 'listening');

@@ -140,6 +140,10 @@ export class Shard {
     return [...this.#state.vectors.keys()];
   }
 
+  vectorSpecs(): ReadonlyMap<string, VectorSpec> {
+    return this.#state.vectors;
+  }
+
   position(): LogPosition {
     return this.#log.position();
   }

@@ -2,6 +2,7 @@
 // archive is never stored, every range of it can be made again, and a reader compares headers instead of parsing them.
 //
 // Members in order: snapshot.json, snapshot.json.sha256, then per shard ascending <id>/manifest.json, <id>/logs/…, <id>/files/….
+// Of the whole storage: <number of the collection>/ before each.
 // Each: 512 bytes of ustar header, content, zeros up to the next 512. At the end 1,024 zeros, and nothing after them.
 //
 //  offset  size  ustar field
@@ -20,7 +21,7 @@
 //     345   167  prefix and padding, zeros
 import { invariant } from '../base/assert.ts';
 import { sha256Hex } from '../base/checksum.ts';
-import { shardMembers, type FileDigest, type SealedManifest } from './manifest.ts';
+import { archivedMembers, placedShards, type FileDigest, type SealedManifest } from './manifest.ts';
 
 export const BLOCK_BYTES = 512;
 export const END_BYTES = 2 * BLOCK_BYTES;
@@ -51,8 +52,8 @@ export function layoutOf({ manifest, text, sha256 }: SealedManifest): ArchiveLay
   };
   add(MANIFEST_NAME, { sizeBytes: text.length, sha256 });
   add(MANIFEST_HASH_NAME, { sizeBytes: sha256.length, sha256: sha256Hex(sha256) });
-  for (const shard of manifest.collection.shards) {
-    for (const member of shardMembers(shard)) add(`${shard.shardId}/${member.name}`, member);
+  for (const { folder, shard } of placedShards(manifest)) {
+    for (const member of archivedMembers(shard)) add(`${folder}/${member.name}`, member);
   }
   return { members, sizeBytes: offsetBytes + END_BYTES, modifiedSeconds: Math.floor(manifest.createdAtMs / 1000) };
 }

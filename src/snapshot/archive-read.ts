@@ -52,6 +52,12 @@ export async function readArchive(body: AsyncIterable<Uint8Array>, target: Archi
   return { sealed, layout, checksum: outer?.digest('hex') };
 }
 
+/** Only what the archive says of itself; the rest of `body` is not read. @throws RequestError 'bad-request' */
+export async function readArchiveManifest(body: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<SealedManifest> {
+  await using stream = new ByteStream(body, () => undefined, signal);
+  return (await readManifest(stream)).sealed;
+}
+
 /** The first two members. Their headers carry the manifest's own time, so they are compared once it has been parsed. */
 async function readManifest(stream: ByteStream): Promise<{ sealed: SealedManifest; layout: ArchiveLayout }> {
   const firstHeader = await stream.exactly(BLOCK_BYTES);

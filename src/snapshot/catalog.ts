@@ -1,5 +1,7 @@
 // The snapshots folder: which snapshots there are, and the only code that gives and takes their names.
 //
+// <snapshots>/<name>.snapshot                         of the whole storage; the same forms as of a collection
+// <snapshots>/<collection>/shards/<id>/<name>.snapshot  of a shard
 // <snapshots>/<collection>/<name>.snapshot            a snapshot folder (snapshot.json and the linked files of its shards), or an
 //                                                     archive file put there by hand
 // <snapshots>/<collection>/<name>.snapshot.checksum   sha256 of the archive, 64 hex characters
@@ -18,7 +20,7 @@ import { readOptionalFile } from '../fs/read-optional.ts';
 import { layoutOf } from './archive-layout.ts';
 import type { SnapshotDescription } from './description.ts';
 import { FolderLeases } from './folder-lease.ts';
-import { CHECKSUM_SUFFIX, collectionLabel, creationTime, isSnapshotName, snapshotName, TEMPORARY_PREFIX } from './snapshot-name.ts';
+import { CHECKSUM_SUFFIX, creationTime, isSnapshotName, scopeFolder, scopeText, SHARDS_FOLDER, snapshotName, TEMPORARY_PREFIX, type SnapshotScope } from './snapshot-name.ts';
 import { readSealedManifest } from './stored-folder.ts';
 
 const snapshotsReadingMax = 8;
@@ -76,37 +78,41 @@ export class SnapshotCatalog {
     const catalog = new SnapshotCatalog(options);
     await makeDirectoryDurably(options.disk, options.snapshotsPath);
     await catalog.#sweep(options.snapshotsPath);
-    for (const name of await options.disk.list(options.snapshotsPath)) {
-      const folder = path.join(options.snapshotsPath, name);
-      if ((await options.disk.stat(folder)).isDirectory) await catalog.#sweep(folder);
+    for (const folder of await catalog.#foldersIn(options.snapshotsPath)) {
+      await catalog.#sweep(folder);
+      for (const shard of await catalog.#foldersIn(path.join(folder, SHARDS_FOLDER))) await catalog.#sweep(shard);
     }
     return catalog;
   }
 
   /** In order of name. A folder that is no sound snapshot is logged and left out. */
-  async list(collection: string): Promise<readonly StoredSnapshot[]> {
-    const names = (await this.#names(this.#folderOf(collection))).filter(isSnapshotName).sort();
-    const found = await mapLimit(names, snapshotsReadingMax, (name) => this.#look(collection, name).catch((error: unknown) => {
-      if (!isNotFound(error)) this.#options.logger.error({ collection, snapshot: name, error: String(error) }, 'snapshot is damaged and not listed');
+  async list(scope: SnapshotScope): Promise<readonly StoredSnapshot[]> {
+    const names = (await this.#names(this.folderOf(scope))).filter(isSnapshotName).sort();
+    const found = await mapLimit(names, snapshotsReadingMax, (name) => this.#look(scope, name).catch((error: unknown) => {
+      if (!isNotFound(error)) this.#options.logger.error({ of: scopeText(scope), snapshot: name, error: String(error) }, 'snapshot is damaged and not listed');
       return undefined;
     }));
     return found.filter((snapshot) => snapshot !== undefined);
   }
 
   /** @throws RequestError 'not-found', also for every name that is no bare file name. */
-  async get(collection: string, name: string): Promise<StoredSnapshot> {
-    const found = isSnapshotName(name) ? await this.#look(collection, name) : undefined;
+  async get(scope: SnapshotScope, name: string): Promise<StoredSnapshot> {
+    const found = await this.find(scope, name);
     if (found === undefined) throw new RequestError('not-found', `Snapshot ${name} not found`);
     return found;
   }
 
+  async find(scope: SnapshotScope, name: string): Promise<StoredSnapshot | undefined> {
+    return isSnapshotName(name) ? await this.#look(scope, name) : undefined;
+  }
+
   /** The name of this second; waits for the next where it is taken, and keeps others from taking it until released. */
-  async reserve(collection: string): Promise<NameReservation> {
-    const folder = this.#folderOf(collection);
+  async reserve(scope: SnapshotScope): Promise<NameReservation> {
+    const folder = this.folderOf(scope);
     await makeDirectoryDurably(this.#disk, folder);
     for (;;) {
       const atMs = this.#options.clock.now();
-      const name = snapshotName(collection, this.#options.peerId, atMs);
+      const name = snapshotName(scope, this.#options.peerId, atMs);
       const target = path.join(folder, name);
       if (!this.#reserved.has(target)) {
         this.#reserved.add(target);
@@ -118,6 +124,10 @@ export class SnapshotCatalog {
       }
       await this.#options.wait(1000 - (atMs % 1000));
     }
+  }
+
+  folderOf(scope: SnapshotScope): string {
+    return path.join(this.#options.snapshotsPath, scopeFolder(scope));
   }
 
   /** Whether the name is held by a create that has not answered yet. */
@@ -139,9 +149,9 @@ export class SnapshotCatalog {
   }
 
   /** Gone from every list when this returns; files that are being read go with their last reader. */
-  delete(collection: string, name: string): Promise<void> {
+  delete(scope: SnapshotScope, name: string): Promise<void> {
     return this.#changes.run(async () => {
-      const target = isSnapshotName(name) ? path.join(this.#folderOf(collection), name) : undefined;
+      const target = isSnapshotName(name) ? path.join(this.folderOf(scope), name) : undefined;
       const stat = target === undefined ? undefined : await this.#disk.findStat(target);
       if (target === undefined || stat === undefined || !(stat.isDirectory || stat.isFile)) throw new RequestError('not-found', `Snapshot ${name} not found`);
       await this.leases.removeFolder(target, this.temporaryBeside(target));
@@ -150,12 +160,8 @@ export class SnapshotCatalog {
     });
   }
 
-  #folderOf(collection: string): string {
-    return path.join(this.#options.snapshotsPath, collectionLabel(collection));
-  }
-
-  async #look(collection: string, name: string): Promise<StoredSnapshot | undefined> {
-    const target = path.join(this.#folderOf(collection), name);
+  async #look(scope: SnapshotScope, name: string): Promise<StoredSnapshot | undefined> {
+    const target = path.join(this.folderOf(scope), name);
     const stat = await this.#disk.findStat(target);
     if (stat === undefined) return undefined;
     const checksum = await this.#readChecksum(target);
@@ -192,6 +198,15 @@ export class SnapshotCatalog {
       if (isNotFound(error) || systemCode(error) === 'ENOTDIR') return [];
       throw error;
     }
+  }
+
+  async #foldersIn(folder: string): Promise<readonly string[]> {
+    const found: string[] = [];
+    for (const name of await this.#names(folder)) {
+      const inside = path.join(folder, name);
+      if (!isSnapshotName(name) && (await this.#disk.findStat(inside))?.isDirectory === true) found.push(inside);
+    }
+    return found;
   }
 
   async #sweep(folder: string): Promise<void> {

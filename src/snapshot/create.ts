@@ -1,16 +1,21 @@
-// A snapshot, step by step: name → freeze → manifest → link → publish → checksum.
-import type { Disk } from '../fs/disk.ts';
+// A snapshot, step by step: name → freeze → manifest → link → publish → checksum. One that nobody keeps (a stream, a verification)
+// stays in its temporary folder and goes with its reader.
+import { must } from '../base/assert.ts';
 import type { Logger } from '../base/logger.ts';
-import type { SnapshotSource } from '../collection/snapshot-source.ts';
+import type { FrozenCollection, SnapshotSource } from '../collection/snapshot-source.ts';
+import { makeDirectoryDurably } from '../fs/atomic-file.ts';
+import type { Disk } from '../fs/disk.ts';
 import { layoutOf } from './archive-layout.ts';
 import { archiveParts } from './archive-write.ts';
 import { describe, type NameReservation, type SnapshotCatalog } from './catalog.ts';
 import type { SnapshotDescription } from './description.ts';
 import type { Hasher } from './hasher.ts';
-import { linkShards } from './link.ts';
-import { manifestOf, type SealedManifest } from './manifest.ts';
+import type { JobHandle } from './jobs.ts';
+import { linkShards, type FrozenPlace } from './link.ts';
+import { manifestOf, placedShards, type SealedManifest } from './manifest.ts';
 import { parseManifest } from './manifest-parse.ts';
-import { publish } from './publish.ts';
+import { publish, writeDescription } from './publish.ts';
+import { scopeText, type SnapshotScope } from './snapshot-name.ts';
 import { readSealedManifest } from './stored-folder.ts';
 
 export interface CreateContext {
@@ -21,19 +26,21 @@ export interface CreateContext {
   readonly hasher: Hasher;
   readonly peerId: number;
   readonly productVersion: string;
-  /** Ends the long steps when the process stops. */
-  readonly signal: AbortSignal;
 }
 
-/** @param collection its real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
+type Progress = Pick<JobHandle, 'signal' | 'progress'>;
+
+/** @param scope with a collection's real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
  *  @throws CorruptionError where a live file is not what it was when it was sealed, or the disk's error; there is no snapshot then.
- *  Only a stop of the process leaves one, sound but without its checksum. */
-export async function createSnapshot(context: CreateContext, collection: string): Promise<SnapshotDescription> {
-  const reservation = await context.catalog.reserve(collection);
+ *  Only a cancel or a stop of the process leaves one, sound but without its checksum. */
+export async function createSnapshot(context: CreateContext, scope: SnapshotScope, job: JobHandle): Promise<SnapshotDescription> {
+  const reservation = await context.catalog.reserve(scope);
   try {
-    const sealed = await freezeAndPublish(context, collection, reservation);
-    const checksum = await proveSnapshot(context, reservation.path).catch(async (error: unknown) => {
-      if (!context.signal.aborted) await context.catalog.delete(collection, reservation.name);
+    await job.nameSnapshot(reservation.name);
+    const sealed = await freezeAndPublish(context, scope, { reservation, job });
+    job.progress({ phase: 'verifying', bytesTotal: layoutOf(sealed).sizeBytes });
+    const checksum = await proveSnapshot(context, reservation.path, job).catch(async (error: unknown) => {
+      if (!job.signal.aborted) await context.catalog.delete(scope, reservation.name);
       throw error;
     });
     return describe({
@@ -44,35 +51,92 @@ export async function createSnapshot(context: CreateContext, collection: string)
   }
 }
 
-async function freezeAndPublish(context: CreateContext, collection: string, reservation: NameReservation): Promise<SealedManifest> {
-  const { disk, logger, source, catalog, hasher, peerId, productVersion, signal } = context;
-  const older = (await catalog.list(collection)).filter(({ kind }) => kind === 'folder').map((stored) => stored.path).reverse();
+/** A snapshot folder without a name; `remove` it when it has been read. */
+export interface UnpublishedSnapshot {
+  readonly folder: string;
+  readonly sealed: SealedManifest;
+  readonly remove: () => Promise<void>;
+}
+
+/** @param held names in `files/` that the receiver has: they are left out, and the snapshot is a partial one. */
+export async function freezeUnpublished(context: CreateContext, scope: SnapshotScope, options: { readonly atMs: number; readonly held?: ReadonlySet<string>; readonly job: Progress }): Promise<UnpublishedSnapshot> {
+  const { disk, catalog } = context;
+  const parent = catalog.folderOf(scope);
+  await makeDirectoryDurably(disk, parent);
+  const folder = catalog.temporaryBeside(`${parent}/-`);
+  const sealed = await freezeInto(context, scope, { ...options, folder, older: [], finish: (made) => writeDescription(disk, made, folder) });
+  return { folder, sealed, remove: () => disk.removeTree(folder).catch(() => undefined) }; // a start sweeps what is left
+}
+
+async function freezeAndPublish(context: CreateContext, scope: SnapshotScope, at: { readonly reservation: NameReservation; readonly job: JobHandle }): Promise<SealedManifest> {
+  const { disk, catalog } = context;
+  const { reservation, job } = at;
+  const older = (await catalog.list(scope)).filter(({ kind }) => kind === 'folder').map((stored) => stored.path).reverse();
   const folder = catalog.temporaryBeside(reservation.path);
+  return await freezeInto(context, scope, {
+    folder, older, atMs: reservation.atMs, job, finish: (sealed) => publish(disk, sealed, { folder, target: reservation.path }),
+  });
+}
+
+interface FreezeOptions {
+  /** Made here; gone again where anything fails. */
+  readonly folder: string;
+  readonly older: readonly string[];
+  readonly atMs: number;
+  readonly held?: ReadonlySet<string>;
+  readonly job: Progress;
+  readonly finish: (sealed: SealedManifest) => Promise<void>;
+}
+
+async function freezeInto(context: CreateContext, scope: SnapshotScope, options: FreezeOptions): Promise<SealedManifest> {
+  const { disk, logger, hasher, peerId, productVersion } = context;
+  const { folder, older, atMs, held, job } = options;
   const started = performance.now();
-  const frozen = await source.freeze(collection);
+  job.progress({ phase: 'freezing' });
+  const frozen = await freeze(context.source, scope);
   try {
-    const sealed = await manifestOf(frozen, { createdAtMs: reservation.atMs, productVersion, peerId });
+    const sealed = await manifestOf(frozen, { createdAtMs: atMs, productVersion, peerId, kind: scope.kind, ...(held === undefined ? {} : { held }) });
     await parseManifest(sealed.text); // a snapshot that our own reader would refuse must not come to be
+    job.progress({ phase: 'linking' });
     await disk.makeDirectory(folder);
-    await linkShards({ disk, hasher, folder, shards: frozen.shards, older, signal });
-    await publish(disk, sealed, { folder, target: reservation.path });
-    logger.info({ collection, snapshot: reservation.name, freeze_ms: Math.round(performance.now() - started) }, 'snapshot published');
+    await linkShards({ disk, hasher, folder, shards: frozenPlaces(sealed, frozen), older, signal: job.signal });
+    job.signal.throwIfAborted();
+    await options.finish(sealed);
+    logger.info({ of: scopeText(scope), freeze_ms: Math.round(performance.now() - started) }, 'snapshot frozen');
     return sealed;
   } catch (error) {
     await disk.removeTree(folder).catch(() => undefined); // the first error counts; a start sweeps what is left
     throw error;
   } finally {
-    frozen.release();
+    for (const each of frozen) each.release();
   }
+}
+
+async function freeze(source: SnapshotSource, scope: SnapshotScope): Promise<readonly FrozenCollection[]> {
+  switch (scope.kind) {
+    case 'collection': return [await source.freeze(scope.collection)];
+    case 'shard': return [await source.freeze(scope.collection, scope.shardId)];
+    case 'storage': return await source.freezeAll();
+  }
+}
+
+function frozenPlaces({ manifest }: SealedManifest, frozen: readonly FrozenCollection[]): readonly FrozenPlace[] {
+  const byUuid = new Map(frozen.map((collection) => [collection.uuid, collection]));
+  return placedShards(manifest).map(({ folder, collection, shard: { shardId, absent } }) => {
+    const shard = must(byUuid.get(collection.uuid)?.shards.find((each) => each.shardId === shardId), 'the manifest describes what was frozen');
+    return { folder, shard, ...(absent === undefined ? {} : { absent }) };
+  });
 }
 
 /** Reads the whole archive once: each file against its own sha256, all of it into the checksum that is stored beside it.
  *  @throws CorruptionError naming the first file that is damaged. */
-export async function proveSnapshot({ catalog, hasher, signal }: Pick<CreateContext, 'catalog' | 'hasher' | 'signal'>, snapshotPath: string): Promise<string> {
+export async function proveSnapshot({ catalog, hasher }: Pick<CreateContext, 'catalog' | 'hasher'>, snapshotPath: string, job: Progress): Promise<string> {
   const lease = catalog.leases.take(snapshotPath);
   try {
     const layout = layoutOf(await readSealedManifest((name) => lease.open(name)));
-    const checksum = await lease.use((folder) => hasher.hash(archiveParts(folder, layout), signal));
+    const checksum = await lease.use((folder) => hasher.hash(archiveParts(folder, layout), job.signal, (bytesDone) => {
+      job.progress({ bytesDone });
+    }));
     await catalog.storeChecksum(snapshotPath, checksum);
     return checksum;
   } finally {

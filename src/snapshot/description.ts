@@ -1,4 +1,5 @@
-// A snapshot as lists and creates answer it.
+// A snapshot as lists and creates answer it, and what a restore is asked.
+import type { RestoreRules } from '../collection/snapshot-source.ts';
 
 export interface SnapshotDescription {
   readonly name: string;
@@ -12,10 +13,20 @@ export interface SnapshotDescription {
 
 export type SnapshotPriority = 'snapshot' | 'replica' | 'no_sync';
 
-export interface RecoverOptions {
+export interface RecoverOptions extends Partial<Omit<RestoreRules, 'config'>> {
   readonly priority: SnapshotPriority;
   /** Lower-case hex of the whole archive. */
   readonly checksum?: string;
+  /** Says what would happen, and changes nothing. */
+  readonly dryRun?: boolean;
+}
+
+/** What became of a restore. */
+export interface RestoreResult {
+  /** Served now by what was restored. */
+  readonly points: number;
+  /** Parts of the archive that a collection which existed did not take: `config`, `payload_schema`, `aliases`. */
+  readonly notApplied: readonly string[];
 }
 
 export interface RecoverRequest extends RecoverOptions {

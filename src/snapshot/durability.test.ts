@@ -138,14 +138,15 @@ test('what a restore hands on for adopting survives a power cut at that moment',
 
 test('the order of a create', async () => {
   const { disk, source } = await memory();
-  const traced = tracedDisk(disk, root, (name) => name.replace(/\.tmp-[0-9a-f]+/, '.tmp-*').replace(/[0-9a-f]{64}/g, 'SHA').replace(/live\/[0-9a-f-]{36}/, 'live'));
+  const traced = tracedDisk(disk, root, (name) => name.replace(/\.tmp-[0-9a-f]+/, '.tmp-*').replace(/[0-9a-f]{64}/g, 'SHA').replace(/live\/[0-9a-f-]{36}/, 'live').replaceAll(/[0-9a-f]{12}-[0-9a-f]{12}/g, 'JOB'));
   const snapshots = await open(traced.disk, source);
   const before = traced.trace().length;
   const { name } = await snapshots.create('c');
+  const job = ['create jobs/JOB.json.tmp', 'sync jobs/JOB.json.tmp', 'rename jobs/JOB.json.tmp jobs/JOB.json', 'syncDirectory jobs'];
   const lines = traced.trace().slice(before).filter((line) => !line.startsWith('append'));
   const temporary = 'snapshots/c/.tmp-*';
   assert.deepEqual(lines, [
-    'makeDirectory snapshots/c', 'syncDirectory snapshots',
+    ...job, 'makeDirectory snapshots/c', 'syncDirectory snapshots', ...job,
     `makeDirectory ${temporary}`, `makeDirectory ${temporary}/0`, `makeDirectory ${temporary}/0/logs`, `makeDirectory ${temporary}/0/files`,
     `create ${temporary}/0/manifest.json`, `sync ${temporary}/0/manifest.json`,
     `link live/00000000000000000001 ${temporary}/0/logs/00000000000000000001`,
@@ -156,6 +157,6 @@ test('the order of a create', async () => {
     `create ${temporary}/snapshot.json`, `sync ${temporary}/snapshot.json`,
     `syncDirectory ${temporary}`, `rename ${temporary} snapshots/c/${name}`, 'syncDirectory snapshots/c',
     `create snapshots/c/${name}.checksum.tmp`, `sync snapshots/c/${name}.checksum.tmp`,
-    `rename snapshots/c/${name}.checksum.tmp snapshots/c/${name}.checksum`, 'syncDirectory snapshots/c',
+    `rename snapshots/c/${name}.checksum.tmp snapshots/c/${name}.checksum`, 'syncDirectory snapshots/c', ...job,
   ]);
 });

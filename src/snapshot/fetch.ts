@@ -15,10 +15,14 @@ const redirectStatuses = new Set([301, 302, 303, 307, 308]);
 export interface FetchOptions {
   readonly apiKey?: string;
   readonly allowLoopback: boolean;
+  /** Rules of address-policy.ts. */
+  readonly allow: readonly string[];
   readonly userAgent: string;
   /** Longest wait for the next byte. */
   readonly idleMs: number;
   readonly signal: AbortSignal;
+  /** JSON to send by POST; redirects are not followed then, and 304 is an answer. */
+  readonly post?: string;
   readonly resolve: (host: string) => Promise<readonly Address[]>;
 }
 
@@ -29,14 +33,20 @@ export interface Address {
 
 /** The body of a 200 answer. @throws RequestError: 403 for a forbidden address, 400 for another status, 500 where it cannot be had. */
 export async function* fetchSnapshot(location: URL, options: FetchOptions): AsyncGenerator<Buffer> {
+  yield* (await openSnapshot(location, options)) ?? [];
+}
+
+/** The same, begun; undefined for 304. */
+export async function openSnapshot(location: URL, options: FetchOptions): Promise<AsyncGenerator<Buffer> | undefined> {
   let url = location;
   for (let redirects = 0; ; redirects += 1) {
     const response = await request(url, options, url.origin === location.origin && redirects === 0);
     const status = response.statusCode ?? 0;
-    if (!redirectStatuses.has(status)) {
-      yield* readBody(response, { url, status, options });
-      return;
+    if (options.post !== undefined && status === 304) {
+      response.destroy();
+      return undefined;
     }
+    if (!redirectStatuses.has(status) || options.post !== undefined) return readBody(response, { url, status, options });
     response.destroy();
     if (redirects === redirectsMax) throw new RequestError('bad-input', `Failed to download tar from ${shown(location)}: more than ${redirectsMax} redirects`);
     url = redirectTarget(response, url);
@@ -69,7 +79,9 @@ async function request(url: URL, options: FetchOptions, isFirst: boolean): Promi
   if (isFirst && options.apiKey !== undefined) headers['api-key'] = options.apiKey;
   return new Promise<http.IncomingMessage>((resolve, reject) => {
     const send = url.protocol === 'https:' ? https.request : http.request;
-    const outgoing = send(url, { lookup, headers, agent: false, signal: options.signal, timeout: options.idleMs });
+    if (options.post !== undefined) headers['content-type'] = 'application/json';
+    const method = options.post === undefined ? 'GET' : 'POST';
+    const outgoing = send(url, { method, lookup, headers, agent: false, signal: options.signal, timeout: options.idleMs });
     outgoing.once('response', (response) => {
       outgoing.setTimeout(0); // from here on only waits for data count, not our own pauses
       resolve(response);
@@ -78,7 +90,7 @@ async function request(url: URL, options: FetchOptions, isFirst: boolean): Promi
     outgoing.on('error', (error) => {
       reject(options.signal.aborted ? (options.signal.reason as Error) : failure(url, error));
     });
-    outgoing.end();
+    outgoing.end(options.post);
   });
 }
 
@@ -89,7 +101,7 @@ async function resolveAllowed(url: URL, options: FetchOptions): Promise<readonly
   const addresses = family === 0 ? await options.resolve(host).catch((error: unknown) => {
     throw failure(url, error);
   }) : [{ address: host, family }];
-  if (addresses.length > 0 && addresses.every(({ address }) => isAllowedAddress(address, options))) return addresses;
+  if (addresses.length > 0 && addresses.every(({ address }) => isAllowedAddress(address, { ...options, host }))) return addresses;
   throw new RequestError('forbidden', `Snapshot URL host ${url.hostname} is at an address that snapshots are not recovered from (loopback, private, link-local or reserved)`);
 }
 

@@ -17,6 +17,7 @@ export type HashPart = BytesPart | FilePart;
 
 export interface Hasher {
   /** Lower-case hex sha256 of all parts in order. Jobs run one after another; an abort rejects with the signal's reason.
+   *  `onBytes` hears now and then how many bytes of files have been read.
    *  @throws CorruptionError naming the file that is not what its part says, or the disk's error. */
-  hash(parts: readonly HashPart[], signal?: AbortSignal): Promise<string>;
+  hash(parts: readonly HashPart[], signal?: AbortSignal, onBytes?: (bytes: number) => void): Promise<string>;
 }

@@ -1,7 +1,7 @@
 // Puts the frozen files into the folder of a snapshot: shared by hardlinks where the file system can, else copied.
 import path from 'node:path';
 import { isNotFound } from '../base/errors.ts';
-import { writeNewFile } from '../fs/atomic-file.ts';
+import { makeDirectoryDurably, writeNewFile } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
 import { isLinkRefused, linkAll, linkOrCopy, type LinkPair } from '../fs/link.ts';
 import { checkSpace } from '../fs/reserve.ts';
@@ -11,12 +11,19 @@ import type { Hasher } from './hasher.ts';
 /** Earlier snapshots that are looked through for equal files before one is copied. */
 const olderSnapshotsMax = 3;
 
+/** A frozen shard, where it goes below the folder, and which of its files do not (a partial snapshot leaves some out). */
+export interface FrozenPlace {
+  readonly folder: string;
+  readonly shard: FrozenShard;
+  readonly absent?: readonly string[];
+}
+
 export interface LinkRequest {
   readonly disk: Disk;
   readonly hasher: Hasher;
   /** Exists and is empty. */
   readonly folder: string;
-  readonly shards: readonly FrozenShard[];
+  readonly shards: readonly FrozenPlace[];
   /** Folders of earlier snapshots on the same file system, newest first. */
   readonly older: readonly string[];
   readonly signal: AbortSignal;
@@ -32,16 +39,19 @@ interface Placed extends LinkPair {
 export async function linkShards(request: LinkRequest): Promise<void> {
   const { disk, folder } = request;
   const placed: Placed[] = [];
-  for (const shard of request.shards) {
-    const shardFolder = path.join(folder, String(shard.shardId));
+  for (const { folder: name, shard, absent } of request.shards) {
+    const shardFolder = path.join(folder, name);
+    if (path.dirname(name) !== '.') await makeDirectoryDurably(disk, path.dirname(shardFolder));
     for (const made of [shardFolder, path.join(shardFolder, 'logs'), path.join(shardFolder, 'files')]) await disk.makeDirectory(made);
     await writeNewFile(disk, path.join(shardFolder, 'manifest.json'), shard.manifest.text);
-    for (const file of shard.files) placed.push({ file, member: `${shard.shardId}/${file.name}`, from: file.path, to: path.join(shardFolder, file.name) });
+    const left = new Set(absent);
+    for (const file of shard.files) if (!left.has(file.name)) placed.push({ file, member: `${name}/${file.name}`, from: file.path, to: path.join(shardFolder, file.name) });
   }
   await placeFiles(request, placed);
-  for (const shard of request.shards) {
-    for (const part of ['files', 'logs', '.']) await disk.syncDirectory(path.join(folder, String(shard.shardId), part));
+  for (const { folder: name } of request.shards) {
+    for (const part of ['files', 'logs', '.']) await disk.syncDirectory(path.join(folder, name, part));
   }
+  for (const parent of new Set(request.shards.map(({ folder: name }) => path.dirname(name)))) if (parent !== '.') await disk.syncDirectory(path.join(folder, parent));
 }
 
 async function placeFiles(request: LinkRequest, placed: readonly Placed[]): Promise<void> {

@@ -6,7 +6,8 @@ import type { Disk } from '../fs/disk.ts';
 import { checkUrl } from './fetch.ts';
 
 export type Location =
-  | { readonly kind: 'archive' | 'folder'; readonly path: string }
+  | { readonly kind: 'archive'; readonly path: string }
+  | { readonly kind: 'folder'; readonly path: string }
   | { readonly kind: 'url'; readonly url: URL };
 
 /** @throws RequestError with Qdrant's texts. Existence is tested before confinement, as there; only callers with manage rights ask. */

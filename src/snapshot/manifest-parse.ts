@@ -13,7 +13,7 @@ import { JsonField } from './json-field.ts';
 import { parseConfig } from './manifest-config.ts';
 import {
   contentRoot, MANIFEST_BYTES_MAX, MEMBERS_MAX, SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_VERSION, shardMembers, totalsOf, type SealedManifest, type SnapshotCollection,
-  type SnapshotManifest, type SnapshotShard,
+  type SnapshotKind, type SnapshotManifest, type SnapshotShard,
 } from './manifest.ts';
 
 const bounds = { depthMax: 32, valuesMax: 1_000_000, containersMax: 250_000 };
@@ -34,14 +34,16 @@ export async function parseManifest(text: Buffer): Promise<SealedManifest> {
   const createdAt = document.get('created_at');
   const createdAtMs = Date.parse(createdAt.text(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'a UTC time'));
   if (!(createdAtMs >= 0 && createdAtMs <= createdAtMsMax)) createdAt.refuse('a UTC time from 1970 to 2242');
-  document.get('kind').oneOf(['collection']);
-  const [only, second] = document.get('collections').list(1);
-  if (only === undefined || second !== undefined) return document.get('collections').refuse('a list of one collection');
+  const kind = document.get('kind').oneOf(['collection', 'shard', 'storage'] as const);
+  const isPartial = document.find('partial')?.boolean() ?? false;
+  if (isPartial && kind !== 'shard') document.get('partial').refuse('absent, for a snapshot of this kind');
   const manifest: SnapshotManifest = {
+    kind,
+    isPartial,
     createdAtMs,
     productVersion: document.get('created_by').get('version').text(versionPattern, 'a version'),
     peerId: document.get('peer_id').integer(),
-    collection: await parseCollection(only),
+    collections: await parseCollections(document.get('collections'), { kind, isPartial }),
   };
   checkTotals(document.get('totals'), manifest);
   return { manifest, text, sha256: sha256Hex(text) };
@@ -56,7 +58,28 @@ function refuseNewerFormat(document: JsonField): void {
     + `this server reads up to version ${SNAPSHOT_FORMAT_VERSION}. Restore it with nearkeep ${creator} or newer`);
 }
 
-async function parseCollection(field: JsonField): Promise<SnapshotCollection> {
+interface KindOfSnapshot {
+  readonly kind: SnapshotKind;
+  readonly isPartial: boolean;
+}
+
+async function parseCollections(field: JsonField, of: KindOfSnapshot): Promise<readonly SnapshotCollection[]> {
+  const entries = field.list(of.kind === 'storage' ? MEMBERS_MAX : 1);
+  if (of.kind !== 'storage' && entries.length !== 1) return field.refuse('a list of one collection');
+  const budget = { membersLeft: MEMBERS_MAX };
+  const collections: SnapshotCollection[] = [];
+  const names = new Set<string>();
+  for (const entry of entries) {
+    const collection = await parseCollection(entry, of, budget);
+    if (names.has(collection.name)) field.refuse('of collections with names of their own');
+    names.add(collection.name);
+    if (of.kind === 'shard' && collection.shards.length !== 1) entry.get('shards').refuse('a list of one shard');
+    collections.push(collection);
+  }
+  return collections;
+}
+
+async function parseCollection(field: JsonField, of: KindOfSnapshot, budget: { membersLeft: number }): Promise<SnapshotCollection> {
   const config = parseConfig(field.get('config'));
   const routing = field.get('shard_map').get('routing');
   routing.get('hash').oneOf([ROUTING.hash]);
@@ -69,7 +92,7 @@ async function parseCollection(field: JsonField): Promise<SnapshotCollection> {
     config,
     payloadSchema: parseSchema(field.get('payload_schema')),
     aliases: field.get('aliases').list(MEMBERS_MAX).map((alias) => alias.text(anyText, 'a text')),
-    shards: await parseShards(field.get('shards'), config.params.shard_number),
+    shards: await parseShards(field.get('shards'), { shardNumber: config.params.shard_number, isPartial: of.isPartial, budget }),
   };
 }
 
@@ -81,31 +104,38 @@ function parseSchema(field: JsonField): ReadonlyMap<string, FieldSchema> {
   }));
 }
 
-async function parseShards(field: JsonField, shardNumber: number): Promise<readonly SnapshotShard[]> {
+interface ShardLimits {
+  readonly shardNumber: number;
+  readonly isPartial: boolean;
+  /** Over all collections of the archive. */
+  readonly budget: { membersLeft: number };
+}
+
+async function parseShards(field: JsonField, { shardNumber, isPartial, budget }: ShardLimits): Promise<readonly SnapshotShard[]> {
   const shards: SnapshotShard[] = [];
-  let membersLeft = MEMBERS_MAX;
   let sliceStart = performance.now();
   for (const entry of field.list(shardNumber)) {
     const segments: FrozenSegment[] = [];
-    for (const segment of entry.get('segments').list(membersLeft)) {
-      segments.push(parseSegment(segment, membersLeft));
-      membersLeft -= segments.at(-1)?.files.length ?? 0;
-      if (membersLeft < 0) field.refuse(`of at most ${MEMBERS_MAX} files`);
+    for (const segment of entry.get('segments').list(budget.membersLeft)) {
+      segments.push(parseSegment(segment, budget.membersLeft));
+      budget.membersLeft -= segments.at(-1)?.files.length ?? 0;
+      if (budget.membersLeft < 0) field.refuse(`of at most ${MEMBERS_MAX} files`);
       if (performance.now() - sliceStart > sliceMsMax) {
         await yieldToLoop();
         sliceStart = performance.now();
       }
     }
-    const shard = parseShard(entry, segments, membersLeft);
-    membersLeft -= shard.logFiles.length + 1;
-    if (membersLeft < 0) field.refuse(`of at most ${MEMBERS_MAX} files`);
+    const shard = parseShard(entry, { segments, logFilesMax: budget.membersLeft, isPartial });
+    budget.membersLeft -= shard.logFiles.length + 1;
+    if (budget.membersLeft < 0) field.refuse(`of at most ${MEMBERS_MAX} files`);
     if (shard.shardId <= (shards.at(-1)?.shardId ?? -1)) entry.get('id').refuse('above the number of the shard before it');
     shards.push(shard);
   }
   return shards;
 }
 
-function parseShard(field: JsonField, segments: readonly FrozenSegment[], logFilesMax: number): SnapshotShard {
+function parseShard(field: JsonField, of: { readonly segments: readonly FrozenSegment[]; readonly logFilesMax: number; readonly isPartial: boolean }): SnapshotShard {
+  const { segments, logFilesMax, isPartial } = of;
   field.get('complete').oneOf([true]);
   const log = field.get('log');
   const seq = log.get('seq').integer();
@@ -120,7 +150,15 @@ function parseShard(field: JsonField, segments: readonly FrozenSegment[], logFil
   };
   const root = contentRoot(shardMembers(shard));
   if (field.get('content_root').value !== root) field.get('content_root').refuse('the hash over the shard\'s files');
-  return { ...shard, contentRoot: root };
+  return { ...shard, contentRoot: root, ...(isPartial ? { absent: parseAbsent(field.get('absent'), shard) } : {}) };
+}
+
+/** Files of segments only, each one of the shard's. */
+function parseAbsent(field: JsonField, shard: Pick<SnapshotShard, 'manifest' | 'logFiles' | 'segments'>): readonly string[] {
+  const files = new Set(shardMembers(shard).map(({ name }) => name).filter((name) => name.startsWith('files/')));
+  const absent = field.list(MEMBERS_MAX).map((entry) => entry.text(anyText, 'a text'));
+  if (!absent.every((name) => files.delete(name))) field.refuse('a list of the shard\'s files, each once');
+  return absent;
 }
 
 function parseTime(field: JsonField): bigint {
@@ -166,7 +204,7 @@ function parseLogFiles(field: JsonField, limits: { readonly seq: number; readonl
 
 /** Also refuses sums that leave the safe integers, so that offsets into the archive are exact. */
 function checkTotals(field: JsonField, manifest: SnapshotManifest): void {
-  const totals = totalsOf(manifest.collection.shards);
+  const totals = totalsOf(manifest);
   if (!Number.isSafeInteger(totals.bytes) || !Number.isSafeInteger(totals.points)) field.refuse('sums below 2^53');
   field.get('points').oneOf([totals.points]);
   field.get('files').oneOf([totals.files]);

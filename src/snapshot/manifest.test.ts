@@ -15,7 +15,7 @@ test('a manifest that was written reads back equal', async () => {
   const { sealed } = await makeArchive(folder.path);
   assert.deepEqual(await parseManifest(sealed.text), sealed);
   assert.equal(sealed.sha256, sha256Hex(sealed.text));
-  assert.deepEqual([...sealed.manifest.collection.payloadSchema.keys()], ['city', '__proto__']);
+  assert.deepEqual([...sealed.manifest.collections[0]!.payloadSchema.keys()], ['city', '__proto__']);
 });
 
 test('unknown fields of a later minor format are ignored', async () => {
@@ -36,7 +36,10 @@ const vectorsOf = (collection: Json): Json => paramsOf(collection)['vectors'] as
 const refused: readonly (readonly [string, Change, RegExp])[] = [
   ['another format', (document) => { document['format'] = 'tar'; }, /not the manifest of a nearkeep snapshot/],
   ['a format that needs a newer reader', (document) => { Object.assign(document, { format_version: 3, min_reader_version: 2 }); }, /made by nearkeep 0.1.0 in format version 3.*up to version 1/],
-  ['a snapshot of a shard', (document) => { document['kind'] = 'shard'; }, /kind must be "collection"/],
+  ['a snapshot of another kind', (document) => { document['kind'] = 'tenant'; }, /kind must be "collection" or "shard" or "storage"/],
+  ['a snapshot of a shard that holds two', (document) => { document['kind'] = 'shard'; }, /collections\[0\]\.shards must be a list of one shard/],
+  ['a partial snapshot of a collection', (document) => { document['partial'] = true; }, /partial must be absent/],
+  ['two collections of one name', (document, collection) => { Object.assign(document, { kind: 'storage', collections: [collection, collection] }); }, /names of their own/],
   ['two collections', (document, collection) => { document['collections'] = [collection, collection]; }, /collections must be/],
   ['no collection', (document) => { document['collections'] = []; }, /collections must be/],
   ['a time that is none', (document) => { document['created_at'] = '2026-99-99T00:00:00.000Z'; }, /created_at must be/],

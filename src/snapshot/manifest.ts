@@ -1,15 +1,17 @@
 // snapshot.json: what a snapshot is. Everything else about it (member names, order, sizes, every byte of tar) follows from here.
 // JSON without white space, fields in the order written below; hashed as text, so the text is kept, not made again.
 //
-// { format, format_version, min_reader_version, created_by {product, version}, created_at (ISO, UTC, ms), kind, peer_id,
+// { format, format_version, min_reader_version, created_by {product, version}, created_at (ISO, UTC, ms), kind, partial?, peer_id,
 //   collections: [{ name, uuid, config, payload_schema: [{field, type, params?}], aliases[], shard_map, shards[] }],
 //   totals {points, files, bytes} }
 // shard_map { shard_number, sharding_method, routing {hash, version}, shards: [{id, replicas: [peer]}] }
-// shards[]  { id, complete, log {generation, seq, chain}, time, points, content_root, manifest {size, sha256}, segments[], log_files[] }
+// shards[]  { id, complete, log {generation, seq, chain}, time, points, content_root, manifest {size, sha256}, segments[], log_files[], absent[]? }
 // segments[] { uuid, points, deleted, min_seq, max_seq, files: [{kind, vector?, format_version, size, sha256}] }
 // log_files[] { first_seq, last_seq, size, sha256 }
 // `time` is the 64-bit hybrid time of the entry at log.seq as decimal text. `payload_schema` is a list, because field paths may be
 // any text, `__proto__` included.
+// kind: `collection` all shards of one; `shard` one shard of one; `storage` all collections of a node, each shard folder below the
+// number of its collection. `partial` (kind `shard` only): the receiver has the files that `absent` names, the archive does not.
 import { invariant } from '../base/assert.ts';
 import { sha256Hex } from '../base/checksum.ts';
 import { yieldToLoop } from '../base/clock.ts';
@@ -29,11 +31,15 @@ export interface FileDigest {
   readonly sha256: string;
 }
 
+export type SnapshotKind = 'collection' | 'shard' | 'storage';
+
 export interface SnapshotShard extends Omit<FrozenShard, 'files' | 'manifest' | 'release'> {
   /** The shard's own manifest.json. */
   readonly manifest: FileDigest;
   /** sha256 over the sorted `<sha256> <size>` lines of the shard's members: equal roots hold equal bytes. */
   readonly contentRoot: string;
+  /** Members that a partial snapshot leaves out: the receiver has them. */
+  readonly absent?: readonly string[];
 }
 
 export interface SnapshotCollection extends Omit<FrozenCollection, 'shards' | 'release'> {
@@ -44,7 +50,25 @@ export interface SnapshotManifest {
   readonly createdAtMs: number;
   readonly productVersion: string;
   readonly peerId: number;
+  readonly kind: SnapshotKind;
+  readonly isPartial: boolean;
+  readonly collections: readonly SnapshotCollection[];
+}
+
+/** A shard with its folder in the archive. */
+export interface PlacedShard {
+  readonly folder: string;
   readonly collection: SnapshotCollection;
+  readonly shard: SnapshotShard;
+}
+
+/** In the order of the archive. */
+export function placedShards({ kind, collections }: Pick<SnapshotManifest, 'kind' | 'collections'>): readonly PlacedShard[] {
+  return collections.flatMap((collection, index) => collection.shards.map((shard) => ({ folder: shardFolder(kind, index, shard.shardId), collection, shard })));
+}
+
+export function shardFolder(kind: SnapshotKind, collectionIndex: number, shardId: number): string {
+  return kind === 'storage' ? `${collectionIndex}/${shardId}` : String(shardId);
 }
 
 /** A manifest with the exact bytes it was read from or is written as. */
@@ -78,6 +102,13 @@ export function shardMembers(shard: Pick<SnapshotShard, 'manifest' | 'logFiles' 
   ];
 }
 
+/** Those that the archive holds. */
+export function archivedMembers(shard: SnapshotShard): readonly ShardMember[] {
+  if (shard.absent === undefined) return shardMembers(shard);
+  const absent = new Set(shard.absent);
+  return shardMembers(shard).filter(({ name }) => !absent.has(name));
+}
+
 export function contentRoot(members: readonly ShardMember[]): string {
   const lines = members.map(({ sha256, sizeBytes }) => `${sha256} ${sizeBytes}\n`);
   return sha256Hex(lines.sort().join(''));
@@ -89,11 +120,11 @@ export interface Totals {
   readonly bytes: number;
 }
 
-export function totalsOf(shards: readonly SnapshotShard[]): Totals {
+export function totalsOf({ collections }: Pick<SnapshotManifest, 'collections'>): Totals {
   let [points, files, bytes] = [0, 0, 0];
-  for (const shard of shards) {
+  for (const shard of collections.flatMap(({ shards }) => shards)) {
     points += shard.points;
-    for (const member of shardMembers(shard)) {
+    for (const member of archivedMembers(shard)) {
       files += 1;
       bytes += member.sizeBytes;
     }
@@ -105,41 +136,55 @@ export interface ManifestFacts {
   readonly createdAtMs: number;
   readonly productVersion: string;
   readonly peerId: number;
+  readonly kind: SnapshotKind;
+  /** Of a partial snapshot: names in `files/` that the receiver has. */
+  readonly held?: ReadonlySet<string>;
 }
 
-/** The manifest of a frozen collection. The freeze must still be held by whoever links the files afterwards. */
-export async function manifestOf(frozen: FrozenCollection, facts: ManifestFacts): Promise<SealedManifest> {
-  const { name, uuid, config, payloadSchema, aliases } = frozen;
-  const shards = [...frozen.shards].sort((a, b) => a.shardId - b.shardId).map(describeShard);
-  const manifest = { ...facts, collection: { name, uuid, config, payloadSchema, aliases, shards } };
+/** The manifest of what was frozen. The freeze must still be held by whoever links the files afterwards. */
+export async function manifestOf(frozen: readonly FrozenCollection[], { held, ...facts }: ManifestFacts): Promise<SealedManifest> {
+  const collections = frozen.map(({ name, uuid, config, payloadSchema, aliases, shards }) => ({
+    name, uuid, config, payloadSchema, aliases,
+    shards: [...shards].sort((a, b) => a.shardId - b.shardId).map((shard) => describeShard(shard, held)),
+  }));
+  const manifest = { ...facts, isPartial: held !== undefined, collections };
   const text = Buffer.from(await serializeManifest(manifest));
   return { manifest, text, sha256: sha256Hex(text) };
 }
 
-function describeShard(frozen: FrozenShard): SnapshotShard {
+function describeShard(frozen: FrozenShard, held: ReadonlySet<string> | undefined): SnapshotShard {
   const { shardId, position, time, points, segments, logFiles } = frozen;
   const manifest = { sizeBytes: frozen.manifest.text.length, sha256: frozen.manifest.sha256 };
   const members = shardMembers({ manifest, logFiles, segments });
   const named = new Set(members.map((member) => member.name));
   invariant(named.size === frozen.files.length + 1 && frozen.files.every((file) => named.has(file.name)), `shard ${shardId} freezes exactly the files it lists`);
-  return { shardId, position, time, points, segments, logFiles, manifest, contentRoot: contentRoot(members) };
+  const absent = held === undefined ? {} : { absent: members.map(({ name }) => name).filter((member) => member.startsWith('files/') && held.has(member.slice('files/'.length))) };
+  return { shardId, position, time, points, segments, logFiles, manifest, contentRoot: contentRoot(members), ...absent };
 }
 
-async function serializeManifest({ createdAtMs, productVersion, peerId, collection }: SnapshotManifest): Promise<string> {
-  const shards: string[] = [];
-  for (const shard of collection.shards) {
-    shards.push(JSON.stringify(shardJson(shard)));
-    await yieldToLoop();
-  }
+async function serializeManifest(manifest: SnapshotManifest): Promise<string> {
+  const { createdAtMs, productVersion, peerId, kind, isPartial, collections } = manifest;
   const head = JSON.stringify({
     format: SNAPSHOT_FORMAT,
     format_version: SNAPSHOT_FORMAT_VERSION,
     min_reader_version: 1,
     created_by: { product: 'nearkeep', version: productVersion },
     created_at: new Date(createdAtMs).toISOString(),
-    kind: 'collection',
+    kind,
+    ...(isPartial ? { partial: true } : {}),
     peer_id: peerId,
   });
+  const described: string[] = [];
+  for (const collection of collections) described.push(await serializeCollection(collection, peerId));
+  return `${head.slice(0, -1)},"collections":[${described.join(',')}],"totals":${JSON.stringify(totalsOf(manifest))}}`;
+}
+
+async function serializeCollection(collection: SnapshotCollection, peerId: number): Promise<string> {
+  const shards: string[] = [];
+  for (const shard of collection.shards) {
+    shards.push(JSON.stringify(shardJson(shard)));
+    await yieldToLoop();
+  }
   const { name, uuid, config, payloadSchema, aliases } = collection;
   const described = JSON.stringify({
     name, uuid, config,
@@ -152,8 +197,7 @@ async function serializeManifest({ createdAtMs, productVersion, peerId, collecti
       shards: collection.shards.map(({ shardId }) => ({ id: shardId, replicas: [peerId] })),
     },
   });
-  const totals = JSON.stringify(totalsOf(collection.shards));
-  return `${head.slice(0, -1)},"collections":[${described.slice(0, -1)},"shards":[${shards.join(',')}]}],"totals":${totals}}`;
+  return `${described.slice(0, -1)},"shards":[${shards.join(',')}]}`;
 }
 
 function shardJson(shard: SnapshotShard): unknown {
@@ -171,5 +215,6 @@ function shardJson(shard: SnapshotShard): unknown {
       files: files.map(({ kind, vector, formatVersion, sizeBytes, sha256 }) => ({ kind, vector, format_version: formatVersion, size: sizeBytes, sha256 })),
     })),
     log_files: shard.logFiles.map(({ firstSeq, lastSeq, sizeBytes, sha256 }) => ({ first_seq: firstSeq, last_seq: lastSeq, size: sizeBytes, sha256 })),
+    ...(shard.absent === undefined ? {} : { absent: shard.absent }),
   };
 }

@@ -11,7 +11,9 @@ export interface ReceiveRequest extends ReadOptions {
   readonly staging: Staging;
   readonly body: AsyncIterable<Uint8Array>;
   /** Throws where the manifest does not fit; called before anything is written. */
-  readonly accept: (sealed: SealedManifest) => void;
+  readonly accept: (sealed: SealedManifest) => Promise<void> | void;
+  /** Hears how much of the archive is here. */
+  readonly onBytes?: (bytesDone: number, bytesTotal: number) => void;
 }
 
 /** Everything staged is verified and durable when this returns. */
@@ -21,17 +23,24 @@ export async function receiveArchive(request: ReceiveRequest): Promise<ReadArchi
   return read;
 }
 
-function stagingTarget({ disk, staging, accept }: ReceiveRequest): ArchiveTarget {
+function stagingTarget({ disk, staging, accept, onBytes }: ReceiveRequest): ArchiveTarget {
+  let totalBytes = 0;
   return {
     begin: async (sealed, layout) => {
-      accept(sealed);
+      await accept(sealed);
+      totalBytes = layout.sizeBytes;
       await checkSpace(disk, staging.path, layout.sizeBytes);
       await makeShardFolders(disk, staging, sealed);
     },
     open: async (member): Promise<MemberSink> => {
       const file = await disk.create(path.join(staging.path, member.name));
+      let doneBytes = member.offsetBytes;
       return {
-        write: (bytes) => file.append([bytes]),
+        write: async (bytes) => {
+          await file.append([bytes]);
+          doneBytes += bytes.length;
+          onBytes?.(doneBytes, totalBytes);
+        },
         commit: () => file.sync(),
         [Symbol.asyncDispose]: () => file.close(),
       };

@@ -10,6 +10,7 @@ import { badSnapshot } from './archive-error.ts';
 import { layoutOf, type ArchiveLayout, type ArchiveMember } from './archive-layout.ts';
 import type { FolderLease } from './folder-lease.ts';
 import type { Hasher } from './hasher.ts';
+import type { JobHandle } from './jobs.ts';
 import type { SealedManifest } from './manifest.ts';
 import { makeShardFolders, syncStaging, type Staging } from './staging.ts';
 import { checkPlainFile, verifyFolder } from './verify.ts';
@@ -22,17 +23,18 @@ export interface ShareRequest {
   readonly lease: FolderLease;
   readonly sealed: SealedManifest;
   readonly staging: Staging;
-  readonly signal: AbortSignal;
+  readonly job: Pick<JobHandle, 'signal' | 'progress'>;
 }
 
 /** Everything staged is verified and durable when this returns. Answers the checksum of the archive. */
 export async function shareFolder(request: ShareRequest): Promise<string> {
-  const { disk, hasher, sealed, staging, signal } = request;
+  const { disk, hasher, sealed, staging, job } = request;
   const layout = layoutOf(sealed);
+  job.progress({ phase: 'verifying', bytesTotal: layout.sizeBytes });
   await makeShardFolders(disk, staging, sealed);
   await checkSpaceOfCopy(request, layout);
   await mapLimit(layout.members, linksAtOnceMax, (member) => shareFile(request, member));
-  const checksum = await verifyFolder(hasher, { path: staging.path, layout, signal });
+  const checksum = await verifyFolder(hasher, { path: staging.path, layout, job });
   await syncStaging(disk, staging, sealed);
   return checksum;
 }
@@ -49,8 +51,8 @@ async function checkSpaceOfCopy({ disk, lease, staging }: ShareRequest, layout: 
   }
 }
 
-async function shareFile({ disk, lease, staging, signal }: ShareRequest, member: ArchiveMember): Promise<void> {
-  signal.throwIfAborted();
+async function shareFile({ disk, lease, staging, job }: ShareRequest, member: ArchiveMember): Promise<void> {
+  job.signal.throwIfAborted();
   try {
     await lease.use(async (folder) => {
       await checkPlainFile(disk, folder, member);

@@ -1,10 +1,12 @@
 // Names of snapshots and of the folders they lie in. A collection's name is a label: where it is not plainly safe as a file name,
 // a hash stands for it, so that no name can lead out of the snapshots folder or into another collection's.
+import path from 'node:path';
 import { sha256Hex } from '../base/checksum.ts';
 
 const SNAPSHOT_SUFFIX = '.snapshot';
 export const CHECKSUM_SUFFIX = '.checksum';
 export const TEMPORARY_PREFIX = '.tmp-';
+export const SHARDS_FOLDER = 'shards';
 
 /** Leaves room for peer, time and suffixes within 255 bytes. */
 const labelBytesMax = 180;
@@ -14,14 +16,42 @@ const hashedPattern = /^sha256-[0-9a-f]{64}$/;
 /** File name that stands for a collection; equal only for equal names. */
 export function collectionLabel(collection: string): string {
   const isSafe = /^[^/\\\p{Cc}.][^/\\\p{Cc}]*$/u.test(collection) && Buffer.byteLength(collection) <= labelBytesMax
-    && !loneSurrogate.test(collection) && !hashedPattern.test(collection);
+    && !loneSurrogate.test(collection) && !hashedPattern.test(collection) && !collection.endsWith(SNAPSHOT_SUFFIX);
   return isSafe ? collection : `sha256-${sha256Hex(Buffer.from(collection, 'utf16le'))}`;
 }
 
-/** `<collection>-<peerId>-<UTC YYYY-MM-DD-HH-MM-SS>.snapshot`: one second is the resolution. */
-export function snapshotName(collection: string, peerId: number, atMs: number): string {
+/** What a snapshot is of. */
+export type SnapshotScope =
+  | { readonly kind: 'collection'; readonly collection: string }
+  | { readonly kind: 'shard'; readonly collection: string; readonly shardId: number }
+  | { readonly kind: 'storage' };
+
+/** Where the snapshots of a scope lie, below the snapshots folder. No collection's folder ends like a snapshot's name. */
+export function scopeFolder(scope: SnapshotScope): string {
+  switch (scope.kind) {
+    case 'collection': return collectionLabel(scope.collection);
+    case 'shard': return path.join(collectionLabel(scope.collection), SHARDS_FOLDER, String(scope.shardId));
+    case 'storage': return '.';
+  }
+}
+
+/** For records: the name of a collection, `<collection>/shards/<id>`, or `/` for the whole storage: no name holds a slash. */
+export function scopeText(scope: SnapshotScope): string {
+  switch (scope.kind) {
+    case 'collection': return scope.collection;
+    case 'shard': return `${scope.collection}/${SHARDS_FOLDER}/${scope.shardId}`;
+    case 'storage': return '/';
+  }
+}
+
+/** With the time in UTC; one second is the resolution. */
+export function snapshotName(scope: SnapshotScope, peerId: number, atMs: number): string {
   const time = new Date(atMs).toISOString().slice(0, 19).replace('T', '-').replaceAll(':', '-');
-  return `${collectionLabel(collection)}-${peerId}-${time}${SNAPSHOT_SUFFIX}`;
+  switch (scope.kind) {
+    case 'collection': return `${collectionLabel(scope.collection)}-${peerId}-${time}${SNAPSHOT_SUFFIX}`;
+    case 'shard': return `${collectionLabel(scope.collection)}-shard-${scope.shardId}-${time}${SNAPSHOT_SUFFIX}`;
+    case 'storage': return `full-snapshot-${time}${SNAPSHOT_SUFFIX}`;
+  }
 }
 
 /** Whether a name from a URL can be a snapshot's: a bare, visible file name with our suffix. */

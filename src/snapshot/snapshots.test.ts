@@ -109,12 +109,12 @@ for (const name of ['../c/x.snapshot', '..', '.', '', 'a/b.snapshot', '/etc/pass
 }
 
 test('advisory 10/14: a collection name never becomes a path, and equal labels mean equal names', async () => {
-  const hostile = ['..', '.', '../x', '/etc', '.hidden', 'a\\b', 'a\0b', 'x'.repeat(255), 'é'.repeat(120), 'a\nb', '\ud800', '\ud801', `sha256-${'a'.repeat(64)}`, ''];
+  const hostile = ['..', '.', '../x', '/etc', '.hidden', 'a\\b', 'a\0b', 'x'.repeat(255), 'é'.repeat(120), 'a\nb', '\ud800', '\ud801', `sha256-${'a'.repeat(64)}`, 'x.snapshot', ''];
   const labels = hostile.map(collectionLabel);
   for (const label of labels) assert.match(label, /^sha256-[0-9a-f]{64}$/);
   assert.equal(new Set(labels).size, hostile.length);
   for (const plain of ['c', 'My collection', 'ünïcode', 'a..b', 'x'.repeat(180)]) assert.equal(collectionLabel(plain), plain);
-  for (const name of [...hostile, 'c']) assert.ok(isSnapshotName(snapshotName(name, 42, 0)));
+  for (const name of [...hostile, 'c']) assert.ok(isSnapshotName(snapshotName({ kind: 'collection', collection: name }, 42, 0)));
   await using rig = await openRig();
   await rig.source.add('..');
   const made = await rig.snapshots.create('..');

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Disk } from '../fs/disk.ts';
-import type { SealedManifest } from './manifest.ts';
+import { placedShards, type SealedManifest } from './manifest.ts';
 
 const stagingPrefix = '.staging-';
 
@@ -20,17 +20,19 @@ export async function openStaging(disk: Disk, root: string): Promise<Staging> {
 }
 
 export async function makeShardFolders(disk: Disk, staging: Staging, { manifest }: SealedManifest): Promise<void> {
-  for (const { shardId } of manifest.collection.shards) {
-    const shard = path.join(staging.path, String(shardId));
+  if (manifest.kind === 'storage') for (const index of manifest.collections.keys()) await disk.makeDirectory(path.join(staging.path, String(index)));
+  for (const { folder: name } of placedShards(manifest)) {
+    const shard = path.join(staging.path, name);
     for (const folder of [shard, path.join(shard, 'logs'), path.join(shard, 'files')]) await disk.makeDirectory(folder);
   }
 }
 
 /** The names of everything staged, from the files up to the staging folder itself. */
 export async function syncStaging(disk: Disk, staging: Staging, { manifest }: SealedManifest): Promise<void> {
-  for (const { shardId } of manifest.collection.shards) {
-    for (const part of ['files', 'logs', '.']) await disk.syncDirectory(path.join(staging.path, String(shardId), part));
+  for (const { folder } of placedShards(manifest)) {
+    for (const part of ['files', 'logs', '.']) await disk.syncDirectory(path.join(staging.path, folder, part));
   }
+  if (manifest.kind === 'storage') for (const index of manifest.collections.keys()) await disk.syncDirectory(path.join(staging.path, String(index)));
   await disk.syncDirectory(staging.path);
   await disk.syncDirectory(path.dirname(staging.path));
 }

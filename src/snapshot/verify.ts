@@ -7,11 +7,11 @@ import { badSnapshot } from './archive-error.ts';
 import type { ArchiveLayout, ArchiveMember } from './archive-layout.ts';
 import { archiveParts } from './archive-write.ts';
 import type { Hasher } from './hasher.ts';
-import { shardMembers, type SealedManifest } from './manifest.ts';
+import type { JobHandle } from './jobs.ts';
+import { placedShards, shardMembers, type SealedManifest, type SnapshotCollection } from './manifest.ts';
 
 /** The archive brings every shard that its collection has; one node has nobody else to get a missing one from. */
-export function checkComplete({ manifest }: SealedManifest): void {
-  const { shards, config } = manifest.collection;
+export function checkComplete({ shards, config }: SnapshotCollection): void {
   const present = new Set(shards.map(({ shardId }) => shardId));
   for (let id = 0; id < config.params.shard_number; id += 1) {
     if (!present.has(id)) throw new RequestError('internal', `Can't restore snapshot in local mode with missing data at shard: ${id}`);
@@ -27,15 +27,15 @@ export function checkChecksum(given: string | undefined, computed: string | unde
 
 /** Each shard's own manifest is of this collection and shard, and names only files that the snapshot brought. */
 export async function checkShardManifests(disk: Disk, folder: string, { manifest }: SealedManifest): Promise<void> {
-  for (const shard of manifest.collection.shards) {
-    const file = `${shard.shardId}/manifest.json`;
-    const { manifest: own } = await readManifest(disk, path.join(folder, String(shard.shardId)));
-    if (own.collectionUuid !== manifest.collection.uuid || own.shardId !== shard.shardId || own.generation !== shard.position.generation) {
+  for (const { folder: name, collection, shard } of placedShards(manifest)) {
+    const file = `${name}/manifest.json`;
+    const { manifest: own } = await readManifest(disk, path.join(folder, name));
+    if (own.collectionUuid !== collection.uuid || own.shardId !== shard.shardId || own.generation !== shard.position.generation) {
       throw badSnapshot(file, 'is of another shard than snapshot.json says');
     }
     const brought = new Set(shardMembers(shard).map(({ name }) => name));
-    for (const name of namedFiles(own)) {
-      if (!brought.has(`files/${name}`)) throw badSnapshot(file, `names ${name}, which the snapshot does not hold`);
+    for (const named of namedFiles(own)) {
+      if (!brought.has(`files/${named}`)) throw badSnapshot(file, `names ${named}, which the snapshot does not hold`);
     }
   }
 }
@@ -48,9 +48,11 @@ export function asBadSnapshot(error: unknown, folder: string): unknown {
 
 /** Every file of a staged or stored snapshot folder against its sha256. Answers the checksum of its archive.
  *  @throws RequestError 'bad-request' naming the first file that is absent or not what the manifest says. */
-export async function verifyFolder(hasher: Hasher, folder: { readonly path: string; readonly layout: ArchiveLayout; readonly signal?: AbortSignal }): Promise<string> {
+export async function verifyFolder(hasher: Hasher, folder: { readonly path: string; readonly layout: ArchiveLayout; readonly job?: Pick<JobHandle, 'signal' | 'progress'> }): Promise<string> {
   try {
-    return await hasher.hash(archiveParts(folder.path, folder.layout), folder.signal);
+    return await hasher.hash(archiveParts(folder.path, folder.layout), folder.job?.signal, (bytesDone) => {
+      folder.job?.progress({ bytesDone });
+    });
   } catch (error) {
     throw asBadSnapshot(error, folder.path);
   }

@@ -39,6 +39,14 @@ export interface SeenAnswer {
   readonly body: string;
 }
 
+/** Answers that the server of this API gives other than its own description says, and the dry run, which it does not have. */
+function isBesideDescription({ path: url, status }: SeenAnswer, body: Json): boolean {
+  if (status === 503) return body['status'] === 'already_in_progress';
+  if (status !== 200) return false;
+  if (/\/shards\/\d+\/snapshots\/upload$/.test(url)) return body['result'] === null;
+  return /\/snapshots\/(?:upload|recover)$/.test(url) && typeof body['result'] === 'object' && body['result'] !== null && 'bytes_needed' in body['result'];
+}
+
 /** Throws where an answer is not of its route's shape. Answers of routes that the description lacks are not judged. */
 export type JudgeAnswer = (answer: SeenAnswer) => void;
 
@@ -61,6 +69,7 @@ export function answerJudge(): JudgeAnswer {
     const route = routes.find(({ method, pattern }) => method === answer.method && pattern.test(answer.path));
     const body = JSON.parse(answer.body) as Json;
     const where = `${answer.method} ${answer.path} → ${answer.status} ${answer.body.slice(0, 500)}`;
+    if (isBesideDescription(answer, body)) return;
     if (answer.status >= 400) {
       assert.deepEqual(Object.keys(body), ['status', 'time'], where);
       assert.equal(typeof (body['status'] as Json | undefined)?.['error'], 'string', where);

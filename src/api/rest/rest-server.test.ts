@@ -132,7 +132,7 @@ test('a path that is no UTF-8 is 400', async (t) => {
 
 test('an unknown path is 404 and a wrong method 405, both without a body', async (t) => {
   const rest = await startRest(t);
-  for (const path of ['/nothing', '/snapshots', '/collections/c/shards/0/snapshots', '/dashboard%2f..%2fcollections']) {
+  for (const path of ['/nothing', '/snapshot', '/collections/c/shards/0', '/dashboard%2f..%2fcollections']) {
     const { status, text } = await rest.send('GET', path);
     assert.deepEqual([status, text], [404, ''], path);
   }

@@ -2,10 +2,12 @@
 import { aliasRoutes } from './aliases.ts';
 import { collectionRoutes } from './collections.ts';
 import { pointRoutes } from './points.ts';
+import { jobRoutes } from './jobs.ts';
 import type { ProbeContext } from './probe-context.ts';
 import { probeRoutes } from './probes.ts';
 import type { RestRoute } from './route.ts';
 import { searchRoutes } from './search.ts';
+import { shardSnapshotRoutes } from './snapshot-shards.ts';
 import { snapshotRoutes } from './snapshots.ts';
 
 export function restRoutes(context: ProbeContext): readonly RestRoute[] {
@@ -14,6 +16,8 @@ export function restRoutes(context: ProbeContext): readonly RestRoute[] {
     ...collectionRoutes(context),
     ...aliasRoutes(context),
     ...snapshotRoutes(context),
+    ...shardSnapshotRoutes(context),
+    ...jobRoutes(context),
     ...pointRoutes(context),
     ...searchRoutes(context),
   ];

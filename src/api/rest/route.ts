@@ -3,7 +3,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** Rights a key must have: `none` needs no key, `read` any key, `write` and `manage` a full one. */
-type RouteAccess = 'none' | 'read' | 'write' | 'manage';
+export type RouteAccess = 'none' | 'read' | 'write' | 'manage';
 
 export interface RestCall {
   /** Path parameters, decoded. */

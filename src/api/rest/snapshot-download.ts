@@ -84,7 +84,7 @@ function wholeSeconds(ms: number): number {
 }
 
 /** The name in ASCII for old clients, and in full (RFC 6266). */
-function disposition(name: string): string {
+export function disposition(name: string): string {
   const ascii = name.replaceAll(/[^\x20-\x7e]|["\\]/g, '_');
   const full = encodeURIComponent(name).replaceAll(/['()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
   return ascii === name ? `attachment; filename="${ascii}"` : `attachment; filename="${ascii}"; filename*=UTF-8''${full}`;

@@ -44,12 +44,14 @@ test('wait=false answers 202 and hands the work over; a bad wait is 400', async 
   const accepted = await rest.send('POST', '/collections/c/snapshots?wait=false');
   assert.equal(accepted.status, 202);
   assert.match(accepted.text, /^\{"status":"accepted","time":[\d.]+\}$/);
+  assert.equal(accepted.headers['x-nearkeep-job'], 'job-1');
   assert.equal((await rest.send('DELETE', '/collections/c/snapshots/a.snapshot?wait=false')).status, 202);
   assert.equal(
     (await rest.send('PUT', '/collections/c/snapshots/recover?wait=false', { json: { location: 'http://h/x' } })).status,
     202,
   );
-  assert.deepEqual(rest.engine.snapshots.detached, ['snapshot of c', 'removal of snapshot a.snapshot', 'recovery of c']);
+  assert.deepEqual(rest.engine.snapshots.detached, ['removal of snapshot a.snapshot']);
+  assert.deepEqual(rest.engine.snapshots.started, ['create c', 'recover c']);
   const bad = await rest.send('POST', '/collections/c/snapshots?wait=maybe');
   assert.deepEqual(
     [bad.status, errorOf(bad)],
@@ -218,7 +220,7 @@ const badUploads: readonly [string, string, Parameters<typeof multipart>[0] | un
     422,
     /Validation error in query parameters: \[checksum: Validation error: invalid_sha256_hash \[\{"value": String\("abc"\)\}\]\]/,
   ],
-  ['a parameter of another version', '?dry_run=true', [], 400, /the parameter dry_run is not supported by this version/],
+  ['a parameter of another version', '?keys=a', [], 400, /the parameter keys is not supported here by this version/],
   ['no file', '', [{ name: 'note', content: 'x' }], 400, /Field with name snapshot is required/],
   ['no part at all', '', [], 400, /Field with name snapshot is required|Unexpected end of form/],
   ['no body', '', undefined, 400, /Field with name snapshot is required/],
@@ -289,7 +291,7 @@ test('wait=false: the body is received whole, then 202; the restore goes on by i
   );
   assert.equal(answer.status, 202);
   assert.equal(rest.engine.snapshots.takenBytes, content.byteLength);
-  assert.deepEqual(rest.engine.snapshots.detached, ['restore of an upload to c']);
+  assert.equal(answer.headers['x-nearkeep-job'], 'job-1');
   restore();
   await new Promise(setImmediate);
   assert.equal(rest.engine.snapshots.uploads.length, 1);

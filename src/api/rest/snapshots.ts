@@ -1,124 +1,179 @@
-// Snapshots of a collection: create, list, download, delete, and the two ways back: upload and recover. Everything that can be
-// refused is refused before a body byte is read; `wait=false` answers 202 and leaves the work to the snapshots' own keeping.
+// Snapshots of collections and of the whole storage: create, list, download, delete, the two ways back (upload and recover), and
+// undo. Everything that can be refused is refused before a body byte is read; `wait=false` answers 202 and leaves the work to its job.
 import { RequestError } from '../../base/errors.ts';
-import { sha256Pattern } from '../../base/checksum.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { RecoverOptions, RecoverRequest, SnapshotDescription, SnapshotPriority } from '../../snapshot/description.ts';
+import type { RecoverOptions, SnapshotDescription, SnapshotPriority } from '../../snapshot/description.ts';
+import type { StartedJob } from '../../snapshot/jobs.ts';
+import type { ScopeLike, TargetLike } from '../../snapshot/snapshots.ts';
 import { checkNewCollectionName } from './collection-name.ts';
 import { result } from './collections.ts';
-import { asObject, bodyPlace, choice, formatError, readObject, requiredText, type Rules } from './json-rules.ts';
-import { queryValidationError, readChoice, readFlag } from './query-parameters.ts';
+import { answerJob } from './jobs.ts';
+import { readFlag } from './query-parameters.ts';
 import type { RestContext } from './rest-context.ts';
-import type { RestAnswer, RestCall, RestRoute } from './route.ts';
+import type { RestAnswer, RestCall, RestRoute, RouteAccess } from './route.ts';
 import { sendArchive } from './snapshot-download.ts';
 import { openSnapshotForm } from './snapshot-form.ts';
+import { decodeRecover, planJson, readDryRun, readRestoreRules, readUploadOptions } from './snapshot-options.ts';
 
-const priorities: readonly SnapshotPriority[] = ['no_sync', 'snapshot', 'replica'];
-/** Parameters that change what a restore does in other versions of this API: answered, never ignored. */
-const unsupportedParameters = ['dry_run', 'reshard', 'schema', 'aliases', 'keys', 'allow_stale'];
-const recoverRules: Rules = { priority: choice(...priorities), checksum: { kind: 'text' }, api_key: { kind: 'text' } };
+const wholeStorage = { kind: 'storage' } as const;
 
 export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
   const all = '/collections/:collection/snapshots';
+  return [
+    ...storedRoutes(engine, all, { scopeOf: (call) => existing(engine, call), change: 'write' }),
+    { method: 'PUT', path: `${all}/recover`, access: 'manage', handle: (call) => recoverCollection(engine, call) },
+    { method: 'POST', path: `${all}/upload`, access: 'manage', body: 'stream', handle: (call) => uploadCollection(engine, call) },
+    {
+      method: 'POST',
+      path: `${all}/undo`,
+      access: 'manage',
+      body: 'none',
+      handle: result((call) => engine.snapshots.undo(existing(engine, call)).then(() => true)),
+    },
+    ...storedRoutes(engine, '/snapshots', { scopeOf: () => wholeStorage, change: 'manage' }),
+    {
+      method: 'PUT',
+      path: '/snapshots/recover',
+      access: 'manage',
+      handle: (call) => recover(engine, call, { into: wholeStorage, options: readDryRun(call.query) }),
+    },
+    {
+      method: 'POST',
+      path: '/snapshots/upload',
+      access: 'manage',
+      body: 'stream',
+      handle: (call) => upload(engine, call, { into: wholeStorage, options: { ...readUploadOptions(call.query), ...readDryRun(call.query) } }),
+    },
+  ];
+}
+
+interface StoredRoutes {
+  /** @throws RequestError 'not-found' */
+  readonly scopeOf: (call: Pick<RestCall, 'params'>) => ScopeLike;
+  /** What a create and a delete need. */
+  readonly change: RouteAccess;
+  readonly download?: (call: RestCall) => Promise<RestAnswer>;
+}
+
+/** List, create, download and delete of what is stored below one path. */
+export function storedRoutes(engine: Engine, all: string, { scopeOf, change, download }: StoredRoutes): readonly RestRoute[] {
   const one = `${all}/:snapshot_name`;
   return [
     {
       method: 'GET',
       path: all,
       access: 'read',
-      handle: result(async (call) => (await engine.snapshots.list(existing(engine, call))).map(descriptionJson)),
+      handle: result(async (call) => (await engine.snapshots.list(scopeOf(call))).map(descriptionJson)),
     },
-    { method: 'POST', path: all, access: 'write', body: 'none', handle: (call) => createSnapshot(engine, call) },
-    { method: 'GET', path: one, access: 'read', errors: 'text', hasHead: true, handle: (call) => download(engine, call) },
-    { method: 'DELETE', path: one, access: 'write', handle: (call) => deleteSnapshot(engine, call) },
-    { method: 'PUT', path: `${all}/recover`, access: 'manage', handle: (call) => recover(engine, call) },
-    { method: 'POST', path: `${all}/upload`, access: 'manage', body: 'stream', handle: (call) => upload(engine, call) },
+    {
+      method: 'POST',
+      path: all,
+      access: change,
+      body: 'none',
+      handle: (call) => {
+        const wait = readFlag(call.query, 'wait', true);
+        return answerJob(call, engine.snapshots.startCreate(scopeOf(call)), { wait, show: descriptionJson });
+      },
+    },
+    {
+      method: 'GET',
+      path: one,
+      access: 'read',
+      errors: 'text',
+      hasHead: true,
+      handle: download ?? ((call) => sendStored(engine, call, scopeOf(call))),
+    },
+    { method: 'DELETE', path: one, access: change, handle: (call) => deleteSnapshot(engine, call, scopeOf(call)) },
   ];
 }
 
-async function createSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
-  const wait = readFlag(query, 'wait', true);
-  const collection = existing(engine, { params });
-  return waitOrDetach(engine, wait, {
-    what: `snapshot of ${collection}`,
-    work: engine.snapshots.create(collection).then(descriptionJson),
-  });
-}
-
-async function deleteSnapshot(engine: Engine, { params, query }: RestCall): Promise<RestAnswer> {
-  const wait = readFlag(query, 'wait', true);
-  const collection = existing(engine, { params });
-  const name = snapshotName(params);
-  return waitOrDetach(engine, wait, {
-    what: `removal of snapshot ${name}`,
-    work: engine.snapshots.delete(collection, name).then(() => true),
-  });
-}
-
-async function download(engine: Engine, { params, request, reply }: RestCall): Promise<RestAnswer> {
-  const archive = await engine.snapshots.openDownload(existing(engine, { params }), snapshotName(params));
+export async function sendStored(engine: Engine, { params, request, reply }: RestCall, scope: ScopeLike): Promise<RestAnswer> {
+  const archive = await engine.snapshots.openDownload(scope, snapshotName(params));
   await sendArchive(archive, request, reply);
   return { kind: 'sent' };
 }
 
-async function recover(engine: Engine, call: RestCall): Promise<RestAnswer> {
-  const wait = readFlag(call.query, 'wait', true);
-  const collection = target(engine, call);
-  const request = decodeRecover(call.body);
-  warnOfOverwrite(engine, call, { collection, priority: request.priority });
-  // A client that leaves does not undo a restore that has begun, as on every server of this API.
-  return waitOrDetach(engine, wait, { what: `recovery of ${collection}`, work: engine.snapshots.recover(collection, request) });
+async function deleteSnapshot(engine: Engine, { params, query }: RestCall, scope: ScopeLike): Promise<RestAnswer> {
+  const wait = readFlag(query, 'wait', true);
+  const name = snapshotName(params);
+  const work = engine.snapshots.delete(scope, name);
+  if (wait) {
+    await work;
+    return { kind: 'result', value: true };
+  }
+  engine.snapshots.detach(work, `removal of snapshot ${name}`);
+  return { kind: 'accepted' };
 }
 
-async function upload(engine: Engine, call: RestCall): Promise<RestAnswer> {
+function recoverCollection(engine: Engine, call: RestCall): Promise<RestAnswer> {
+  const into = target(engine, call);
+  return recover(engine, call, { into, options: readRestoreRules(call.query), warn: (priority) => { warnOfOverwrite(engine, call, { collection: into, priority }); } });
+}
+
+function uploadCollection(engine: Engine, call: RestCall): Promise<RestAnswer> {
+  const into = target(engine, call);
+  const options = { ...readUploadOptions(call.query), ...readRestoreRules(call.query) };
+  return upload(engine, call, { into, options, warn: (priority) => { warnOfOverwrite(engine, call, { collection: into, priority }); } });
+}
+
+export interface RestoreCall<O> {
+  readonly into: TargetLike;
+  readonly options: O;
+  readonly warn?: (priority: SnapshotPriority) => void;
+  /** What a waiting client is answered; default true. */
+  readonly answer?: unknown;
+}
+
+/** A client that leaves does not undo a restore that has begun, as on every server of this API. */
+export async function recover(engine: Engine, call: RestCall, { into, options, warn, mustBeUrl = true }: RestoreCall<Partial<RecoverOptions>> & { readonly mustBeUrl?: boolean }): Promise<RestAnswer> {
   const wait = readFlag(call.query, 'wait', true);
-  const collection = target(engine, call);
-  const options: RecoverOptions = {
-    priority: readChoice(call.query, 'priority', { values: priorities, fallback: 'snapshot' }),
-    ...checksumOf(call.query['checksum'], (problem) => queryValidationError('checksum', problem)),
-  };
+  const request = { ...decodeRecover(call.body, { mustBeUrl }), ...options };
+  warn?.(request.priority);
+  if (options.dryRun === true) return { kind: 'result', value: planJson(await engine.snapshots.planRecover(into, request, call.signal)) };
+  return await answerJob(call, engine.snapshots.startRecover(into, request), { wait, show: () => true });
+}
+
+export async function upload(engine: Engine, call: RestCall, { into, options, warn, answer = true }: RestoreCall<RecoverOptions>): Promise<RestAnswer> {
   const form = openSnapshotForm(call.request.raw);
-  warnOfOverwrite(engine, call, { collection, priority: options.priority });
-  // The client can end the upload while it still sends; once its archive is here whole, the restore goes on without it.
+  warn?.(options.priority);
+  if (options.dryRun === true) return { kind: 'result', value: planJson(await engine.snapshots.planUpload(into, form.bytes(), options, call.signal)) };
+  return await answerUpload(call, form, { answer, start: (gone) => engine.snapshots.startUpload(into, form.bytes(), options, gone) });
+}
+
+/** The client can end the upload while it still sends; once its archive is here whole, the restore goes on without it. */
+export async function answerUpload(
+  call: RestCall,
+  form: ReturnType<typeof openSnapshotForm>,
+  { start, answer }: { readonly start: (gone: AbortSignal) => StartedJob<unknown>; readonly answer: unknown },
+): Promise<RestAnswer> {
+  const wait = readFlag(call.query, 'wait', true);
   const gone = new AbortController();
   const leave = (): void => {
     gone.abort(call.signal.reason);
   };
   call.signal.addEventListener('abort', leave);
-  const work = engine.snapshots.upload(collection, form.bytes(), options, gone.signal);
+  const job = start(gone.signal);
   const received = form.received.then(() => {
     call.signal.removeEventListener('abort', leave);
   });
-  if (!wait) await Promise.race([received, work]);
-  return waitOrDetach(engine, wait, { what: `restore of an upload to ${collection}`, work });
-}
-
-async function waitOrDetach(
-  engine: Engine,
-  wait: boolean,
-  { work, what }: { readonly work: Promise<unknown>; readonly what: string },
-): Promise<RestAnswer> {
-  if (wait) return { kind: 'result', value: await work };
-  engine.snapshots.detach(work, what);
-  return { kind: 'accepted' };
+  if (!wait) await Promise.race([received, job.done]);
+  return await answerJob(call, job, { wait, show: () => answer });
 }
 
 /** The real name behind the path's name or alias. @throws RequestError 'not-found' */
-function existing(engine: Engine, { params }: Pick<RestCall, 'params'>): string {
+export function existing(engine: Engine, { params }: Pick<RestCall, 'params'>): string {
   return engine.collectionInfo(params['collection'] ?? '').name;
 }
 
 /** The collection that a restore fills, which need not exist. */
-function target(engine: Engine, { params, query }: RestCall): string {
+function target(engine: Engine, { params }: RestCall): string {
   const name = params['collection'] ?? '';
   checkNewCollectionName(name);
-  const unknown = unsupportedParameters.find((parameter) => query[parameter] !== undefined);
-  if (unknown !== undefined) throw new RequestError('bad-request', `the parameter ${unknown} is not supported by this version`);
   return engine.realName(name);
 }
 
 /** A bare file name, or no snapshot at all: nothing else reaches the disk. */
-function snapshotName(params: RestCall['params']): string {
+export function snapshotName(params: RestCall['params']): string {
   const name = params['snapshot_name'] ?? '';
   if (name === '.' || name === '..' || /[/\\\0]/.test(name))
     throw new RequestError('not-found', `Snapshot ${name.replaceAll('\0', '\\0')} not found`);
@@ -126,7 +181,7 @@ function snapshotName(params: RestCall['params']): string {
 }
 
 /** On one node no other replica holds the points that a restore replaces, so `replica` cannot keep them. */
-function warnOfOverwrite(
+export function warnOfOverwrite(
   engine: Engine,
   { reply }: RestCall,
   restore: { readonly collection: string; readonly priority: SnapshotPriority },
@@ -134,34 +189,6 @@ function warnOfOverwrite(
   if (restore.priority !== 'replica' || !engine.collectionExists(restore.collection)) return;
   const { points } = engine.collectionInfo(restore.collection);
   if (points > 0) reply.header('x-nearkeep-warning', `priority=replica replaces ${points} points: no other replica holds them`);
-}
-
-/** What the rules leave of the body, beside the location. */
-interface RecoverBody {
-  readonly priority?: SnapshotPriority;
-  readonly checksum?: string;
-  readonly api_key?: string;
-}
-
-function decodeRecover(json: unknown): RecoverRequest {
-  const place = bodyPlace();
-  const body = asObject(json, place);
-  const location = requiredText(body, 'location', place);
-  if (!URL.canParse(location)) throw formatError(place, 'location: relative URL without a base');
-  const { priority = 'snapshot', checksum, api_key: apiKey } = readObject(body, recoverRules, place) as RecoverBody;
-  const given = checksumOf(
-    checksum,
-    (problem) => new RequestError('validation', `Validation error in JSON body: [checksum: ${problem}]`),
-  );
-  return { location, priority, ...given, ...(apiKey === undefined ? {} : { apiKey }) };
-}
-
-/** Lower case. A bad one is 422 in the words of the API. */
-function checksumOf(text: string | undefined, refuse: (problem: string) => RequestError): { readonly checksum?: string } {
-  if (text === undefined) return {};
-  const checksum = text.trim().toLowerCase();
-  if (sha256Pattern.test(checksum)) return { checksum };
-  throw refuse(`Validation error: invalid_sha256_hash [{"value": String(${JSON.stringify(text)})}]`);
 }
 
 function descriptionJson({ name, creationTime, sizeBytes, checksum }: SnapshotDescription): unknown {

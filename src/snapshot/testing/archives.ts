@@ -20,7 +20,7 @@ export async function makeArchive(folder: string, options: Parameters<FakeSource
   const source = new FakeSource(path.join(folder, 'live'));
   await source.add('c', options);
   const frozen = await source.freeze('c');
-  const sealed = await manifestOf(frozen, { createdAtMs, productVersion: '0.1.0', peerId: 42 });
+  const sealed = await manifestOf([frozen], { createdAtMs, productVersion: '0.1.0', peerId: 42, kind: 'collection' });
   const paths = new Map<string, string>(frozen.shards.flatMap(({ shardId, files }) => files.map((file) => [`${shardId}/${file.name}`, file.path] as const)));
   const texts = new Map<string, Buffer>([['snapshot.json', sealed.text], ['snapshot.json.sha256', Buffer.from(sealed.sha256)]]);
   for (const { shardId, manifest } of frozen.shards) texts.set(`${shardId}/manifest.json`, manifest.text);

@@ -8,7 +8,7 @@ import { RequestError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/testing/random.ts';
 import { collectionNotFound } from '../../collection/aliases.ts';
 import { refuseIncompatible } from '../../collection/compatibility.ts';
-import type { AdoptRequest, FrozenCollection, SnapshotSource, StagedShard } from '../../collection/snapshot-source.ts';
+import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource, StagedShard } from '../../collection/snapshot-source.ts';
 import type { CollectionConfig } from '../../command/collection-config.ts';
 import { makeDirectoryDurably, writeNewFile } from '../../fs/atomic-file.ts';
 import type { Disk } from '../../fs/disk.ts';
@@ -30,6 +30,8 @@ export interface FakeShard {
   readonly files: readonly FrozenFile[];
 }
 
+const payloadSchema: ReadonlyMap<string, FieldSchema> = new Map<string, FieldSchema>([['city', { type: 'keyword' }], ['__proto__', { type: 'integer', params: { type: 'integer', range: true } }]]);
+
 /** Sizes around the block size of tar, and an empty file. */
 const fileSizes = [0, 1, 511, 512, 513, 2000];
 
@@ -45,9 +47,10 @@ export class FakeSource implements SnapshotSource {
   readonly aliases = new Map<string, string>();
   readonly disk: Disk;
   readonly #root: string;
+  readonly committed = new Set<string>();
   /** Freezes that nobody has released yet. */
   borrowed = 0;
-  /** Runs inside adopt, before anything is taken. */
+  /** Runs inside adopt, at the commit point and before anything is taken. */
   beforeAdopt: (staged: readonly StagedShard[]) => Promise<void> = () => Promise.resolve();
 
   constructor(root: string, disk: Disk = new NodeDisk()) {
@@ -87,17 +90,36 @@ export class FakeSource implements SnapshotSource {
     return this.collections.get(this.resolve(name) ?? '')?.config;
   }
 
-  freeze(name: string): Promise<FrozenCollection> {
+  points(name: string): number {
+    return this.collections.get(this.resolve(name) ?? '')?.shards.reduce((sum, { points }) => sum + points, 0) ?? 0;
+  }
+
+  schema(name: string): ReadonlyMap<string, FieldSchema> | undefined {
+    return this.resolve(name) === undefined ? undefined : payloadSchema;
+  }
+
+  checkShard(name: string, shardId: number): void {
+    if (this.collections.get(name)?.shards.some(({ id }) => id === shardId) !== true) throw new RequestError('not-found', `shard ${shardId} not found`);
+  }
+
+  checkpoint(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  freezeAll(): Promise<readonly FrozenCollection[]> {
+    return Promise.all([...this.collections.keys()].map((name) => this.freeze(name)));
+  }
+
+  freeze(name: string, shardId?: number): Promise<FrozenCollection> {
     const real = this.resolve(name);
     const collection = this.collections.get(real ?? '');
     if (real === undefined || collection === undefined) return Promise.reject(collectionNotFound(name));
     this.borrowed += 1;
     let released = false;
     return Promise.resolve({
-      name: real, uuid: collection.uuid, config: collection.config,
-      payloadSchema: new Map<string, FieldSchema>([['city', { type: 'keyword' }], ['__proto__', { type: 'integer', params: { type: 'integer', range: true } }]]),
+      name: real, uuid: collection.uuid, config: collection.config, payloadSchema,
       aliases: [...this.aliases].filter(([, target]) => target === real).map(([alias]) => alias),
-      shards: collection.shards.map(freezeShard),
+      shards: collection.shards.filter(({ id }) => shardId === undefined || id === shardId).map(freezeShard),
       release: () => {
         if (!released) this.borrowed -= 1;
         released = true;
@@ -105,17 +127,52 @@ export class FakeSource implements SnapshotSource {
     });
   }
 
-  checkCompatible(name: string, config: CollectionConfig): void {
+  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
     const current = this.config(name);
-    if (current !== undefined) refuseIncompatible(current, config);
+    if (current !== undefined && rules.config !== 'whole') refuseIncompatible(current, config, { anyShardNumber: rules.reshard === true });
   }
 
   async adopt(request: AdoptRequest): Promise<number> {
-    await this.beforeAdopt(request.shards);
+    request.onCommit();
+    await this.beforeAdopt(request.collections.flatMap(({ shards }) => shards));
+    this.committed.add(request.restoreId);
+    const adopted: (readonly [AdoptCollection, readonly FakeShard[]])[] = [];
+    for (const each of request.collections) adopted.push([each, await this.#take(each.shards)]);
+    for (const [{ name, originUuid, config, aliases }, shards] of adopted) {
+      this.collections.set(this.resolve(name) ?? name, { uuid: originUuid, config, shards });
+      if (request.aliases !== 'keep') for (const alias of aliases) this.aliases.set(alias, name);
+    }
+    return adopted.flatMap(([, shards]) => shards).reduce((sum, { points }) => sum + points, 0);
+  }
+
+  async adoptShard(request: AdoptShardRequest): Promise<number> {
+    request.onCommit();
+    await this.beforeAdopt([request.shard]);
+    this.committed.add(request.restoreId);
+    const [taken] = await this.#take([request.shard]);
+    const old = this.collections.get(request.name);
+    if (old === undefined || taken === undefined) throw collectionNotFound(request.name);
+    this.collections.set(request.name, { ...old, shards: old.shards.map((shard) => (shard.id === taken.id ? taken : shard)) });
+    return taken.points;
+  }
+
+  undo(): Promise<void> {
+    return Promise.reject(new RequestError('not-found', 'nothing is kept here'));
+  }
+
+  dropReplaced(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  hasCommitted(restoreId: string): Promise<boolean> {
+    return Promise.resolve(this.committed.has(restoreId));
+  }
+
+  async #take(staged: readonly StagedShard[]): Promise<readonly FakeShard[]> {
     const shards: FakeShard[] = [];
-    for (const staged of request.shards) {
+    for (const each of staged) {
       const folder = path.join(this.#root, randomUUID());
-      await this.disk.rename(staged.directory, folder);
+      await this.disk.rename(each.directory, folder);
       const files: FrozenFile[] = [];
       for (const kind of ['logs', 'files']) {
         for (const base of (await this.disk.list(path.join(folder, kind))).sort()) {
@@ -124,10 +181,9 @@ export class FakeSource implements SnapshotSource {
           files.push({ name: `${kind}/${base}`, path: file, sizeBytes: bytes.length, sha256: sha256Hex(bytes) });
         }
       }
-      shards.push({ id: staged.id, manifestText: await this.disk.readFile(path.join(folder, 'manifest.json')), points: staged.points, files });
+      shards.push({ id: each.id, manifestText: await this.disk.readFile(path.join(folder, 'manifest.json')), points: each.points, files });
     }
-    this.collections.set(this.resolve(request.name) ?? request.name, { uuid: request.originUuid, config: request.config, shards });
-    return shards.reduce((sum, shard) => sum + shard.points, 0);
+    return shards;
   }
 
   /** One hash over all shards of a collection, equal exactly for equal content. */

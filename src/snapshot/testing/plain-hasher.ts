@@ -16,8 +16,9 @@ export class PlainHasher implements Hasher {
     this.#disk = disk;
   }
 
-  async hash(parts: readonly HashPart[], signal?: AbortSignal): Promise<string> {
+  async hash(parts: readonly HashPart[], signal?: AbortSignal, onBytes?: (bytes: number) => void): Promise<string> {
     await this.before();
+    let readBytes = 0;
     const all = createHash('sha256');
     for (const part of parts) {
       signal?.throwIfAborted();
@@ -32,6 +33,8 @@ export class PlainHasher implements Hasher {
         const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at));
         all.update(piece);
         own.update(piece);
+        readBytes += piece.length;
+        onBytes?.(readBytes);
       }
       if (part.sha256 !== undefined && own.digest('hex') !== part.sha256) throw new CorruptionError({ file: part.path, offsetBytes: 0, problem: 'does not match its sha256' });
     }

@@ -49,6 +49,8 @@ export interface RestOptions {
   readonly keys?: Partial<AccessKeys>;
   readonly settings?: Partial<RestSettings>;
   readonly isReady?: () => boolean;
+  /** A real one in the small one's place; it stays the caller's. */
+  readonly engine?: Engine;
 }
 
 /** Closed when the test ends. */
@@ -61,7 +63,7 @@ export async function startRest(t: Pick<TestContext, 'after'>, options: RestOpti
       lines.push({ level, fields, message });
     };
   const app = createRestServer({
-    engine: asEngine(engine),
+    engine: options.engine ?? asEngine(engine),
     logger: { info: at('info'), warn: at('warn'), error: at('error') },
     access: new Access({ ...noKeys, ...options.keys }),
     settings: { ...defaults, ...options.settings },

@@ -4,6 +4,7 @@ import { RequestError } from '../../../base/errors.ts';
 import type { CollectionInfo } from '../../../collection/collection-info.ts';
 import { mergeConfig, fillConfig } from '../../../command/config-defaults.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../../../command/collection-config.ts';
+import type { StartedJob } from '../../../snapshot/jobs.ts';
 import type { ArchiveDownload, RecoverOptions, RecoverRequest, SnapshotDescription } from '../../../snapshot/description.ts';
 
 export class SmallSnapshots {
@@ -12,6 +13,8 @@ export class SmallSnapshots {
   readonly uploads: { readonly collection: string; readonly bytes: Buffer; readonly options: RecoverOptions }[] = [];
   readonly recoveries: { readonly collection: string; readonly request: RecoverRequest }[] = [];
   readonly detached: string[] = [];
+  /** What was started as a job, in order. */
+  readonly started: string[] = [];
   readonly failures: unknown[] = [];
   /** Bytes that uploads have taken so far, also those that failed. */
   takenBytes = 0;
@@ -27,6 +30,18 @@ export class SmallSnapshots {
         .filter(([key]) => key.startsWith(`${collection}/`))
         .map(([key, bytes]) => describe(key.slice(collection.length + 1), bytes)),
     );
+  }
+
+  startCreate(collection: string): StartedJob<SnapshotDescription> {
+    return this.#start(`create ${collection}`, this.create(collection));
+  }
+
+  startUpload(...args: Parameters<SmallSnapshots['upload']>): StartedJob<boolean> {
+    return this.#start(`upload to ${args[0]}`, this.upload(...args));
+  }
+
+  startRecover(...args: Parameters<SmallSnapshots['recover']>): StartedJob<boolean> {
+    return this.#start(`recover ${args[0]}`, this.recover(...args));
   }
 
   create(collection: string): Promise<SnapshotDescription> {
@@ -91,6 +106,12 @@ export class SmallSnapshots {
 
   counts(): { readonly creating: number; readonly recovering: number; readonly created: number } {
     return { creating: 0, recovering: 1, created: 2 };
+  }
+
+  #start<T>(what: string, done: Promise<T>): StartedJob<T> {
+    this.started.push(what);
+    done.catch(() => undefined);
+    return { id: `job-${this.started.length}`, done };
   }
 
   #get(collection: string, name: string): Buffer {
