@@ -40,7 +40,7 @@ HnswGraph::HnswGraph(uint32_t rows, uint32_t m) : HnswGraph(rows, m, nullptr) {
   image_ = std::make_shared<Image>(UpperOffset(rows, m) + upper_lists * (m + 1) * 4);
   const Header header = {rows, m, m0_, 0, 0, static_cast<uint32_t>(upper_lists), {}};
   memcpy(image_->data(), &header, sizeof header);
-  memcpy(image_->data() + UpperOffset(rows, m) - (uint64_t{rows} + 3) / 4 * 4, levels.data(), rows);
+  if (rows > 0) memcpy(image_->data() + UpperOffset(rows, m) - (uint64_t{rows} + 3) / 4 * 4, levels.data(), rows);
   Lay();
 }
 

@@ -13,6 +13,7 @@ import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
+import { indexingOf } from '../command/indexing-config.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { freezeShards } from '../shard/freeze.ts';
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from './aliases.ts';
@@ -243,6 +244,7 @@ export class Catalog implements SnapshotSource {
     const next = await this.#metastore.set(recordKey(collection.uuid), { ...value, config }, revision);
     invariant(next !== undefined, 'changes of a collection run one after another');
     collection.setConfig(config);
+    for (const shard of collection.set.shards()) shard.setIndexing(indexingOf(config));
   }
 
   async #setDirectory(value: NameDirectory): Promise<void> {

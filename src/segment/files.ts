@@ -27,11 +27,14 @@
 //  idx   r u32: the rows in ascending order of (id, row); integers before UUIDs
 //  del   dead rows: ceil(r / 32) u32 words
 //  pidx  the encoded index of one payload field (payload/)
+//  code  int8 codes of one named vector, one record for each in its `vec` file: an image of native/core/codes.h
+//  graph links between them: an image of native/core/hnsw-graph.h. `outcome` 0. Where building found that these vectors are better
+//        scanned, the file says so and has no data: `outcome` 1, values that have no codes; 2, walks miss too much. No `code` file then
 import { must } from '../base/assert.ts';
 import { crc32 } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
 
-export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx';
+export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx' | 'code' | 'graph';
 
 export interface FileKindInfo {
   readonly formatVersion: number;
@@ -49,6 +52,8 @@ export const FILE_KINDS: Readonly<Record<FileKind, FileKindInfo>> = {
   idx: { formatVersion: 1, rebuildable: true, fields: [] },
   del: { formatVersion: 1, rebuildable: false, fields: ['count'] },
   pidx: { formatVersion: 1, rebuildable: true, fields: [] },
+  code: { formatVersion: 1, rebuildable: true, fields: [] },
+  graph: { formatVersion: 1, rebuildable: true, fields: ['m', 'efConstruct', 'outcome'] },
 };
 
 /** @internal for tests */

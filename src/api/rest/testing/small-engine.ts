@@ -142,6 +142,7 @@ export class SmallEngine {
       status: 'green',
       points: this.points,
       indexedVectors: this.points,
+      scannedVectors: new Map(),
       segments: 2,
       payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
       unappliedEntries: 0,
