@@ -14,6 +14,7 @@ import { must } from '../base/assert.ts';
 import type { Indexing } from '../command/indexing-config.ts';
 import { entrySizeBytes } from '../log/entry.ts';
 import type { Entry } from '../log/shard-log.ts';
+import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { chooseMerge, chooseMergeAtRest, isCrowded, type SegmentSize } from './choose-merge.ts';
@@ -256,6 +257,6 @@ function sleepMs(durationMs: number, signal: AbortSignal): Promise<void> {
 }
 
 function sizeOf({ segment: { description } }: HeldSegment<SealedSegment>): SegmentSize {
-  const bytes = description.files.reduce((sum, file) => sum + file.size, 0);
+  const bytes = description.files.reduce((sum, file) => (isGraphFile(file) ? sum : sum + file.size), 0); // graphs are not merged
   return { rows: description.rows, deleted: description.del?.count ?? 0, bytes };
 }
