@@ -15,6 +15,13 @@ namespace {
 
 using namespace nearkeep;
 
+// Sanitizers make everything ten times slower; they look for races and bounds, not for recall.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
 struct SpecCase {
   const char* name;
   RowSpec spec;
@@ -187,7 +194,7 @@ TEST(recall_of_every_distance_and_type) {
   for (const uint32_t heaps : {0u, 40u}) {
     for (const SpecCase& one : AllSpecs(24)) {
       Clusters clusters(63, 24, heaps);
-      const GrowingRows rows = DrawRows(one, clusters, 4000);
+      const GrowingRows rows = DrawRows(one, clusters, kSlow ? 600 : 4000);
       const auto built = Build(pool, rows.view());
       CHECK(built->failure() == Failure::kNone && built->outcome() == BuildOutcome::kBuilt);
       CHECK(FindStranded(*built->graph()).empty());
@@ -210,8 +217,8 @@ TEST(recall_of_every_distance_and_type) {
 TEST(every_point_is_reached_whatever_the_threads) {
   for (const size_t threads : {1, 2, 8}) {
     Pool pool(8);
-    for (const uint32_t count : {0u, 1u, 2u, 17u, 256u, 257u, 500u, 5000u}) {
-      for (uint32_t seed = 0; seed < (count == 5000 ? 1u : 4u); ++seed) {
+    for (const uint32_t count : {0u, 1u, 2u, 17u, 256u, 257u, 500u, kSlow ? 600u : 5000u}) {
+      for (uint32_t seed = 0; seed < (kSlow || count == 5000 ? 1u : 4u); ++seed) {
         for (const SpecCase& one : AllSpecs(8)) {
           if (one.spec.datatype == Datatype::kFloat16) continue;
           Clusters clusters(64 + seed, 8, 10);
@@ -285,14 +292,15 @@ TEST(products_of_unequal_lengths_are_searched_well_or_given_up) {
     std::uniform_real_distribution<float> uniform(0.5f, 2);
     GrowingRows rows(one.spec, OfferedKernels().front());
     std::vector<uint8_t> bytes;
-    for (int row = 0; row < 4000; ++row) {
+    const int count = kSlow ? 500 : 4000;
+    for (int row = 0; row < count; ++row) {
       std::vector<float> point = clusters.Draw();
       MakeUnit(&point);
       const float length = kind == 0 ? 3 : kind == 1 ? uniform(clusters.random()) : kind == 2 ? lognormal(clusters.random()) : row % 100 == 0 ? 100.0f : 1.0f;
       for (float& value : point) value *= length;
       AppendRow(one, point, &bytes);
     }
-    rows.Append(bytes.data(), 4000);
+    rows.Append(bytes.data(), static_cast<uint32_t>(count));
     const auto built = Build(pool, rows.view());
     CHECK(FindStranded(*built->graph()).empty());
     std::vector<GraphQuery> queries;
@@ -399,7 +407,7 @@ TEST(damaged_images_never_lead_outside) {
     const std::shared_ptr<Image> images[] = {built->codes()->image(), built->graph()->image()};
     for (size_t which : {0, 1}) {
       const size_t size = images[which]->size_bytes();
-      for (int round = 0; round < 600; ++round) {
+      for (int round = 0; round < (kSlow ? 200 : 600); ++round) {
         std::shared_ptr<Image> damaged = Copy(*images[which], round % 10 == 0 ? random() % (size + 70) : size);
         for (unsigned flips = 1 + random() % 3; flips > 0 && damaged->size_bytes() > 0; --flips) {
           // every other time in the header, whose bytes steer everything
