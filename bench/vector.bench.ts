@@ -5,16 +5,14 @@
 // absent is skipped with a line.
 //   NEARKEEP_BENCH_ROWS  rows of the synthetic set (100,000)
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { seededRandom } from '../src/base/testing/random.ts';
-import { nativeIndexes } from '../src/index/native-scan.ts';
 import type { VectorIndex } from '../src/index/vector-index.ts';
-import { loadAddon } from '../src/vector/addon.ts';
-import { benchFolder, median, papers, paperVectors, paperQueries, ratioText, report, root, skip } from './harness.ts';
+import { loadAddon, type Addon } from '../src/vector/addon.ts';
+import { benchFolder, median, papers, ratioText, report, root, skip } from './harness.ts';
+import { arxiv, cpuUs, openIndex, size, synthetic, type DataSet } from './vector-sets.ts';
 
-const size = 768;
 const k = 10;
 const m = 16;
 const efConstruct = 100;
@@ -22,13 +20,6 @@ const efs = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const rounds = 3;
 const buildRows = 10_000;
 const addon = loadAddon();
-
-interface DataSet {
-  readonly name: string;
-  /** Unit length. */
-  readonly rows: Float32Array;
-  readonly queries: readonly Float32Array[];
-}
 
 /** A searcher under test: ids of the k nearest. */
 interface Searcher {
@@ -40,67 +31,6 @@ interface Measured {
   readonly ef: number;
   readonly recall: number;
   readonly cpuUs: number;
-}
-
-function cpuUs(): number {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-}
-
-function normalize(row: Float32Array): void {
-  let squares = 0;
-  for (const value of row) squares += value * value;
-  const length = Math.sqrt(squares);
-  for (let at = 0; at < row.length; at += 1) row[at] = (row[at] ?? 0) / length;
-}
-
-/** Clusters of unequal sizes in 48 latent dimensions, projected to 768 with a common mean and a little noise. */
-function synthetic(count: number): DataSet {
-  const random = seededRandom(11);
-  const normal = (): number => Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
-  const latent = 48;
-  const clusters = Math.max(20, Math.round(count / 50));
-  const spectrum = Float32Array.from({ length: latent }, (_, at) => (at + 1) ** -0.35);
-  const centres = Float32Array.from({ length: clusters * latent }, normal);
-  const spread = Float32Array.from({ length: clusters }, () => 0.45 + 0.5 * random.next());
-  const projection = Float32Array.from({ length: latent * size }, () => normal() / Math.sqrt(latent));
-  const mean = Float32Array.from({ length: size }, () => 0.6 * normal());
-  const draw = (into: Float32Array): void => {
-    const cluster = Math.floor(clusters * random.next() ** 2.5);
-    into.set(mean);
-    for (let i = 0; i < latent; i += 1) {
-      const z = (spectrum[i] ?? 0) * ((centres[cluster * latent + i] ?? 0) + (spread[cluster] ?? 0) * normal());
-      for (let j = 0; j < size; j += 1) into[j] = (into[j] ?? 0) + z * (projection[i * size + j] ?? 0) * 4;
-    }
-    for (let j = 0; j < size; j += 1) into[j] = (into[j] ?? 0) + 0.05 * (random.next() - 0.5);
-    normalize(into);
-  };
-  const rows = new Float32Array(count * size);
-  for (let row = 0; row < count; row += 1) draw(rows.subarray(row * size, (row + 1) * size));
-  const queries = Array.from({ length: 300 }, () => {
-    const query = new Float32Array(size);
-    draw(query);
-    return query;
-  });
-  return { name: `clusters ${count}`, rows, queries };
-}
-
-function arxiv(): DataSet {
-  const rows = paperVectors();
-  const flat = paperQueries();
-  const queries: Float32Array[] = [];
-  for (let at = 0; at < flat.length; at += size) queries.push(flat.slice(at, at + size));
-  for (const query of queries) normalize(query);
-  for (let at = 0; at < rows.length; at += size) normalize(rows.subarray(at, at + size));
-  return { name: 'arxiv', rows, queries: queries.slice(0, 300) };
-}
-
-async function openOurs(folder: string, name: string, rows: Float32Array): Promise<VectorIndex> {
-  if (addon === undefined) throw new TypeError('checked by the caller');
-  const file = path.join(folder, `${name}.vec`);
-  writeFileSync(file, new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength));
-  const indexes = nativeIndexes(addon, addon.kernels[0]?.name ?? 'scalar');
-  return await indexes.openFile({ size, distance: 'Cosine', datatype: 'float32' }, { path: file, dataOffset: 0, rowCount: rows.length / size, sizeBytes: rows.byteLength }, () => Promise.resolve(readFileSync(file)));
 }
 
 async function buildOurs(index: VectorIndex): Promise<number> {
@@ -195,14 +125,14 @@ function curveText(points: readonly Measured[]): string {
   return points.map(({ ef, recall, cpuUs: us }) => `ef ${ef} R ${recall.toFixed(3)} ${us.toFixed(0)} us`).join(', ');
 }
 
-async function compare(data: DataSet, folder: string): Promise<void> {
+async function compare(ours: Addon, data: DataSet, folder: string): Promise<void> {
   const count = data.rows.length / size;
-  const index = await openOurs(folder, data.name.replace(' ', '-'), data.rows);
+  const index = await openIndex(ours, folder, data.rows);
   const allowed = new Uint32Array(Math.ceil(count / 32)).fill(0xffffffff);
   const truth = (await index.search(data.queries.map((vector) => ({ vector, k, allowed })))).map(({ rows }) => new Set(rows));
   const ourBuild = await buildOurs(index);
-  const ours: Searcher = { name: 'nearkeep', search: async (vector, hnswEf) => (await index.search([{ vector, k, allowed, hnswEf }]))[0]?.rows ?? [] };
-  const our = await curve(ours, data, truth);
+  const walker: Searcher = { name: 'nearkeep', search: async (vector, hnswEf) => (await index.search([{ vector, k, allowed, hnswEf }]))[0]?.rows ?? [] };
+  const our = await curve(walker, data, truth);
   process.stderr.write(`${data.name}: build ${ourBuild.toFixed(1)} s CPU, nearkeep ${curveText(our)}\n`);
   const library = baseline('hnswlib-node') as Hnswlib | undefined;
   if (library !== undefined) {
@@ -219,7 +149,7 @@ async function compare(data: DataSet, folder: string): Promise<void> {
   const other = baseline('usearch') as Usearch | undefined;
   if (other !== undefined) {
     const rows = data.rows.subarray(0, Math.min(count, buildRows) * size);
-    const small = await openOurs(folder, 'small', rows);
+    const small = await openIndex(ours, folder, rows);
     const [a, b] = [await buildOurs(small), buildUsearch(other, rows)];
     report({ name: `vector build, first ${rows.length / size} of ${data.name}`, value: ratioText(a / b), goal: '<= 0.5x usearch', met: a / b <= 0.5, detail: `CPU ${a.toFixed(2)} s against ${b.toFixed(2)} s (f32)` });
     await small.close();
@@ -231,7 +161,7 @@ if (addon === undefined) {
   skip('vector', 'no addon was built');
 } else {
   const folder = benchFolder();
-  if (papers.present) await compare(arxiv(), folder);
+  if (papers.present) await compare(addon, arxiv(), folder);
   else skip('vector: arxiv', `no data set at ${papers.folder}`);
-  await compare(synthetic(Number(process.env['NEARKEEP_BENCH_ROWS'] ?? 100_000)), folder);
+  await compare(addon, synthetic(Number(process.env['NEARKEEP_BENCH_ROWS'] ?? 100_000)), folder);
 }

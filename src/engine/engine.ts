@@ -10,6 +10,7 @@ import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPa
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { openVectorIndexes } from '../index/open-indexes.ts';
+import type { VectorIndexes } from '../index/vector-index.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
@@ -36,7 +37,7 @@ interface RecoverySettings {
 type Closer = () => Promise<void>;
 
 interface EngineParts {
-  readonly kernel: string;
+  readonly indexes: VectorIndexes;
   readonly peerId: number;
   readonly catalog: Catalog;
   readonly snapshots: Snapshots;
@@ -51,6 +52,7 @@ export class Engine implements AsyncDisposable {
   readonly dataDirectory: string;
   readonly snapshotsDirectory: string;
   readonly snapshots: Snapshots;
+  readonly #indexes: VectorIndexes;
   readonly #catalog: Catalog;
   readonly #closers: readonly Closer[];
   #closed: Promise<void> | undefined;
@@ -59,7 +61,8 @@ export class Engine implements AsyncDisposable {
     this.dataDirectory = options.dataDirectory;
     this.snapshotsDirectory = options.snapshotsDirectory;
     this.startedAtMs = (options.clock ?? systemClock).now();
-    this.kernel = parts.kernel;
+    this.kernel = parts.indexes.kernel;
+    this.#indexes = parts.indexes;
     this.peerId = parts.peerId;
     this.snapshots = parts.snapshots;
     this.#catalog = parts.catalog;
@@ -75,6 +78,11 @@ export class Engine implements AsyncDisposable {
       await runClosers(closers);
       throw error;
     }
+  }
+
+  /** Graphs built since the start; a restore brings its own. */
+  get graphsBuilt(): number {
+    return this.#indexes.graphsBuilt;
   }
 
   listCollections(): readonly string[] {
@@ -181,7 +189,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  return { kernel: indexes.kernel, peerId, catalog, snapshots, closers };
+  return { indexes, peerId, catalog, snapshots, closers };
 }
 
 /** In reverse order of opening; the first failure is thrown after all have run. */

@@ -2,8 +2,8 @@
 // when sealing does not keep up. One checkpoint, and one merge or graph at a time; only their last steps exclude each other.
 //
 // Merges of a tier go first, for they make graphs of their inputs useless. While writes come, then graphs, the largest segment's
-// first; when none have come for a moment, first what is left over is merged into few segments, so that few graphs are built and
-// searched.
+// first; when none have come for a moment, first the head is sealed and what is left over merged into few segments, so that few graphs
+// are built and searched.
 //
 // A failure leaves everything as it was. It is logged and shown until the same work succeeds, and tried again when the log has
 // grown by another head, or when a writer finds no room.
@@ -76,6 +76,10 @@ export class Maintenance {
     this.#lastEntryMs = performance.now();
     this.#logBytes += entrySizeBytes(entry.body.byteLength);
     if (this.#isDue()) void this.checkpoint().catch(() => undefined); // recorded; the next trigger tries again
+    if (this.#merge === undefined && this.#headIsWorthSealing()) {
+      this.#mergeMayFind = true;
+      this.startMerge();
+    }
   }
 
   /** Returns when there is room for more unsealed rows. @throws RequestError where sealing fails */
@@ -107,6 +111,8 @@ export class Maintenance {
     this.#checkpoint ??= this.#publishing.run(() => this.#runCheckpoint()).finally(() => {
       this.#checkpoint = undefined;
       this.startMerge();
+      // the last writes may have filled the next head meanwhile, and no entry may come to notice
+      if (!this.#failures.has('checkpoint') && !this.#aborted.signal.aborted && this.#isDue()) void this.checkpoint().catch(() => undefined);
     });
     return this.#checkpoint;
   }
@@ -134,6 +140,11 @@ export class Maintenance {
   async close(): Promise<void> {
     this.#aborted.abort(new RequestError('unavailable', 'the shard is closed'));
     await this.settle();
+  }
+
+  /** At rest: every search scans the head, and this much of it costs more than a graph. */
+  #headIsWorthSealing(): boolean {
+    return this.#limits.quietMs < Infinity && this.#parts.state.head.segment.rowCount > 0 && this.#parts.state.head.segment.memoryBytes >= this.#limits.headBytesMax / 16;
   }
 
   #isDue(): boolean {
@@ -187,10 +198,15 @@ export class Maintenance {
       await this.#mergeOnce(picked, signal);
       return true;
     }
+    const sealsHead = this.#headIsWorthSealing() && !this.#failures.has('checkpoint');
+    if (sealsHead && isQuiet) {
+      await this.checkpoint().catch(() => undefined); // recorded
+      return true;
+    }
     const graph = chooseGraph(this.#candidates().filter((held) => atRest?.includes(held) !== true), this.#indexing);
     if (graph !== undefined) await this.#buildOnce(graph, signal);
-    else if (atRest !== undefined) await sleepMs(quietPollMs, signal);
-    return graph !== undefined || atRest !== undefined;
+    else if (atRest !== undefined || sealsHead) await sleepMs(quietPollMs, signal);
+    return graph !== undefined || atRest !== undefined || sealsHead;
   }
 
   async #mergeOnce(picked: readonly HeldSegment<SealedSegment>[], signal: AbortSignal): Promise<void> {

@@ -103,6 +103,7 @@ export class SmallSnapshots {
 export class SmallEngine {
   readonly version = '0.0.0-test';
   readonly kernel = 'test';
+  readonly graphsBuilt = 0;
   readonly peerId = 4711;
   readonly startedAtMs = Date.UTC(2026, 0, 1);
   readonly snapshots = new SmallSnapshots();
