@@ -88,7 +88,7 @@ async function run(addon: Addon): Promise<void> {
   for (const kind of ['random', 'near'] as const) {
     for (const share of shares) {
       const allowed = kind === 'random' ? randomBits(index.rowCount, share) : await nearBits(index, data, share);
-      const queries = data.queries.slice(0, 100).map((vector) => ({ vector, k, allowed, hnswEf: 64 }));
+      const queries = data.queries.slice(0, 100).map((vector) => ({ vector, k, allowed, hnswEf: 32 }));
       const truth = await scan.search(queries);
       const chosen = planQuery(must(queries[0], 'a query'), { spec: index.spec, rowCount: index.rowCount, efConstruct: 100 });
       const plan = await measure(planned, queries, truth);

@@ -15,7 +15,7 @@ const scanByteNs = 1 / 15;
 const walkRowNs = 50;
 const walkByteNs = 0.25;
 const rowsPerEf = 15;
-const twoHop = { shareMin: 0.05, shareMax: 0.4, efMin: 100, rowsPerEf: 24, rowCost: 1.4 } as const;
+const twoHop = { shareMin: 0.05, shareMax: 0.4, efMin: 64, rowsPerEf: 24, rowCost: 1.4 } as const;
 
 export interface WalkPlan {
   readonly kind: 'walk';
