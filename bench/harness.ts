@@ -97,10 +97,19 @@ export const papers = {
 
 /** All vectors of the papers as f32, row-major. */
 export function paperVectors(): Float32Array {
-  const file = path.join(papersFolder, 'vectors-768.f16');
   const bytes = Buffer.alloc(papers.count * papers.size * 2);
-  const descriptor = openSync(file, 'r');
+  const descriptor = openSync(path.join(papersFolder, 'vectors-768.f16'), 'r');
   readSync(descriptor, bytes, 0, bytes.length, 0);
+  return floatsOf(bytes);
+}
+
+/** Vectors of bare titles, likewise. */
+export function paperQueries(): Float32Array {
+  const bytes = readFileSync(path.join(papersFolder, 'queries-768.f16'));
+  return floatsOf(Buffer.from(bytes)); // on its own even offset
+}
+
+function floatsOf(bytes: Buffer): Float32Array {
   const table = Float32Array.from({ length: 65_536 }, (_, bits) => halfToNumber(bits));
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
   return Float32Array.from(halves, (bits) => table[bits] ?? NaN);

@@ -13,6 +13,8 @@ export const commonFlags = ['-std=c++17', '-O2', '-fPIC', '-ffp-contract=off', '
 const kernelFlags = {
   'kernels-avx512.cc': ['-mavx512f', '-Wno-uninitialized', '-Wno-maybe-uninitialized'], // false alarms in GCC's own headers
   'kernels-avx2.cc': ['-mavx2', '-mfma', '-mf16c'],
+  'codes-vnni.cc': ['-mavx512f', '-mavx512bw', '-mavx512vnni', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
+  'codes-avx2.cc': ['-mavx2'],
 };
 
 /**

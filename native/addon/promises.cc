@@ -63,17 +63,30 @@ Pool& Environment::pool() {
 
 size_t Environment::workers() { return pool().threads(); }
 
-napi_value Environment::Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result) {
+std::shared_ptr<Environment::Pending> Environment::Promise(std::shared_ptr<Job> job, uint32_t ticket, MakeResult make_result, napi_value* promise) {
   auto pending = std::make_shared<Pending>();
   pending->job = job;
   pending->ticket = ticket;
   pending->make_result = std::move(make_result);
-  Pool& threads = pool();
-  napi_value promise;
-  if (napi_create_promise(env_, &pending->deferred, &promise) != napi_ok) return nullptr;
+  if (napi_create_promise(env_, &pending->deferred, promise) != napi_ok) return nullptr;
   if (ticket != 0) by_ticket_[ticket] = job;
   if (unsettled_++ == 0) napi_ref_threadsafe_function(env_, wake_);
-  threads.Submit(std::move(job), blocks, [this, pending] { Ended(pending); });
+  return pending;
+}
+
+napi_value Environment::Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result) {
+  Pool& threads = pool();
+  napi_value promise = nullptr;
+  const auto pending = Promise(job, ticket, std::move(make_result), &promise);
+  if (pending != nullptr) threads.Submit(std::move(job), blocks, [this, pending] { Ended(pending); });
+  return promise;
+}
+
+napi_value Environment::StartBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, uint32_t ticket, MakeResult make_result) {
+  Pool& threads = pool();
+  napi_value promise = nullptr;
+  const auto pending = Promise(job, ticket, std::move(make_result), &promise);
+  if (pending != nullptr) threads.SubmitBackground(std::move(job), blocks, threads_max, [this, pending] { Ended(pending); });
   return promise;
 }
 

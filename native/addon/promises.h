@@ -30,6 +30,8 @@ class Environment {
   // Starts a job and returns its promise. A job that failed rejects with an Error whose `code` is ERR_CANCELLED, ERR_UNREADABLE or
   // ERR_NO_MEMORY. `ticket` != 0 lets Cancel find it.
   napi_value Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result);
+  // The same behind all searches, on at most `threads_max` threads at a time; 0: on all.
+  napi_value StartBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, uint32_t ticket, MakeResult make_result);
   void Cancel(uint32_t ticket);
 
  private:
@@ -41,6 +43,7 @@ class Environment {
   };
 
   explicit Environment(napi_env env) : env_(env) {}
+  std::shared_ptr<Pending> Promise(std::shared_ptr<Job> job, uint32_t ticket, MakeResult make_result, napi_value* promise);
   Pool& pool();
   void Ended(std::shared_ptr<Pending> pending);
   void SettleEnded();

@@ -14,36 +14,60 @@ uint64_t SavedRegisterSets() {
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return (static_cast<uint64_t>(high) << 32) | low;
 }
+#endif
 
-void OfferX86(std::vector<const Kernels*>* offered) {
+struct Offered {
+  std::vector<const Kernels*> kernels;
+  std::vector<const CodeKernels*> codes;
+};
+
+#if defined(__x86_64__)
+void OfferX86(Offered* offered) {
   uint32_t eax, ebx, ecx, edx;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return;
   const bool fma = ecx >> 12 & 1, saves_registers = ecx >> 27 & 1, avx = ecx >> 28 & 1, f16c = ecx >> 29 & 1;
   if (!saves_registers || !avx || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return;
-  const bool avx2 = ebx >> 5 & 1, avx512f = ebx >> 16 & 1;
+  const bool avx2 = ebx >> 5 & 1, avx512f = ebx >> 16 & 1, avx512bw = ebx >> 30 & 1, vnni = ecx >> 11 & 1;
   const uint64_t saved = SavedRegisterSets();
   const bool saves_ymm = (saved & 0x06) == 0x06, saves_zmm = (saved & 0xe6) == 0xe6;
-  if (avx512f && saves_zmm) offered->push_back(&kAvx512Kernels);
-  if (avx2 && fma && f16c && saves_ymm) offered->push_back(&kAvx2Kernels);
+  if (avx512f && saves_zmm) offered->kernels.push_back(&kAvx512Kernels);
+  if (avx2 && fma && f16c && saves_ymm) offered->kernels.push_back(&kAvx2Kernels);
+  if (avx512f && avx512bw && vnni && saves_zmm) offered->codes.push_back(&kVnniCodes);
+  if (avx2 && saves_ymm) offered->codes.push_back(&kAvx2Codes);
 }
 #endif
 
-std::vector<const Kernels*> Detect() {
-  std::vector<const Kernels*> offered;
+Offered Detect() {
+  Offered offered;
 #if defined(__x86_64__)
   OfferX86(&offered);
 #elif defined(__aarch64__)
-  offered.push_back(&kNeonKernels);
+  offered.kernels.push_back(&kNeonKernels);
+  offered.codes.push_back(&kNeonCodes);
 #endif
-  offered.push_back(&kScalarKernels);
+  offered.kernels.push_back(&kScalarKernels);
+  offered.codes.push_back(&kScalarCodes);
+  return offered;
+}
+
+const Offered& AllOffered() {
+  static const Offered offered = Detect();
   return offered;
 }
 
 }  // namespace
 
-const std::vector<const Kernels*>& OfferedKernels() {
-  static const std::vector<const Kernels*> offered = Detect();
-  return offered;
+const std::vector<const Kernels*>& OfferedKernels() { return AllOffered().kernels; }
+
+const std::vector<const CodeKernels*>& OfferedCodeKernels() { return AllOffered().codes; }
+
+const CodeKernels& CodeKernelsFor(const Kernels& kernels) {
+  const std::string name = kernels.name;
+  if (name == "avx512") return *OfferedCodeKernels().front();
+  for (const CodeKernels* codes : OfferedCodeKernels()) {
+    if (name == codes->name) return *codes;
+  }
+  return kScalarCodes;
 }
 
 const Kernels* FindKernels(const std::string& name) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "code-kernels.h"
 #include "kernels.h"
 
 namespace nearkeep {
@@ -12,5 +13,11 @@ const std::vector<const Kernels*>& OfferedKernels();
 
 // Null where the name is unknown or this CPU cannot run it.
 const Kernels* FindKernels(const std::string& name);
+
+// Integer kernels that this CPU can run, best first; the last is always scalar.
+const std::vector<const CodeKernels*>& OfferedCodeKernels();
+
+// Those that go with a table of float kernels.
+const CodeKernels& CodeKernelsFor(const Kernels& kernels);
 
 }  // namespace nearkeep

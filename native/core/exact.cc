@@ -92,6 +92,15 @@ void ScoresOf(const RowSpec& spec, const float* query, const uint8_t* const* row
 
 }  // namespace
 
+float ComponentOf(Datatype datatype, const uint8_t* row, size_t at) {
+  switch (datatype) {
+    case Datatype::kFloat32: return static_cast<float>(Value<Datatype::kFloat32>(row, at));
+    case Datatype::kFloat16: return static_cast<float>(Value<Datatype::kFloat16>(row, at));
+    case Datatype::kUint8: return static_cast<float>(Value<Datatype::kUint8>(row, at));
+  }
+  return 0;
+}
+
 void ExactScores(const RowSpec& spec, const float* query, const uint8_t* const* rows, size_t count, float* scores) {
   if (spec.divides_by_length) return CosinesOfBytes(spec.dims, query, rows, count, scores);
   switch (spec.metric) {

@@ -18,6 +18,9 @@ struct RowSpec {
   bool LargerIsBetter() const { return metric == Metric::kDot; }
 };
 
+// A component of a stored row.
+float ComponentOf(Datatype datatype, const uint8_t* row, size_t at);
+
 // Dot product (divided by the row's length where the spec says so), Euclidean distance (kSquaredL2 takes the root) or L1 distance. NaN has one bit pattern. Frees and allocates
 // nothing, so a fault while reading a row may be left by a jump.
 void ExactScores(const RowSpec& spec, const float* query, const uint8_t* const* rows, size_t count, float* scores);

@@ -19,6 +19,7 @@ Pool::~Pool() {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
     for (const auto& entry : queue_) entry->job->Cancel();
+    for (const auto& entry : background_) entry->job->Cancel();
     for (const auto& entry : busy_) {
       if (entry != nullptr) entry->job->Cancel();
     }
@@ -32,33 +33,62 @@ void Pool::Submit(std::shared_ptr<Job> job, size_t blocks, std::function<void()>
   entry->job = std::move(job);
   entry->ended = std::move(ended);
   entry->blocks = blocks;
+  Add(std::move(entry));
+}
+
+void Pool::SubmitBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, std::function<void()> ended) {
+  auto entry = std::make_shared<Entry>();
+  entry->job = std::move(job);
+  entry->ended = std::move(ended);
+  entry->blocks = blocks;
+  entry->background = true;
+  entry->threads_max = threads_max;
+  Add(std::move(entry));
+}
+
+void Pool::Add(std::shared_ptr<Entry> entry) {
+  const size_t blocks = entry->blocks;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    queue_.push_back(std::move(entry));
+    Queue(entry);
   }
   if (blocks <= 1) wake_.notify_one();
   else wake_.notify_all();
 }
 
+// Under the lock.
+void Pool::Queue(const std::shared_ptr<Entry>& entry) {
+  if (entry->queued || (entry->threads_max != 0 && entry->running >= entry->threads_max)) return;
+  entry->queued = true;
+  (entry->background ? background_ : queue_).push_back(entry);
+}
+
+// Under the lock, with an entry queued.
+std::shared_ptr<Pool::Entry> Pool::Take() {
+  auto& from = queue_.empty() ? background_ : queue_;
+  std::shared_ptr<Entry> entry = std::move(from.front());
+  from.pop_front();
+  entry->queued = false;
+  return entry;
+}
+
 void Pool::Work(size_t worker) {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    wake_.wait(lock, [this] { return stopping_ || !queue_.empty() || !background_.empty(); });
     if (stopping_) return;
-    const std::shared_ptr<Entry> entry = std::move(queue_.front());
-    queue_.pop_front();
-    RunPhases(lock, entry, worker);
+    RunPhases(lock, Take(), worker);
   }
 }
 
-// Takes one block of the entry, gives the entry back to the end of the queue where more are left, and runs the block. Whoever
+// Takes one block of the entry, gives the entry back to the end of its queue where more are left, and runs the block. Whoever
 // ends the last block of a phase starts the next. Holds the lock at entry and exit.
 void Pool::RunPhases(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Entry>& entry, size_t worker) {
   const size_t block = entry->next;
   if (block < entry->blocks) {
     ++entry->next;
     ++entry->running;
-    if (entry->next < entry->blocks) queue_.push_back(entry);
+    if (entry->next < entry->blocks) Queue(entry);
     busy_[worker] = entry;
     lock.unlock();
     try {
@@ -69,6 +99,7 @@ void Pool::RunPhases(std::unique_lock<std::mutex>& lock, const std::shared_ptr<E
     lock.lock();
     busy_[worker] = nullptr;
     --entry->running;
+    if (entry->next < entry->blocks) Queue(entry);  // where the limit kept it out
   }
   if (entry->next < entry->blocks || entry->running > 0 || stopping_) return;
   busy_[worker] = entry;
@@ -85,7 +116,7 @@ void Pool::RunPhases(std::unique_lock<std::mutex>& lock, const std::shared_ptr<E
   if (blocks == 0) return;
   entry->blocks = blocks;
   entry->next = 0;
-  queue_.push_back(entry);
+  Queue(entry);
   if (blocks > 1) wake_.notify_all();
 }
 

@@ -1,6 +1,7 @@
 // The threads that search. A job is a run of equal phases: the blocks of one phase run on any thread in any order, then one thread
 // calls Advance, which says how many blocks the next phase has. Jobs take turns block by block, so a long scan does not hold up a
-// short one, and a single job uses every thread.
+// short one, and a single job uses every thread. Background jobs get a thread only when no other job has a block to run; a block of
+// theirs under way is finished, so it must be short.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -49,22 +50,30 @@ class Pool {
   size_t threads() const { return threads_.size(); }
   // `ended` is called once, on a thread of the pool.
   void Submit(std::shared_ptr<Job> job, size_t blocks, std::function<void()> ended);
+  // The same in the background, on at most `threads_max` threads at a time; 0: on all.
+  void SubmitBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, std::function<void()> ended);
 
  private:
   struct Entry {
     std::shared_ptr<Job> job;
     std::function<void()> ended;
     size_t blocks;
+    bool background = false;
+    size_t threads_max = 0;  // 0: no limit
     size_t next = 0;
     size_t running = 0;
+    bool queued = false;
   };
 
+  void Add(std::shared_ptr<Entry> entry);
+  void Queue(const std::shared_ptr<Entry>& entry);
+  std::shared_ptr<Entry> Take();
   void Work(size_t worker);
   void RunPhases(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Entry>& entry, size_t worker);
 
   std::mutex mutex_;  // guards all below but threads_, which is written only by constructor and destructor
   std::condition_variable wake_;
-  std::deque<std::shared_ptr<Entry>> queue_;  // entries with blocks that nobody has taken
+  std::deque<std::shared_ptr<Entry>> queue_, background_;  // entries with blocks that nobody has taken and that a thread may take
   std::vector<std::shared_ptr<Entry>> busy_;  // by worker: the entry whose block runs, for the destructor
   bool stopping_ = false;
   std::vector<std::thread> threads_;

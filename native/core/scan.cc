@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kBlockBytes = size_t{1} << 20;
 // A tile is scored for all queries before the next, so that they share what lies in the cache.
 constexpr size_t kTileBytes = size_t{128} << 10;
-constexpr uint32_t kTileRowsMax = 256;
+constexpr uint32_t kTileRowsMax = ExactRanker::kRowsAtOnce;
 constexpr size_t kScoresPerBlock = 256;
 // Approximate sums above this are scored in f64 at once: the bounds must not meet the largest float.
 constexpr double kSureMax = 1e38;
@@ -64,6 +64,84 @@ void Candidates::Compact(uint32_t k) {
   limit_ = std::max<size_t>(64, list_.size() * 2);
 }
 
+ExactRanker::ExactRanker(const RowsView& view, const ScanQuery& query) : view_(&view), query_(&query) {
+  const double dims = view.spec.dims;
+  const double gamma = 1.01 * (dims / static_cast<double>(view.kernels->lanes) + 16) * kUnitRoundoff;
+  absolute_ = (dims + 1) * kSmallest;
+  per_norm_ = 0;
+  relative_ = gamma + 8 * kUnitRoundoff;
+  if (view.spec.metric != Metric::kDot) return;
+  double squares = 0;
+  for (const float value : query.vector) squares += static_cast<double>(value) * value;
+  per_norm_ = gamma * sqrt(squares);
+  if (!view.spec.divides_by_length) relative_ = 4 * kUnitRoundoff;
+}
+
+bool ExactRanker::Add(const uint32_t* rows, const uint8_t* const* bytes, size_t count, Candidates* candidates) const {
+  const RowSpec& spec = view_->spec;
+  float sums[kRowsAtOnce];
+  float norms[kRowsAtOnce];
+  if (!Read(*view_, [&] { ApproximateScores(spec, *view_->kernels, query_->vector.data(), bytes, count, sums, norms); })) return false;
+  const double sign = spec.LargerIsBetter() ? 1 : -1;
+  const double norm_floor = spec.dims * kSmallest;
+  for (size_t i = 0; i < count; ++i) {
+    const double sum = sums[i];
+    double error = relative_ * fabs(sum) + absolute_;
+    if (spec.divides_by_length) error += 1.02 * per_norm_;
+    else if (spec.metric == Metric::kDot) error += per_norm_ * sqrt(1.01 * static_cast<double>(norms[i]) + norm_floor);
+    if (fabs(sum) + error < kSureMax) {
+      candidates->Add(rows[i], sign * sum - error, sign * sum + error, query_->k);
+    } else if (!AddUncertain(rows[i], bytes[i], candidates)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool ExactRanker::AddUncertain(uint32_t row, const uint8_t* bytes, Candidates* candidates) const {
+  float score = 0;
+  if (!Read(*view_, [&] { ExactScores(view_->spec, query_->vector.data(), &bytes, 1, &score); })) return false;
+  const double goodness = Goodness(view_->spec, score);
+  const double error = isinf(goodness) ? 0 : 4 * kUnitRoundoff * fabs(goodness);
+  candidates->Add(row, goodness - error, goodness + error, query_->k);
+  return true;
+}
+
+bool ExactRanker::Rank(Candidates* candidates, const Job& job, Hits* hits) const {
+  candidates->Compact(query_->k);
+  const std::vector<Candidate>& list = candidates->list();
+  struct Scored {
+    float score;
+    uint32_t row;
+  };
+  std::vector<Scored> scored;
+  scored.reserve(list.size());
+  const uint8_t* bytes[kRowsAtOnce];
+  float scores[kRowsAtOnce];
+  for (size_t from = 0; from < list.size() && !job.Stopped(); from += kRowsAtOnce) {
+    const size_t count = std::min<size_t>(kRowsAtOnce, list.size() - from);
+    for (size_t i = 0; i < count; ++i) bytes[i] = view_->Row(list[from + i].row);
+    if (!Read(*view_, [&] { ExactScores(view_->spec, query_->vector.data(), bytes, count, scores); })) return false;
+    for (size_t i = 0; i < count; ++i) scored.push_back({scores[i], list[from + i].row});
+  }
+
+  const bool larger = view_->spec.LargerIsBetter();
+  const auto better = [larger](const Scored& a, const Scored& b) {
+    if (isnan(a.score) != isnan(b.score)) return isnan(b.score) != 0;
+    if (a.score != b.score && !isnan(a.score)) return larger ? a.score > b.score : a.score < b.score;
+    return a.row < b.row;
+  };
+  const size_t kept = std::min<size_t>(query_->k, scored.size());
+  std::partial_sort(scored.begin(), scored.begin() + static_cast<ptrdiff_t>(kept), scored.end(), better);
+  hits->rows.reserve(kept);
+  hits->scores.reserve(kept);
+  for (size_t i = 0; i < kept; ++i) {
+    hits->rows.push_back(scored[i].row);
+    hits->scores.push_back(scored[i].score);
+  }
+  return true;
+}
+
 ScanJob::ScanJob(RowsView view, std::vector<ScanQuery> queries, size_t workers)
     : view_(std::move(view)), queries_(std::move(queries)), candidates_(workers), hits_(queries_.size()) {
   const size_t stride = view_.spec.StrideBytes();
@@ -78,18 +156,7 @@ ScanJob::ScanJob(RowsView view, std::vector<ScanQuery> queries, size_t workers)
     }
   }
   for (auto& of_worker : candidates_) of_worker.resize(queries_.size());
-  for (const ScanQuery& query : queries_) bounds_.push_back(BoundOf(query));
-}
-
-ScanJob::ErrorBound ScanJob::BoundOf(const ScanQuery& query) const {
-  const double dims = view_.spec.dims;
-  const double gamma = 1.01 * (dims / static_cast<double>(view_.kernels->lanes) + 16) * kUnitRoundoff;
-  const double underflow = (dims + 1) * kSmallest;
-  if (view_.spec.metric != Metric::kDot) return {gamma + 8 * kUnitRoundoff, 0, underflow};
-  double squares = 0;
-  for (const float value : query.vector) squares += static_cast<double>(value) * value;
-  const double relative = view_.spec.divides_by_length ? gamma + 8 * kUnitRoundoff : 4 * kUnitRoundoff;
-  return {relative, gamma * sqrt(squares), underflow};
+  for (const ScanQuery& query : queries_) rankers_.emplace_back(view_, query);
 }
 
 void ScanJob::Run(size_t block, size_t worker) {
@@ -116,36 +183,7 @@ bool ScanJob::ScanTile(const Span& span, uint32_t from, uint32_t to, size_t at, 
     rows[count] = row;
     bytes[count++] = span.data + size_t{row - span.first} * stride;
   });
-  if (count == 0) return true;
-  float sums[kTileRowsMax];
-  float norms[kTileRowsMax];
-  if (!Read(view_, [&] { ApproximateScores(spec, *view_.kernels, query.vector.data(), bytes, count, sums, norms); })) return false;
-
-  const ErrorBound& bound = bounds_[at];
-  const double sign = spec.LargerIsBetter() ? 1 : -1;
-  const double norm_floor = spec.dims * kSmallest;
-  Candidates& candidates = candidates_[worker][at];
-  for (size_t i = 0; i < count; ++i) {
-    const double sum = sums[i];
-    double error = bound.relative * fabs(sum) + bound.absolute;
-    if (spec.divides_by_length) error += 1.02 * bound.per_norm;
-    else if (spec.metric == Metric::kDot) error += bound.per_norm * sqrt(1.01 * static_cast<double>(norms[i]) + norm_floor);
-    if (fabs(sum) + error < kSureMax) {
-      candidates.Add(rows[i], sign * sum - error, sign * sum + error, query.k);
-    } else if (!AddUncertain(rows[i], bytes[i], at, &candidates)) {
-      return false;
-    }
-  }
-  return true;
-}
-
-bool ScanJob::AddUncertain(uint32_t row, const uint8_t* bytes, size_t at, Candidates* candidates) {
-  float score = 0;
-  if (!Read(view_, [&] { ExactScores(view_.spec, queries_[at].vector.data(), &bytes, 1, &score); })) return false;
-  const double goodness = Goodness(view_.spec, score);
-  const double error = isinf(goodness) ? 0 : 4 * kUnitRoundoff * fabs(goodness);
-  candidates->Add(row, goodness - error, goodness + error, queries_[at].k);
-  return true;
+  return count == 0 || rankers_[at].Add(rows, bytes, count, &candidates_[worker][at]);
 }
 
 size_t ScanJob::Advance() {
@@ -164,38 +202,7 @@ void ScanJob::Rank(size_t at) {
     all.list().insert(all.list().end(), list.begin(), list.end());
     std::vector<Candidate>().swap(list);
   }
-  all.Compact(query.k);
-
-  struct Scored {
-    float score;
-    uint32_t row;
-  };
-  std::vector<Scored> scored;
-  scored.reserve(all.list().size());
-  const uint8_t* bytes[kTileRowsMax];
-  float scores[kTileRowsMax];
-  for (size_t from = 0; from < all.list().size() && !Stopped(); from += kTileRowsMax) {
-    const size_t count = std::min<size_t>(kTileRowsMax, all.list().size() - from);
-    for (size_t i = 0; i < count; ++i) bytes[i] = view_.Row(all.list()[from + i].row);
-    if (!Read(view_, [&] { ExactScores(view_.spec, query.vector.data(), bytes, count, scores); })) return Fail(Failure::kUnreadable);
-    for (size_t i = 0; i < count; ++i) scored.push_back({scores[i], all.list()[from + i].row});
-  }
-
-  const bool larger = view_.spec.LargerIsBetter();
-  const auto better = [larger](const Scored& a, const Scored& b) {
-    if (isnan(a.score) != isnan(b.score)) return isnan(b.score) != 0;
-    if (a.score != b.score && !isnan(a.score)) return larger ? a.score > b.score : a.score < b.score;
-    return a.row < b.row;
-  };
-  const size_t kept = std::min<size_t>(query.k, scored.size());
-  std::partial_sort(scored.begin(), scored.begin() + static_cast<ptrdiff_t>(kept), scored.end(), better);
-  Hits& hits = hits_[at];
-  hits.rows.reserve(kept);
-  hits.scores.reserve(kept);
-  for (size_t i = 0; i < kept; ++i) {
-    hits.rows.push_back(scored[i].row);
-    hits.scores.push_back(scored[i].score);
-  }
+  if (!rankers_[at].Rank(&all, *this, &hits_[at])) Fail(Failure::kUnreadable);
 }
 
 ScoreJob::ScoreJob(RowsView view, std::vector<float> query, std::vector<uint32_t> rows)

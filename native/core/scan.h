@@ -57,6 +57,26 @@ class Candidates {
   size_t limit_ = 64;
 };
 
+// One query against rows of one view: candidates by the fast kernels, then their true scores.
+class ExactRanker {
+ public:
+  // Both outlive the ranker.
+  ExactRanker(const RowsView& view, const ScanQuery& query);
+  // At most kRowsAtOnce rows, with where they lie. False where a page of the file cannot be read.
+  bool Add(const uint32_t* rows, const uint8_t* const* bytes, size_t count, Candidates* candidates) const;
+  // The k best of the candidates, which are used up. False where a page cannot be read; `job` is asked whether to stop.
+  bool Rank(Candidates* candidates, const Job& job, Hits* hits) const;
+
+  static constexpr size_t kRowsAtOnce = 256;
+
+ private:
+  bool AddUncertain(uint32_t row, const uint8_t* bytes, Candidates* candidates) const;
+
+  const RowsView* view_;
+  const ScanQuery* query_;
+  double relative_, per_norm_, absolute_;  // of the error bound
+};
+
 class ScanJob : public Job {
  public:
   ScanJob(RowsView view, std::vector<ScanQuery> queries, size_t workers);
@@ -68,18 +88,13 @@ class ScanJob : public Job {
 
  private:
   enum class Phase : uint8_t { kScan, kRank };
-  struct ErrorBound {
-    double relative, per_norm, absolute;
-  };
 
-  ErrorBound BoundOf(const ScanQuery& query) const;
   bool ScanTile(const Span& span, uint32_t from, uint32_t to, size_t query, size_t worker);
-  bool AddUncertain(uint32_t row, const uint8_t* bytes, size_t query, Candidates* candidates);
   void Rank(size_t query);
 
   const RowsView view_;
   const std::vector<ScanQuery> queries_;
-  std::vector<ErrorBound> bounds_;
+  std::vector<ExactRanker> rankers_;
   std::vector<Span> blocks_;
   uint32_t tile_rows_;
   Phase phase_ = Phase::kScan;

@@ -17,6 +17,7 @@ import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import { vectorSpecs, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
+import { indexingOf } from '../command/indexing-config.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
@@ -525,6 +526,7 @@ export class Catalog implements SnapshotSource {
     const { value } = await this.#record(collection.uuid);
     await this.#setRecord(collection.uuid, { ...value, config });
     collection.setConfig(config);
+    for (const shard of collection.set.shards()) shard.setIndexing(indexingOf(config));
   }
 
   /** Under the lock of changes, with what was read under it. */

@@ -10,6 +10,7 @@ export interface CollectionInfo {
   readonly optimizerError?: string;
   readonly points: number;
   readonly indexedVectors: number;
+  readonly scannedVectors: ReplicaInfo['scannedVectors'];
   readonly segments: number;
   readonly payloadSchema: ReplicaInfo['payloadSchema'];
   readonly unappliedEntries: number;

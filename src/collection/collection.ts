@@ -108,6 +108,7 @@ export class Collection {
       ...(error === undefined ? {} : { optimizerError: error }),
       points: total((info) => info.points),
       indexedVectors: total((info) => info.indexedVectors),
+      scannedVectors: sumByName(infos.map(({ info }) => info.scannedVectors)),
       segments: total((info) => info.segments),
       payloadSchema: joinSchemas(infos.map(({ info }) => info)),
       unappliedEntries: total((info) => info.unappliedEntries),
@@ -122,6 +123,12 @@ export class Collection {
 function valueOf<T>(outcome: PromiseSettledResult<T>): T {
   if (outcome.status === 'rejected') throw outcome.reason;
   return outcome.value;
+}
+
+function sumByName(counts: readonly ReadonlyMap<string, number>[]): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const [name, count] of counts.flatMap((each) => [...each])) sums.set(name, (sums.get(name) ?? 0) + count);
+  return sums;
 }
 
 function slotAt(slots: readonly ShardSlot[], index: number): ShardSlot {
@@ -171,7 +178,7 @@ function joinResults(results: readonly ReplicaWriteResult[], options: WriteOptio
 function shardInfo(slot: ShardSlot): ReplicaInfo {
   if (!(slot.replica instanceof BrokenReplica)) return slot.replica.info();
   return {
-    points: 0, indexedVectors: 0, segments: 0, status: 'red', optimizerError: slot.replica.reason,
+    points: 0, indexedVectors: 0, scannedVectors: new Map(), segments: 0, status: 'red', optimizerError: slot.replica.reason,
     payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
   };
 }

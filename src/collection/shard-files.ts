@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import { CorruptionError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { isUnnamed, vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
+import { indexingOf } from '../command/indexing-config.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably } from '../fs/atomic-file.ts';
 import type { Disk, SpaceInfo } from '../fs/disk.ts';
@@ -207,7 +208,7 @@ export class ShardFiles {
     const { disk, indexes, clock, logger, shardLimits } = this.#options;
     return {
       disk, indexes, clock, logger, collectionUuid: uuid, shardId: place.id, generation: place.generation,
-      directory: this.#shardDirectory(uuid, place), vectors: vectorSpecs(config.params.vectors),
+      directory: this.#shardDirectory(uuid, place), vectors: vectorSpecs(config.params.vectors), indexing: indexingOf(config),
       ...(shardLimits === undefined ? {} : { limits: shardLimits }),
     };
   }

@@ -10,6 +10,7 @@ import type { AliasAction, CreateCollection, UpdateCollection } from '../command
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { Disk } from '../fs/disk.ts';
+import type { VectorIndexes } from '../index/vector-index.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
@@ -51,7 +52,7 @@ const tidyMs = 60_000;
 type Closer = () => Promise<void>;
 
 interface EngineParts {
-  readonly kernel: string;
+  readonly indexes: VectorIndexes;
   readonly peerId: number;
   readonly catalog: Catalog;
   readonly disk: Disk;
@@ -68,6 +69,7 @@ export class Engine implements AsyncDisposable {
   readonly dataDirectory: string;
   readonly snapshotsDirectory: string;
   readonly snapshots: Snapshots;
+  readonly #indexes: VectorIndexes;
   readonly #catalog: Catalog;
   readonly #disk: Disk;
   readonly #hashes: Hasher;
@@ -78,7 +80,8 @@ export class Engine implements AsyncDisposable {
     this.dataDirectory = options.dataDirectory;
     this.snapshotsDirectory = options.snapshotsDirectory;
     this.startedAtMs = (options.clock ?? systemClock).now();
-    this.kernel = parts.kernel;
+    this.kernel = parts.indexes.kernel;
+    this.#indexes = parts.indexes;
     this.peerId = parts.peerId;
     this.snapshots = parts.snapshots;
     this.#catalog = parts.catalog;
@@ -96,6 +99,11 @@ export class Engine implements AsyncDisposable {
       await runClosers(closers);
       throw explainDiskError(error);
     }
+  }
+
+  /** Graphs built since the start; a restore brings its own. */
+  get graphsBuilt(): number {
+    return this.#indexes.graphsBuilt;
   }
 
   listCollections(): readonly string[] {
@@ -219,7 +227,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  return { kernel: indexes.kernel, peerId, catalog, disk, hashes, snapshots, closers };
+  return { indexes, peerId, catalog, disk, hashes, snapshots, closers };
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */

@@ -1,13 +1,15 @@
-// Exact scan on the addon's threads: over rows in native memory (the growing index) and over mapped files.
-import { invariant } from '../base/assert.ts';
+// Search on the addon's threads: exact scan over rows in native memory (the growing index) and over mapped files; over a file with a
+// graph, the graph or the scan, whichever costs less for the query (filter-plan.ts).
+import { invariant, must } from '../base/assert.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
-import type { Addon, NativeHits, RowsHandle } from '../vector/addon.ts';
+import type { Addon, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
 import { InFlight } from '../base/in-flight.ts';
+import { NativeGraph, splitHits, withTicket } from './native-hnsw.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorFile, VectorIndex, VectorIndexes } from './vector-index.ts';
 
-interface NativeOptions {
+export interface NativeOptions {
   readonly addon: Addon;
   readonly spec: VectorSpec;
   readonly handle: RowsHandle;
@@ -19,12 +21,14 @@ interface NativeOptions {
 /** `kernel`: the name of one of `addon.kernels`. */
 export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
   const open = new Set<NativeIndex>();
+  const counts = { built: 0 };
   const opened = <T extends NativeIndex>(index: T): T => {
     open.add(index);
     return index;
   };
   return {
     kernel,
+    get graphsBuilt() { return counts.built; },
     growing: (spec) => {
       const handle = addon.growRows(kernel, spec.size, spec.distance, spec.datatype);
       return opened(new NativeGrowingIndex({ addon, spec, handle, rowCount: 0 }, open));
@@ -32,7 +36,7 @@ export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
     openFile: async (spec, file) => {
       checkFile(spec, file);
       const handle = await mapFile(addon, kernel, spec, file);
-      return opened(new NativeIndex({ addon, spec, handle, rowCount: file.rowCount, path: file.path }, open));
+      return opened(new NativeFileIndex({ addon, spec, handle, rowCount: file.rowCount, path: file.path }, { siblings: open, counts }));
     },
     close: async () => {
       await Promise.all(Array.from(open, (index) => index.close()));
@@ -49,8 +53,6 @@ async function mapFile(addon: Addon, kernel: string, spec: VectorSpec, file: Vec
     throw error;
   }
 }
-
-let lastTicket = 0;
 
 class NativeIndex implements VectorIndex {
   readonly spec: VectorSpec;
@@ -110,28 +112,25 @@ class NativeIndex implements VectorIndex {
     signal?.throwIfAborted();
     for (const query of queries) checkQuery(this.spec, this.rows, query);
     if (queries.length === 0) return [];
-    lastTicket = signal === undefined ? lastTicket : (lastTicket + 1) >>> 0 || 1;
-    const ticket = signal === undefined ? 0 : lastTicket;
-    const cancel = (): void => {
-      this.addon.cancel(ticket);
-    };
-    signal?.addEventListener('abort', cancel, { once: true });
     try {
-      const hits = await this.addon.searchRows(
-        this.handle,
-        queries.map((query) => query.vector),
-        queries.map((query) => Math.min(query.k, this.rows)),
-        queries.map((query) => query.allowed),
-        ticket,
-      );
-      signal?.throwIfAborted();
-      return splitHits(hits);
+      return await withTicket(this.addon, signal, (ticket) => this.answer(queries, ticket));
     } catch (error) {
-      signal?.throwIfAborted();
       throw this.#explained(error);
-    } finally {
-      signal?.removeEventListener('abort', cancel);
     }
+  }
+
+  protected answer(queries: readonly IndexQuery[], ticket: number): Promise<readonly IndexHits[]> {
+    return this.scan(queries, ticket);
+  }
+
+  protected async scan(queries: readonly IndexQuery[], ticket: number): Promise<readonly IndexHits[]> {
+    return splitHits(await this.addon.searchRows(
+      this.handle,
+      queries.map((query) => query.vector),
+      queries.map((query) => Math.min(query.k, this.rows)),
+      queries.map((query) => query.allowed),
+      ticket,
+    ));
   }
 
   #explained(error: unknown): unknown {
@@ -162,12 +161,36 @@ class NativeGrowingIndex extends NativeIndex implements GrowingVectorIndex {
   }
 }
 
-function splitHits(hits: NativeHits): readonly IndexHits[] {
-  let from = 0;
-  return Array.from(hits.counts, (count) => {
-    const to = from + count;
-    const one = { rows: hits.rows.subarray(from, to), scores: hits.scores.subarray(from, to) };
-    from = to;
-    return one;
-  });
+class NativeFileIndex extends NativeIndex {
+  readonly graph: NativeGraph;
+
+  constructor(options: NativeOptions, shared: { readonly siblings: Set<NativeIndex>; readonly counts: { built: number } }) {
+    super(options, shared.siblings);
+    this.graph = new NativeGraph({ ...options, counts: shared.counts });
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.graph.drop();
+  }
+
+  /** Each query by graph or by scan. A walk that found too few rows is repeated as a scan: results are never short. */
+  protected override async answer(queries: readonly IndexQuery[], ticket: number): Promise<readonly IndexHits[]> {
+    const plans = queries.map((query) => this.graph.plan(query));
+    const walks = queries.flatMap((query, at) => {
+      const plan = plans[at];
+      return plan?.kind === 'walk' ? [{ at, query, plan }] : [];
+    });
+    if (walks.length === 0) return await this.scan(queries, ticket);
+    const walked = await this.graph.walk(walks, ticket);
+    const answers = new Map<number, IndexHits>();
+    for (const [at, hits] of walked.entries()) {
+      const walk = must(walks[at], 'one answer for each walk');
+      if (hits.rows.length >= Math.min(walk.query.k, walk.plan.matches)) answers.set(walk.at, hits);
+    }
+    const left = queries.map((_, at) => at).filter((at) => !answers.has(at));
+    const scanned = left.length === 0 ? [] : await this.scan(left.map((at) => must(queries[at], 'a position')), ticket);
+    for (const [at, hits] of scanned.entries()) answers.set(must(left[at], 'one answer for each scan'), hits);
+    return queries.map((_, at) => must(answers.get(at), 'each query has an answer'));
+  }
 }

@@ -1,13 +1,26 @@
-// The port to search over one named vector of one segment. Today: exact scan, native or WASM. HNSW takes the same place.
+// The port to search over one named vector of one segment: exact scan, native or WASM, and where a graph is loaded HNSW.
 //
 // Contract (vector-index.contract.ts runs it on every implementation):
 // - Rows are u32 slots of the segment. `allowed` is a bitmap, bit r of word r >> 5; rows outside it are never returned.
 // - Results are best first; equal scores are ordered by row. Fewer than k only where fewer rows are allowed.
+// - Without a graph results are exact. With one, rows may be missing from them; those that are there have their true scores.
 // - Returned scores are computed in one fixed order in f64 and rounded to f32 once, so every implementation returns the same bits.
 // - The caller's arrays must not be written until the promise settles. No call blocks the event loop.
 import type { VectorSpec } from '../vector/distance.ts';
 
-export interface IndexQuery {
+/** How a graph is to be searched; without one nothing of it matters. */
+export interface IndexSettings {
+  /** Length of the list that a walk keeps; without it the graph's `efConstruct`. */
+  readonly hnswEf?: number;
+  /** Scans. */
+  readonly exact?: boolean;
+  /** `ignore`: walks by the rows. `rescore` false: only the k nearest by code get their true score; `oversampling`: so many times k. */
+  readonly quantization?: { readonly ignore?: boolean; readonly rescore?: boolean; readonly oversampling?: number };
+  /** Allowed rows of fewer bytes are scanned. */
+  readonly scanBytesMax?: number;
+}
+
+export interface IndexQuery extends IndexSettings {
   /** Already prepared: for Cosine of unit length. */
   readonly vector: Float32Array;
   readonly k: number;
@@ -26,8 +39,53 @@ export interface VectorIndex {
   search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]>;
   /** Exact scores of `rows` in the given order; for small lists. */
   score(vector: Float32Array, rows: Uint32Array): Promise<Float32Array>;
+  /** Of an index over a file, where the implementation has graphs. */
+  readonly graph?: GraphSlot;
   /** Idempotent; waits for searches in flight. */
   close(): Promise<void>;
+}
+
+export interface GraphConfig {
+  /** Links of a row, twice as many on the lowest level; from 2 to 512. */
+  readonly m: number;
+  readonly efConstruct: number;
+  /** 0: all. */
+  readonly threadsMax: number;
+}
+
+/** 0 codes, 1 links: what the files of a graph hold (native/core/codes.h and hnsw-graph.h draw them). */
+export type GraphPart = 0 | 1;
+
+export interface GraphBuild {
+  /** `unfit`: values that have no codes; `missed`: walks over these rows miss too much. Both stay on the scan. */
+  readonly outcome: 'built' | 'unfit' | 'missed';
+  /** 0 unless built. */
+  sizeBytes(part: GraphPart): number;
+  pieces(part: GraphPart): Iterable<Uint8Array>;
+  /** Searches use it from now on. */
+  install(): void;
+  /** Frees it where it is not installed. */
+  discard(): void;
+}
+
+/** A graph as files hold it. `read` hands over all bytes of a part, in any pieces. */
+export interface GraphImages {
+  /** For errors. */
+  readonly file: string;
+  readonly efConstruct: number;
+  sizeBytes(part: GraphPart): number;
+  read(part: GraphPart, use: (bytes: Uint8Array, offset: number) => void): Promise<void>;
+}
+
+/** The place for a graph beside the rows of an index. */
+export interface GraphSlot {
+  readonly isLoaded: boolean;
+  readonly memoryBytes: number;
+  /** In the background, behind all searches. */
+  build(config: GraphConfig, signal?: AbortSignal): Promise<GraphBuild>;
+  /** @throws CorruptionError naming `images.file` where the images are not those of a graph over these rows; then nothing is loaded. */
+  load(images: GraphImages): Promise<void>;
+  drop(): void;
 }
 
 /** An index over rows in memory that grows: the mutable segment's. Rows below `rowCount` never change. */
@@ -53,6 +111,8 @@ export interface VectorFile {
 export interface VectorIndexes {
   /** `avx512`, `avx2`, `neon`, `scalar` or `wasm`. */
   readonly kernel: string;
+  /** Since the start of the process. */
+  readonly graphsBuilt: number;
   growing(spec: VectorSpec): GrowingVectorIndex;
   /** `readAll` gives the file's bytes to implementations that cannot map files. @throws CorruptionError on a wrong size. */
   openFile(spec: VectorSpec, file: VectorFile, readAll: () => Promise<Uint8Array>): Promise<VectorIndex>;

@@ -30,6 +30,7 @@ export function wasmIndexes(kernels: Kernels): VectorIndexes {
   };
   return {
     kernel: kernels.name,
+    graphsBuilt: 0,
     growing: (spec) => opened(new ScanIndex(spec, kernels, turns, open)),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {
       checkFile(spec, file);

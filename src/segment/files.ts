@@ -3,7 +3,7 @@
 //
 //    offset  size  header
 //         0     8  magic "NKEEPSEG"
-//         8     4  kind, ASCII, zero-padded
+//         8     4  the first four letters of the kind, ASCII, zero-padded
 //        12     2  format version of the kind
 //        14     2  0
 //        16     4  rows: records of the file (`vec`: vectors; else rows of the segment)
@@ -27,11 +27,14 @@
 //  idx   r u32: the rows in ascending order of (id, row); integers before UUIDs
 //  del   dead rows: ceil(r / 32) u32 words
 //  pidx  the encoded index of one payload field (payload/)
+//  code  int8 codes of one named vector, one record for each in its `vec` file: an image of native/core/codes.h
+//  graph links between them: an image of native/core/hnsw-graph.h. `outcome` 0. Where building found that these vectors are better
+//        scanned, the file says so and has no data: `outcome` 1, values that have no codes; 2, walks miss too much. No `code` file then
 import { must } from '../base/assert.ts';
 import { crc32 } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
 
-export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx';
+export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx' | 'code' | 'graph';
 
 export interface FileKindInfo {
   readonly formatVersion: number;
@@ -49,6 +52,8 @@ export const FILE_KINDS: Readonly<Record<FileKind, FileKindInfo>> = {
   idx: { formatVersion: 1, rebuildable: true, fields: [] },
   del: { formatVersion: 1, rebuildable: false, fields: ['count'] },
   pidx: { formatVersion: 1, rebuildable: true, fields: [] },
+  code: { formatVersion: 1, rebuildable: true, fields: [] },
+  graph: { formatVersion: 1, rebuildable: true, fields: ['m', 'efConstruct', 'outcome'] },
 };
 
 /** @internal for tests */
@@ -89,7 +94,7 @@ export function fileSizeBytes(dataBytes: number): number {
 export function encodeHeader(header: FileHeader): Buffer {
   const page = Buffer.alloc(dataOffset);
   page.set(magic, 0);
-  page.write(header.kind, 8, 'ascii');
+  page.write(tagOf(header.kind), 8, 'ascii');
   page.writeUInt16LE(FILE_KINDS[header.kind].formatVersion, 12);
   page.writeUInt32LE(header.rows, 16);
   page.writeUInt32LE(header.stride, 20);
@@ -107,7 +112,7 @@ export function decodeHeader(page: Buffer, file: string, kind: FileKind): FileHe
   if (!page.subarray(0, 8).equals(magic)) refuse(0, 'is no segment file');
   if (page.readUInt32LE(crcOffset) !== crc32(page.subarray(0, crcOffset))) refuse(0, 'header checksum does not match');
   const found = page.toString('ascii', 8, 12).replace(/\0+$/, '');
-  if (found !== kind) refuse(8, `is a '${found}' file, not '${kind}'`);
+  if (found !== tagOf(kind)) refuse(8, `is a '${found}' file, not '${kind}'`);
   const version = page.readUInt16LE(12);
   const { formatVersion, fields } = FILE_KINDS[kind];
   if (version !== formatVersion) refuse(12, `format version ${version} of '${kind}', this release reads ${formatVersion}`);
@@ -120,6 +125,10 @@ export function decodeHeader(page: Buffer, file: string, kind: FileKind): FileHe
     dataBytes: Number(page.readBigUInt64LE(24)),
     fields: fields.map((_, at) => Number(page.readBigUInt64LE(fieldsOffset + 8 * at))),
   };
+}
+
+function tagOf(kind: FileKind): string {
+  return kind.slice(0, 4);
 }
 
 /** A field of the kind, by its name in FILE_KINDS. */

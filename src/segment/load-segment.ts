@@ -93,7 +93,10 @@ export function getFile(from: Described, kind: FileKind, of?: string): NamedFile
 
 /** undefined where the segment's rows lack the vector. */
 export function findVectorFiles(from: Described, name: string): VectorFiles | undefined {
-  return findFile(from.description, 'vec', name) === undefined ? undefined : { vec: getFile(from, 'vec', name), has: getFile(from, 'has', name) };
+  if (findFile(from.description, 'vec', name) === undefined) return undefined;
+  const graph = findFile(from.description, 'graph', name);
+  const code = findFile(from.description, 'code', name);
+  return { vec: getFile(from, 'vec', name), has: getFile(from, 'has', name), ...(graph === undefined ? {} : { graph: { graph, code } }) };
 }
 
 function findFile(description: SegmentDescription, kind: FileKind, of: string | undefined): NamedFile | undefined {

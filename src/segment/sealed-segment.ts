@@ -13,6 +13,7 @@ import { parseJsonPath } from '../payload/json-path.ts';
 import type { RowSource } from '../payload/select-rows.ts';
 import { writeDeletedBits } from './deleted-bits.ts';
 import { writeFieldIndex } from './payload-index-file.ts';
+import { isGraphFile, type GraphFacts } from './graph-file.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
@@ -23,7 +24,8 @@ import { parsePayload } from './payload-text.ts';
 import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
-import type { SealedColumn } from './vector-file.ts';
+import { strideBytes } from '../vector/distance.ts';
+import type { GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export type { OpenSegmentOptions };
@@ -39,6 +41,16 @@ export interface SealedState {
 export interface SaveRequest extends FilesPlace {
   readonly segment: SealedSegment;
   readonly state: SealedState;
+}
+
+export interface GraphState {
+  readonly vectors: number;
+  /** Of the vectors. */
+  readonly sizeBytes: number;
+  readonly isIndexed: boolean;
+  readonly canBeIndexed: boolean;
+  /** What the files say; absent where there are none. */
+  readonly facts?: GraphFacts;
 }
 
 const payloadBatchRows = 256;
@@ -175,6 +187,31 @@ export class SealedSegment implements Segment {
     const column = this.#columns.get(name);
     const none = { rows: new Uint32Array(0), scores: new Float32Array(0) };
     return this.#inFlight.run(() => column?.search(queries, signal) ?? Promise.resolve(queries.map(() => none)));
+  }
+
+  /** Of each vector that some row carries. */
+  graphStates(): ReadonlyMap<string, GraphState> {
+    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts }]) =>
+      [name, { vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined, ...(facts === undefined ? {} : { facts }) }]));
+  }
+
+  /** Builds a graph into files, beside the one in use. undefined where the vector is gone or searches are always exact. */
+  buildGraph(request: GraphRequest): Promise<NewGraph | undefined> {
+    return this.#inFlight.run(async () => await this.#columns.get(request.name)?.buildGraph(request));
+  }
+
+  /** Takes files into the description, in the place of older ones, and into use. Without `graph` there is none any more. Not while the
+   *  segment is saved. */
+  setGraph(name: string, graph: NewGraph | undefined): void {
+    const column = this.#columns.get(name);
+    if (column === undefined) {
+      graph?.discard();
+      return;
+    }
+    const kept = this.description.files.filter((file) => file.of !== name || !isGraphFile(file));
+    this.description = { ...this.description, files: [...kept, ...(graph?.files ?? [])] };
+    if (graph === undefined) column.dropGraph();
+    else graph.install();
   }
 
   /** Its vectors are gone at once: rows lack it even when a vector of that name is created again. Its files, with the next save. */

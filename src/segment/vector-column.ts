@@ -15,7 +15,7 @@ export async function searchColumn(column: VectorColumn | undefined, queries: re
   const { index, slots } = column;
   const allowed: Uint32Array[] = [];
   for (const query of queries) allowed.push(await slots.allowedSlots(query.allowed));
-  const bySlot = queries.map((query, at) => ({ vector: query.vector, k: query.k, allowed: slots.padded(allowed[at] ?? query.allowed) }));
+  const bySlot = queries.map((query, at) => ({ ...query, allowed: slots.padded(allowed[at] ?? query.allowed) }));
   const hits = await index.search(bySlot, signal);
   return hits.map((hit) => ({ rows: slots.toRows(hit.rows), scores: hit.scores }));
 }

@@ -3,10 +3,11 @@
 // Vectors are searched where the index maps them, past every check of ours; so before its first search (not at open, which must be
 // quick) a column reads its blocks once and compares their checksums, in slices.
 import { CorruptionError } from '../base/errors.ts';
-import type { IndexHits, IndexQuery, VectorIndex, VectorIndexes } from '../index/vector-index.ts';
+import type { GraphConfig, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from '../index/vector-index.ts';
 import { countBits } from '../payload/bitmap.ts';
 import { strideBytes, type Datatype, type Distance, type VectorSpec } from '../vector/distance.ts';
 import { readBits, writeBits } from './bits-file.ts';
+import { loadGraph, readGraphFacts, writeGraph, type GraphFacts, type GraphFiles } from './graph-file.ts';
 import { dataOffset, headerField } from './files.ts';
 import { pathOf, readRanges, SegmentFileReader, type NamedFile } from './read-file.ts';
 import { RowSlots } from './row-slots.ts';
@@ -45,6 +46,21 @@ export async function writeVectors(place: FilesPlace, vectors: VectorsToWrite): 
 export interface VectorFiles {
   readonly vec: NamedFile;
   readonly has: NamedFile;
+  readonly graph?: GraphFiles;
+}
+
+export interface GraphRequest extends FilesPlace {
+  readonly name: string;
+  readonly config: GraphConfig;
+  readonly signal?: AbortSignal;
+}
+
+/** A graph in files that no description names yet. */
+export interface NewGraph {
+  readonly files: readonly SegmentFile[];
+  /** Searches use it from now on. */
+  install(): void;
+  discard(): void;
 }
 
 export class SealedColumn {
@@ -52,6 +68,7 @@ export class SealedColumn {
   readonly index: VectorIndex;
   readonly #reader: SegmentFileReader;
   #checking: Promise<void> | undefined;
+  #graphFacts: GraphFacts | undefined;
 
   private constructor(slots: RowSlots, index: VectorIndex, reader: SegmentFileReader) {
     this.slots = slots;
@@ -64,25 +81,74 @@ export class SealedColumn {
     const { spec, rows, indexes } = options;
     const slots = RowSlots.of(await readBits(place, files.has, rows));
     const reader = await openVectorFile(place, files.vec, { spec, count: slots.length });
+    let column: SealedColumn | undefined;
     try {
       const file = { path: pathOf(place, files.vec), dataOffset, rowCount: slots.length, sizeBytes: files.vec.size };
-      return new SealedColumn(slots, await indexes.openFile(spec, file, () => reader.readAll()), reader);
+      column = new SealedColumn(slots, await indexes.openFile(spec, file, () => reader.readAll()), reader);
+      if (files.graph !== undefined) await column.#loadGraph(place, files.graph);
+      return column;
     } catch (error) {
-      await reader.close();
+      await (column ?? reader).close();
       throw error;
     }
   }
 
+  /** Of the graph in the column's files, also where there is a file to say that these vectors are scanned. */
+  get graphFacts(): GraphFacts | undefined {
+    return this.#graphFacts;
+  }
+
+  /** Whether searches walk a graph. */
+  get isIndexed(): boolean {
+    return this.index.graph?.isLoaded === true;
+  }
+
+  /** undefined where searches are always exact. What it reads has been proved before. */
+  async buildGraph({ name, config, signal, ...place }: GraphRequest): Promise<NewGraph | undefined> {
+    if (this.index.graph === undefined) return undefined;
+    await this.#check();
+    const build = await this.index.graph.build(config, signal);
+    try {
+      const files = await writeGraph(place, build, { name, rows: this.slots.length, config });
+      return {
+        files,
+        install: () => {
+          build.install();
+          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome };
+        },
+        discard: () => { build.discard(); },
+      };
+    } catch (error) {
+      build.discard();
+      throw error;
+    }
+  }
+
+  dropGraph(): void {
+    this.index.graph?.drop();
+    this.#graphFacts = undefined;
+  }
+
+  async #loadGraph(place: FilesPlace, files: GraphFiles): Promise<void> {
+    const { graph: slot } = this.index;
+    const rows = this.slots.length;
+    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files.graph, rows) : await loadGraph(place, files, { slot, rows });
+  }
+
   get memoryBytes(): number {
-    return this.slots.memoryBytes;
+    return this.slots.memoryBytes + (this.index.graph?.memoryBytes ?? 0);
   }
 
   async search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
-    // after the first time there is nothing left to check
-    this.#checking ??= this.#reader.checkBlocks().finally(() => { this.#checking = undefined; });
-    await this.#checking;
+    await this.#check();
     signal?.throwIfAborted();
     return await searchColumn(this, queries, signal);
+  }
+
+  /** After the first time there is nothing left to do. */
+  #check(): Promise<void> {
+    this.#checking ??= this.#reader.checkBlocks().finally(() => { this.#checking = undefined; });
+    return this.#checking;
   }
 
   /** Hands the stored bytes of each row that has the vector to `use`, with its position in `rows`, in any order. */

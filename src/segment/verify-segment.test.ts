@@ -73,8 +73,8 @@ const cases: readonly (readonly [string, Break, RegExp])[] = [
     return Promise.resolve({ ...description, files: description.files.filter(({ kind, of }) => kind !== 'has' || of !== 'half') });
   }, /names no 'has' file of 'half'/],
   ['a kind of file nobody knows', (_, description) => {
-    return Promise.resolve({ ...description, files: [...description.files, { kind: 'graph', chunk: 0, sha256: 'ab'.repeat(32), size: 5 }] });
-  }, /'graph' is no kind of file/],
+    return Promise.resolve({ ...description, files: [...description.files, { kind: 'blob', chunk: 0, sha256: 'ab'.repeat(32), size: 5 }] });
+  }, /'blob' is no kind of file/],
 ];
 
 for (const [title, breakIt, problem] of cases) {

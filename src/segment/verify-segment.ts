@@ -8,6 +8,7 @@ import { readBits } from './bits-file.ts';
 import { FieldIndexCheck } from './check-field-index.ts';
 import { readFieldIndex } from './payload-index-file.ts';
 import { isFileKind } from './files.ts';
+import { readGraphFacts } from './graph-file.ts';
 import type { IdTable } from './id-table.ts';
 import { readIds, type Versions } from './ids-file.ts';
 import { findVectorFiles, getFile, loadOrder } from './load-segment.ts';
@@ -118,6 +119,9 @@ async function verifyVectors(request: VerifyRequest, name: string | undefined): 
   const bits = await readBits(request, files.has, request.description.rows);
   const reader = await openVectorFile(request, files.vec, { count: countBits(bits) });
   await reader.close();
+  if (files.graph === undefined) return;
+  const facts = await readGraphFacts(request, files.graph.graph, countBits(bits));
+  expectThat((facts.outcome === 'built') === (files.graph.code !== undefined), pathOf(request, files.graph.graph), `a '${facts.outcome}' graph goes ${facts.outcome === 'built' ? 'with' : 'without'} codes`);
 }
 
 /** Texts are objects in strict JSON, and each payload index answers as the payloads do. */

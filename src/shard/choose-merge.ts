@@ -6,6 +6,8 @@ import type { ShardLimits } from './shard-limits.ts';
 /** Segments of one tier are within this factor in size, and so many of them become one of the next tier. */
 const tierFactor = 4;
 const deadShareMax = 0.2;
+/** At rest a segment is merged with the smaller ones where together they have a good part of its size. */
+const restFactor = 2;
 
 export interface SegmentSize {
   readonly rows: number;
@@ -28,6 +30,21 @@ export function chooseMerge(segments: readonly SegmentSize[], limits: ShardLimit
     if (chosen.length >= tierFactor) return chosen;
   }
   return undefined;
+}
+
+/** For a shard that is not written to: positions of the smallest segments, so many that what is left is few and each far larger than all
+ *  that are smaller. So n segments take log n graphs, and a row is rewritten as often. */
+export function chooseMergeAtRest(segments: readonly SegmentSize[], limits: ShardLimits): readonly number[] | undefined {
+  const bytesAt = (at: number): number => liveBytes(must(segments[at], 'positions are of segments'));
+  const ascending = [...segments.keys()].sort((a, b) => bytesAt(a) - bytesAt(b));
+  let bytes = 0;
+  let count = 0;
+  for (const [position, at] of ascending.entries()) {
+    if (position > 0 && bytes + bytesAt(at) > limits.mergedBytesMax) break;
+    if (position > 0 && bytesAt(at) < restFactor * bytes) count = position + 1;
+    bytes += bytesAt(at);
+  }
+  return count < 2 ? undefined : ascending.slice(0, count).sort((a, b) => a - b);
 }
 
 /** Dead rows cost enough that the segment should be written without them. */

@@ -1,5 +1,9 @@
-// The background of a shard: seals full heads by checkpoints, merges sealed segments, and makes writers wait when sealing does
-// not keep up. One checkpoint and one merge at a time; only their last steps exclude each other.
+// The background of a shard: seals full heads by checkpoints, merges sealed segments and builds their graphs, and makes writers wait
+// when sealing does not keep up. One checkpoint, and one merge or graph at a time; only their last steps exclude each other.
+//
+// Merges of a tier go first, for they make graphs of their inputs useless. While writes come, then graphs, the largest segment's
+// first; when none have come for a moment, first the head is sealed and what is left over merged into few segments, so that few graphs
+// are built and searched.
 //
 // A failure leaves everything as it was. It is logged and shown until the same work succeeds, and tried again when the log has
 // grown by another head, or when a writer finds no room.
@@ -7,16 +11,21 @@ import { isNoSpace, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import { must } from '../base/assert.ts';
+import type { Indexing } from '../command/indexing-config.ts';
 import { entrySizeBytes } from '../log/entry.ts';
 import type { Entry } from '../log/shard-log.ts';
+import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
-import { chooseMerge, isCrowded, type SegmentSize } from './choose-merge.ts';
+import { chooseMerge, chooseMergeAtRest, isCrowded, type SegmentSize } from './choose-merge.ts';
+import { chooseGraph, finishGraph, runGraph, type GraphJob } from './graph-job.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { finishMerge, runMerge } from './merge-job.ts';
 import type { ShardLimits } from './shard-limits.ts';
 
 type Work = 'checkpoint' | 'merge';
+
+const quietPollMs = 50;
 
 export class Maintenance {
   readonly #parts: CheckpointParts;
@@ -29,8 +38,13 @@ export class Maintenance {
   #checkpoint: Promise<void> | undefined;
   #merge: Promise<void> | undefined;
   #mergeMayFind = true;
+  #indexing: Indexing;
+  #lastEntryMs = -Infinity;
+  /** The graph under way; given up when a merge wants its segment. */
+  #graph: { readonly held: HeldSegment<SealedSegment>; readonly giveUp: AbortController } | undefined;
 
-  constructor(parts: CheckpointParts, options: { readonly limits: ShardLimits; readonly logger: Logger }) {
+  constructor(parts: CheckpointParts, options: { readonly limits: ShardLimits; readonly logger: Logger; readonly indexing: Indexing }) {
+    this.#indexing = options.indexing;
     this.#parts = parts;
     this.#limits = options.limits;
     this.#logger = options.logger;
@@ -46,9 +60,26 @@ export class Maintenance {
     return failure?.message;
   }
 
+  get indexing(): Indexing {
+    return this.#indexing;
+  }
+
+  /** Segments are brought in line in the background. */
+  setIndexing(indexing: Indexing): void {
+    this.#indexing = indexing;
+    this.#graph?.giveUp.abort(giveUpReason);
+    this.#mergeMayFind = true;
+    this.startMerge();
+  }
+
   afterEntry(entry: Entry): void {
+    this.#lastEntryMs = performance.now();
     this.#logBytes += entrySizeBytes(entry.body.byteLength);
     if (this.#isDue()) void this.checkpoint().catch(() => undefined); // recorded; the next trigger tries again
+    if (this.#merge === undefined && this.#headIsWorthSealing()) {
+      this.#mergeMayFind = true;
+      this.startMerge();
+    }
   }
 
   /** Returns when there is room for more unsealed rows. @throws RequestError where sealing fails */
@@ -80,6 +111,8 @@ export class Maintenance {
     this.#checkpoint ??= this.#publishing.run(() => this.#runCheckpoint()).finally(() => {
       this.#checkpoint = undefined;
       this.startMerge();
+      // the last writes may have filled the next head meanwhile, and no entry may come to notice
+      if (!this.#failures.has('checkpoint') && !this.#aborted.signal.aborted && this.#isDue()) void this.checkpoint().catch(() => undefined);
     });
     return this.#checkpoint;
   }
@@ -109,6 +142,11 @@ export class Maintenance {
     await this.settle();
   }
 
+  /** At rest: every search scans the head, and this much of it costs more than a graph. */
+  #headIsWorthSealing(): boolean {
+    return this.#limits.quietMs < Infinity && this.#parts.state.head.segment.rowCount > 0 && this.#parts.state.head.segment.memoryBytes >= this.#limits.headBytesMax / 16;
+  }
+
   #isDue(): boolean {
     if (this.#checkpoint !== undefined) return false;
     const { state, storedLive } = this.#parts;
@@ -132,6 +170,7 @@ export class Maintenance {
       await checkpoint(this.#parts);
       this.#failures.delete('checkpoint');
       this.#mergeMayFind = true;
+      if (this.#graph !== undefined && this.#pick()?.includes(this.#graph.held) === true) this.#graph.giveUp.abort(giveUpReason);
     } catch (error) {
       this.#logBytes += Math.min(before, this.#limits.logBytesMax - this.#limits.headBytesMax);
       this.#fail('checkpoint', error);
@@ -142,28 +181,74 @@ export class Maintenance {
   async #mergeAll(): Promise<void> {
     const { signal } = this.#aborted;
     try {
-      for (let picked = this.#pick(); picked !== undefined && !signal.aborted; picked = this.#pick()) await this.#mergeOnce(picked, signal);
+      while (!signal.aborted && await this.#improve(signal));
       this.#failures.delete('merge');
     } catch (error) {
       if (!signal.aborted) this.#fail('merge', error);
     }
   }
 
+  /** Does the next piece of work; false where nothing is left. */
+  async #improve(signal: AbortSignal): Promise<boolean> {
+    const due = this.#pick();
+    const atRest = due === undefined && this.#limits.quietMs < Infinity ? this.#pickAtRest() : undefined;
+    const isQuiet = performance.now() - this.#lastEntryMs >= this.#limits.quietMs;
+    const picked = due ?? (isQuiet ? atRest : undefined);
+    if (picked !== undefined) {
+      await this.#mergeOnce(picked, signal);
+      return true;
+    }
+    const sealsHead = this.#headIsWorthSealing() && !this.#failures.has('checkpoint');
+    if (sealsHead && isQuiet) {
+      await this.checkpoint().catch(() => undefined); // recorded
+      return true;
+    }
+    const graph = chooseGraph(this.#candidates().filter((held) => atRest?.includes(held) !== true), this.#indexing);
+    if (graph !== undefined) await this.#buildOnce(graph, signal);
+    else if (atRest !== undefined || sealsHead) await sleepMs(quietPollMs, signal);
+    return graph !== undefined || atRest !== undefined || sealsHead;
+  }
+
   async #mergeOnce(picked: readonly HeldSegment<SealedSegment>[], signal: AbortSignal): Promise<void> {
     const { folder, state } = this.#parts;
     await folder.whileWriting(async () => {
-      const job = await runMerge(this.#parts, picked, signal);
+      const job = await runMerge(this.#parts, picked, { indexing: this.#indexing, signal });
       await this.#publishing.run(() => finishMerge(this.#parts, job));
     });
     this.#logger.info({ directory: folder.directory, merged: picked.length, segments: state.sealed.length }, 'segments merged');
   }
 
-  /** undefined also while the manifest's vectors are not the state's: a merge needs both to be the same. */
+  async #buildOnce(job: GraphJob, signal: AbortSignal): Promise<void> {
+    const { folder } = this.#parts;
+    const giveUp = new AbortController();
+    this.#graph = { held: job.held, giveUp };
+    try {
+      await folder.whileWriting(async () => {
+        const graph = await runGraph(this.#parts, job, this.#indexing, AbortSignal.any([signal, giveUp.signal]));
+        await this.#publishing.run(() => finishGraph(this.#parts, job, graph));
+      });
+      this.#logger.info({ directory: folder.directory, vector: job.name, rows: job.held.segment.rowCount, task: job.task }, 'graph of a segment');
+    } catch (error) {
+      if (!giveUp.signal.aborted || error !== giveUpReason) throw error;
+    } finally {
+      this.#graph = undefined;
+    }
+  }
+
+  /** None also while the manifest's vectors are not the state's: merges and graphs need both to be the same. */
   #pick(): readonly HeldSegment<SealedSegment>[] | undefined {
-    const { folder, state, storedLive } = this.#parts;
-    if (state.vectors !== folder.manifest.vectors) return undefined;
-    const candidates = state.sealed.filter((held) => storedLive.has(held));
+    const candidates = this.#candidates();
     return chooseMerge(candidates.map(sizeOf), this.#limits)?.map((at) => must(candidates[at], 'positions are of candidates'));
+  }
+
+  #pickAtRest(): readonly HeldSegment<SealedSegment>[] | undefined {
+    const candidates = this.#candidates();
+    return chooseMergeAtRest(candidates.map(sizeOf), this.#limits)?.map((at) => must(candidates[at], 'positions are of candidates'));
+  }
+
+  #candidates(): readonly HeldSegment<SealedSegment>[] {
+    const { folder, state, storedLive } = this.#parts;
+    return state.vectors === folder.manifest.vectors ? state.sealed.filter((held) => storedLive.has(held)) : [];
   }
 
   #fail(work: Work, error: unknown): void {
@@ -172,7 +257,22 @@ export class Maintenance {
   }
 }
 
+const giveUpReason = new RequestError('unavailable', 'the graph is no longer wanted');
+
+/** Resolves early when the signal is aborted. */
+function sleepMs(durationMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, durationMs);
+    signal.addEventListener('abort', end);
+  });
+}
+
 function sizeOf({ segment: { description } }: HeldSegment<SealedSegment>): SegmentSize {
-  const bytes = description.files.reduce((sum, file) => sum + file.size, 0);
+  const bytes = description.files.reduce((sum, file) => (isGraphFile(file) ? sum : sum + file.size), 0); // graphs are not merged
   return { rows: description.rows, deleted: description.del?.count ?? 0, bytes };
 }

@@ -7,26 +7,39 @@ import { countBits, emptyBits } from '../payload/bitmap.ts';
 import { mergeSegments } from '../segment/merge.ts';
 import { openSealedSegment, saveSealedState, type SealedSegment } from '../segment/sealed-segment.ts';
 import { must } from '../base/assert.ts';
+import type { Indexing } from '../command/indexing-config.ts';
 import { carryDeletes, catchUp, type Schema } from './catch-up.ts';
 import type { CheckpointParts } from './checkpoint.ts';
+import { buildGraphs } from './graph-job.ts';
 import { HeldSegment } from './held-segment.ts';
 
 export interface MergeJob {
   readonly inputs: readonly { readonly held: HeldSegment<SealedSegment>; readonly live: Uint32Array }[];
   readonly schema: Schema;
-  readonly description: Awaited<ReturnType<typeof mergeSegments>>['description'];
+  /** With its graphs, open for the shard; undefined where no row was live. */
+  readonly segment: SealedSegment | undefined;
   readonly rowMaps: readonly Int32Array[];
 }
 
 /** Writes the merged files. `picked` are segments of the current manifest, whose vectors are those of the state. */
-export async function runMerge(parts: CheckpointParts, picked: readonly HeldSegment<SealedSegment>[], signal: AbortSignal): Promise<MergeJob> {
+export async function runMerge(parts: CheckpointParts, picked: readonly HeldSegment<SealedSegment>[], options: { readonly indexing: Indexing; readonly signal: AbortSignal }): Promise<MergeJob> {
+  const { indexing, signal } = options;
   const { vectors, payloadSchema } = parts.folder.manifest;
   const inputs = picked.map((held) => ({ held, live: must(parts.storedLive.get(held), 'the segment is in the manifest') }));
   for (const { held } of inputs) held.retain();
   try {
     const segments = inputs.map(({ held, live }) => ({ segment: held.segment, live }));
-    const merged = await mergeSegments({ ...parts.folder.place, inputs: segments, specs: vectors, payloadSchema, signal });
-    return { inputs, schema: { vectors, payloadSchema }, ...merged };
+    const { description, rowMaps } = await mergeSegments({ ...parts.folder.place, inputs: segments, specs: vectors, payloadSchema, signal });
+    const job = { inputs, schema: { vectors, payloadSchema }, rowMaps };
+    if (description === undefined) return { ...job, segment: undefined };
+    const segment = await openSealedSegment({ ...parts.folder.place, description, specs: vectors, payloadSchema, indexes: parts.indexes });
+    try {
+      await buildGraphs(parts, segment, indexing, signal); // before it takes the places of segments that may have graphs
+    } catch (error) {
+      await segment.close();
+      throw error;
+    }
+    return { ...job, segment };
   } finally {
     for (const { held } of inputs) void held.release();
   }
@@ -41,9 +54,7 @@ export async function finishMerge(parts: CheckpointParts, job: MergeJob): Promis
   }));
   const uuids = new Set(inputs.map(({ held }) => held.segment.uuid));
   const kept = manifest.segments.filter(({ uuid }) => !uuids.has(uuid));
-  const segment = job.description === undefined ? undefined : await openSealedSegment({
-    ...folder.place, description: job.description, specs: job.schema.vectors, payloadSchema: job.schema.payloadSchema, indexes: parts.indexes,
-  });
+  const { segment } = job;
   let isHeld = false;
   try {
     if (segment !== undefined) {

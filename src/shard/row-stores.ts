@@ -9,6 +9,7 @@ const firstBytes = 4_096;
 export function rowStores(): VectorIndexes {
   return {
     kernel: 'none',
+    graphsBuilt: 0,
     growing: (spec) => new RowStore(spec),
     openFile: (spec, { rowCount }) => Promise.resolve<VectorIndex>({ spec, rowCount, search: refuse, score: refuse, close: () => Promise.resolve() }),
     close: () => Promise.resolve(),

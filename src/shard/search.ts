@@ -1,11 +1,13 @@
-// Nearest neighbours over the segments of one view: filter → bitmap, exact scan per segment, merged by score.
+// Nearest neighbours over the segments of one view: filter → bitmap, graph or scan per segment, merged by score.
 import { must } from '../base/assert.ts';
 import { comparePointIds, type PointId } from '../base/ids.ts';
 import type { ScoredRecord } from '../command/read.ts';
-import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
+import type { Indexing, VectorIndexing } from '../command/indexing-config.ts';
+import type { IndexHits, IndexQuery, IndexSettings } from '../index/vector-index.ts';
 import { andInto, clearBit, countBits } from '../payload/bitmap.ts';
 import type { Filter } from '../payload/filter.ts';
 import { selectRows } from '../payload/select-rows.ts';
+import { SealedSegment } from '../segment/sealed-segment.ts';
 import { largerIsBetter, type VectorSpec } from '../vector/distance.ts';
 import { checkVector, prepareQuery } from '../vector/stored-vector.ts';
 import { specOf } from './prepare-write.ts';
@@ -18,6 +20,7 @@ interface Prepared {
   readonly spec: VectorSpec;
   readonly vector: Float32Array;
   readonly k: number;
+  readonly indexing: VectorIndexing;
 }
 
 interface Hit extends RowPlace {
@@ -26,8 +29,9 @@ interface Hit extends RowPlace {
 }
 
 /** One list for each request, best first, equal scores by id. @throws RequestError for a vector name or a dimension. */
-export async function searchView(view: View, requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
-  const prepared = requests.map((request) => prepare(view, request));
+export async function searchView(view: View, requests: readonly ShardSearch[], options: { readonly indexing: Indexing; readonly signal?: AbortSignal }): Promise<readonly (readonly ScoredRecord[])[]> {
+  const { indexing, signal } = options;
+  const prepared = requests.map((request) => prepare(view, request, indexing(request.using)));
   const hits = prepared.map((): Hit[] => []);
   for (const segment of view.segments) {
     signal?.throwIfAborted();
@@ -42,10 +46,10 @@ export async function searchView(view: View, requests: readonly ShardSearch[], s
   return answers;
 }
 
-function prepare(view: View, request: ShardSearch): Prepared {
+function prepare(view: View, request: ShardSearch, indexing: VectorIndexing): Prepared {
   const spec = specOf(request.using, view.vectors);
   checkVector(spec, request.using, request.vector);
-  return { request, spec, vector: prepareQuery(spec, request.vector), k: request.limit + request.offset };
+  return { request, spec, vector: prepareQuery(spec, request.vector), k: request.limit + request.offset, indexing };
 }
 
 /** One call of the index for each named vector, however many requests there are. */
@@ -55,18 +59,30 @@ async function searchSegment(segment: SegmentView, batch: { readonly prepared: r
   for (const using of new Set(batch.prepared.map(({ request }) => request.using))) {
     const queries: IndexQuery[] = [];
     const lists: Hit[][] = [];
-    for (const [at, { request, vector, k }] of batch.prepared.entries()) {
-      if (request.using !== using) continue;
+    for (const [at, { request, vector, k, indexing }] of batch.prepared.entries()) {
+      if (request.using !== using || (request.params?.indexedOnly === true && isLargeWithoutGraph(segment, using, indexing))) continue;
       if (!selected.has(request.filter)) selected.set(request.filter, await selectRows(rowSourceOf(segment), must(request.filter, 'no filter selects the live rows'), signal));
       const allowed = allowedRows(segment, request, must(selected.get(request.filter), 'selected above'));
       if (countBits(allowed) === 0) continue;
-      queries.push({ vector, k: Math.min(k, segment.rowCount), allowed });
+      queries.push({ ...settings(request, indexing), vector, k: Math.min(k, segment.rowCount), allowed });
       lists.push(must(batch.hits[at], 'one list for each request'));
     }
     if (queries.length === 0) continue;
     const found = await segment.held.segment.search(using, queries, signal);
     for (const [at, list] of lists.entries()) collect(segment, must(found[at], 'one answer for each query'), list);
   }
+}
+
+function settings({ params = {} }: ShardSearch, { scanBytesMax }: VectorIndexing): IndexSettings {
+  const { hnswEf, exact, quantization } = params;
+  return { scanBytesMax, ...(hnswEf === undefined ? {} : { hnswEf }), ...(exact === undefined ? {} : { exact }), ...(quantization === undefined ? {} : { quantization }) };
+}
+
+/** `indexed_only` leaves out what waits for its graph; what is too small for one is searched. */
+function isLargeWithoutGraph({ held: { segment } }: SegmentView, using: string, { graphBytesMin }: VectorIndexing): boolean {
+  if (!(segment instanceof SealedSegment)) return false;
+  const state = segment.graphStates().get(using);
+  return state !== undefined && state.canBeIndexed && !state.isIndexed && state.facts === undefined && state.sizeBytes >= graphBytesMin;
 }
 
 /** Of the selected rows those that carry the vector, without the point that the search is about. */

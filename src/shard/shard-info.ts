@@ -3,6 +3,7 @@ import { andInto, countBits, emptyBits } from '../payload/bitmap.ts';
 import { parseJsonPath, type JsonPath } from '../payload/json-path.ts';
 import type { LogInfo } from '../log/shard-log.ts';
 import type { Maintenance } from './maintenance.ts';
+import type { SealedSegment } from '../segment/sealed-segment.ts';
 import type { StoredManifest } from './shard-manifest.ts';
 import type { ShardInfo } from './shard-types.ts';
 import type { SegmentView, View } from './view.ts';
@@ -14,17 +15,17 @@ export interface DescribedShard {
   readonly maintenance: Pick<Maintenance, 'isBusy' | 'error'>;
   /** Why the shard takes no writes. */
   readonly failure: string | undefined;
-  readonly sealedUuids: ReadonlySet<string>;
+  readonly sealed: readonly SealedSegment[];
 }
 
 export function describeShard(shard: DescribedShard): ShardInfo {
   const { view, log, stored, maintenance } = shard;
   const error = shard.failure ?? maintenance.error;
-  const live = (segment: SegmentView): number => segment.rowCount - segment.deletedCount;
   const filled = view.segments.filter(({ rowCount }) => rowCount > 0);
   return {
     points: view.points,
-    indexedVectors: filled.filter(({ held }) => shard.sealedUuids.has(held.segment.uuid)).reduce((sum, segment) => sum + live(segment), 0),
+    indexedVectors: indexedVectors(filled, shard.sealed),
+    scannedVectors: scannedVectors(shard.sealed),
     segments: view.segments.length,
     status: error !== undefined ? 'red' : maintenance.isBusy ? 'yellow' : 'green',
     ...(error === undefined ? {} : { optimizerError: error }),
@@ -32,6 +33,29 @@ export function describeShard(shard: DescribedShard): ShardInfo {
     unappliedEntries: Math.max(0, log.lastSeq - view.applied),
     diskBytes: diskBytes(stored) + log.sizeBytes,
   };
+}
+
+/** Live vectors that a graph links. */
+function indexedVectors(views: readonly SegmentView[], sealed: readonly SealedSegment[]): number {
+  let count = 0;
+  for (const segment of sealed) {
+    const view = views.find(({ held }) => held.segment === segment);
+    for (const [name, { isIndexed }] of segment.graphStates()) {
+      if (isIndexed && view !== undefined) count += countBits(andInto(view.live.slice(), view.held.vectorBits(name)));
+    }
+  }
+  return count;
+}
+
+/** By vector: rows of segments for which a graph was tried and found no good. */
+function scannedVectors(sealed: readonly SealedSegment[]): ReadonlyMap<string, number> {
+  const scanned = new Map<string, number>();
+  for (const segment of sealed) {
+    for (const [name, { facts, vectors }] of segment.graphStates()) {
+      if (facts !== undefined && facts.outcome !== 'built') scanned.set(name, (scanned.get(name) ?? 0) + vectors);
+    }
+  }
+  return scanned;
 }
 
 function pointsWith(segments: readonly SegmentView[], field: string): number {

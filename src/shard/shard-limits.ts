@@ -10,8 +10,10 @@ export interface ShardLimits {
   readonly unsealedBytesMax: number;
   /** Log behind the last checkpoint: what a start replays, a few seconds' work at most. */
   readonly logBytesMax: number;
-  /** Segments are merged up to this size: a merge rewrites it whole. */
+  /** Segments are merged up to this size: a merge rewrites it whole, and each segment beyond one costs every search a walk more. */
   readonly mergedBytesMax: number;
+  /** Without a write for this long the shard has come to rest: what is left over is merged into few segments. Infinite: never. */
+  readonly quietMs: number;
   /** A segment is rewritten for its dead rows from this number on, when they are more than a fifth. */
   readonly vacuumRowsMin: number;
 }
@@ -21,6 +23,7 @@ export const shardLimits: ShardLimits = {
   headRowsMax: 65_536,
   unsealedBytesMax: 64 << 20,
   logBytesMax: 64 << 20,
-  mergedBytesMax: 512 << 20,
+  mergedBytesMax: 4 * 2 ** 30,
+  quietMs: 500,
   vacuumRowsMin: 1_000,
 };

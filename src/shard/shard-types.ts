@@ -10,7 +10,10 @@ export interface ShardWriteResult {
 
 export interface ShardInfo {
   readonly points: number;
+  /** Live vectors that a graph links. */
   readonly indexedVectors: number;
+  /** Vector name → rows that stay on the exact scan because a graph over them would miss too much or cannot be. */
+  readonly scannedVectors: ReadonlyMap<string, number>;
   readonly segments: number;
   readonly status: 'green' | 'yellow' | 'grey' | 'red';
   readonly optimizerError?: string;

@@ -130,7 +130,7 @@ test('points in the order of retrieve, an absent one left out, a double one twic
   await assert.rejects(shard.retrieve({ ids: [pointId(1)], selectors: { payload: { kind: 'none' }, vectors: { kind: 'names', names: ['x'] } } }), /Not existing vector name error: x/);
 });
 
-test('info counts live points, those with a field, and those in files', async () => {
+test('info counts live points, those with a field, and segments', async () => {
   await using shard = await openNew();
   await shard.write({ kind: 'create-index', field: 'n', schema: { type: 'integer' } }, wait);
   await upsert(shard, draft(1), draft(2), draft(3, {}));
@@ -139,7 +139,7 @@ test('info counts live points, those with a field, and those in files', async ()
   await shard.write({ kind: 'delete-points', selector: { kind: 'ids', ids: [pointId(1)] } }, wait);
   await shard.settle();
   const info = shard.info();
-  assert.deepEqual([info.points, info.indexedVectors, info.status, info.unappliedEntries, info.payloadSchema.get('n')], [3, 2, 'green', 0, { schema: { type: 'integer' }, points: 2 }]);
+  assert.deepEqual([info.points, info.segments, info.status, info.unappliedEntries, info.payloadSchema.get('n')], [3, 2, 'green', 0, { schema: { type: 'integer' }, points: 2 }]);
   assert.ok(info.diskBytes > 0);
 });
 

@@ -16,6 +16,7 @@ import type { ClosedLogFile, Entry, LogPosition } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
+import { noIndexing, type Indexing } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
@@ -48,6 +49,8 @@ export interface ShardOptions extends ShardIdentity {
   readonly directory: string;
   /** Of a new shard; an existing one has its own. */
   readonly vectors: ReadonlyMap<string, VectorSpec>;
+  /** When segments get graphs; without it never. */
+  readonly indexing?: Indexing;
   /** For tests that seal and merge small data. */
   readonly limits?: ShardLimits;
 }
@@ -87,7 +90,7 @@ export class Shard {
   #closing: Promise<void> | undefined;
 
   private constructor(options: ShardOptions, { stored, segments, log }: ShardContents) {
-    const { disk, directory, indexes, logger, limits = shardLimits } = options;
+    const { disk, directory, indexes, logger, limits = shardLimits, indexing = noIndexing } = options;
     const storedLive = new WeakMap<HeldSegment, Uint32Array>();
     const state = new ShardState(indexes, stored.manifest, segments);
     for (const held of state.sealed) storedLive.set(held, held.segment.liveBits());
@@ -103,7 +106,7 @@ export class Shard {
     this.#folder = folder;
     this.#logger = logger;
     this.#queue = queue;
-    this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger });
+    this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger, indexing });
   }
 
   /** A new, empty shard; durable but for the name of its folder, which is the caller's to sync. */
@@ -160,8 +163,13 @@ export class Shard {
     return this.#use(() => this.#write(operation, options));
   }
 
+  /** Graphs that are to be other ones are built in the background. */
+  setIndexing(indexing: Indexing): void {
+    if (this.#closing === undefined) this.#maintenance.setIndexing(indexing);
+  }
+
   search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
-    return this.#read((view) => searchView(view, requests, signal));
+    return this.#read((view) => searchView(view, requests, { indexing: this.#maintenance.indexing, ...(signal === undefined ? {} : { signal }) }));
   }
 
   retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
@@ -181,7 +189,7 @@ export class Shard {
     try {
       return describeShard({
         view, log: this.#log.info(), stored: this.#folder.stored, maintenance: this.#maintenance, failure: this.#queue.failure?.message,
-        sealedUuids: new Set(this.#state.sealed.map(({ segment }) => segment.uuid)),
+        sealed: this.#state.sealed.map(({ segment }) => segment),
       });
     } finally {
       this.#state.closeLater(view.release());

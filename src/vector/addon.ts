@@ -16,6 +16,29 @@ export interface NativeHits {
   readonly counts: Uint32Array;
 }
 
+/** Codes and links of the rows of one file, inside the addon. Must not be used after `closeGraph`. */
+export interface GraphHandle {
+  readonly nativeGraph: never;
+}
+
+/** The two images of a graph: 0 codes, 1 links. */
+export type GraphPart = 0 | 1;
+
+export interface NativeBuild {
+  /** `unfit`: values that have no codes; `missed`: walks over such data miss too much. Without a graph then. */
+  readonly outcome: 'built' | 'unfit' | 'missed';
+  /** Points that had to be linked in at the end. */
+  readonly stranded: number;
+  /** Of a sample search; 1 where none was needed. */
+  readonly sampleRecall: number;
+  readonly graph?: GraphHandle;
+}
+
+export interface NativeGraphHits extends NativeHits {
+  /** Distances computed, by query. */
+  readonly evaluations: Uint32Array;
+}
+
 export interface NativeKernel {
   readonly name: string;
   /** See `Kernels.lanes`. */
@@ -45,6 +68,22 @@ export interface Addon {
   ): Promise<NativeHits>;
   scoreRows(rows: RowsHandle, vector: Float32Array, list: Uint32Array): Promise<Float32Array>;
   cancel(ticket: number): void;
+  /** In the background, behind all searches; `threadsMax` 0: on all threads. `m` from 2 to 512. */
+  buildGraph(rows: RowsHandle, m: number, efConstruct: number, threadsMax: number, ticket: number): Promise<NativeBuild>;
+  /** To fill with images from files, then to check. */
+  emptyGraph(codeBytes: number, graphBytes: number): GraphHandle;
+  graphBytes(graph: GraphHandle, part: GraphPart): number;
+  readGraph(graph: GraphHandle, part: GraphPart, offset: number, length: number): Uint8Array;
+  fillGraph(graph: GraphHandle, part: GraphPart, offset: number, bytes: Uint8Array): void;
+  /** Rejects with ERR_DAMAGED where the images are not of these rows, or a search could leave them. */
+  checkGraph(rows: RowsHandle, graph: GraphHandle): Promise<void>;
+  /** `settings`: four numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate,
+   *  2 two-hop), and 1 where the walk goes by the rows instead of the codes. */
+  searchGraph(
+    rows: RowsHandle, graph: GraphHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[],
+    settings: Float32Array, ticket: number,
+  ): Promise<NativeGraphHits>;
+  closeGraph(graph: GraphHandle): void;
   approximate(
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
   ): Approximation;

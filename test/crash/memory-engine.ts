@@ -19,7 +19,7 @@ export const dataDirectory = '/data';
 export const snapshotsDirectory = '/data/snapshots';
 
 /** Seals after a few rows and merges soon, so that a short script meets every kind of file. */
-const shardLimits = { headBytesMax: 16 << 20, headRowsMax: 8, unsealedBytesMax: 64 << 20, logBytesMax: 1 << 20, mergedBytesMax: 1 << 30, vacuumRowsMin: 4 };
+const shardLimits = { headBytesMax: 16 << 20, headRowsMax: 8, unsealedBytesMax: 64 << 20, logBytesMax: 1 << 20, quietMs: Infinity, mergedBytesMax: 1 << 30, vacuumRowsMin: 4 };
 
 function memoryMachine(disk: Disk): Machine {
   return {

@@ -21,7 +21,7 @@ const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const operations = Number(process.env['NEARKEEP_MODEL_OPERATIONS'] ?? 1_000);
 const selectors = { payload: { kind: 'all' }, vectors: { kind: 'all' } } as const;
 /** Seals every few dozen rows, merges soon; a writer waits where more than two heads are unsealed. (A head of one row takes a MiB.) */
-const shardLimits = { headBytesMax: 16 << 20, headRowsMax: 40, unsealedBytesMax: 3 << 20, logBytesMax: 1 << 16, mergedBytesMax: 1 << 30, vacuumRowsMin: 20 };
+const shardLimits = { headBytesMax: 16 << 20, headRowsMax: 40, unsealedBytesMax: 3 << 20, logBytesMax: 1 << 16, mergedBytesMax: 1 << 30, quietMs: 5, vacuumRowsMin: 20 };
 
 class Twin {
   readonly #data: string;

@@ -80,7 +80,13 @@ function collectionInfoJson(info: CollectionInfo): unknown {
     config: info.config,
     payload_schema: payloadSchemaJson(info),
     update_queue: { length: info.unappliedEntries },
+    ...(info.scannedVectors.size === 0 ? {} : { warnings: [...info.scannedVectors].map(scanWarning) }),
   };
+}
+
+function scanWarning([name, rows]: readonly [string, number]): { readonly message: string } {
+  const vector = name === '' ? 'the vector' : `vector '${name}'`;
+  return { message: `${rows} rows of ${vector} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)` };
 }
 
 function payloadSchemaJson(info: CollectionInfo): unknown {

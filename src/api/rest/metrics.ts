@@ -45,6 +45,7 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
     gauge('app_info', 'Name and version of the server', [
       { labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 },
     ]),
+    gauge('graphs_built', 'HNSW graphs built since the start', [{ value: engine.graphsBuilt }]),
     gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
   ];
 }

@@ -23,7 +23,7 @@ export async function telemetryJson(context: ProbeContext, options: TelemetryOpt
       name: 'nearkeep',
       version: apiVersion,
       startup: new Date(engine.startedAtMs).toISOString(),
-      nearkeep: { version: engine.version, kernel: engine.kernel, node: process.version },
+      nearkeep: { version: engine.version, kernel: engine.kernel, node: process.version, graphs_built: engine.graphsBuilt },
       ...(isDetailed ? { features: features(), system: await system(context) } : {}),
     },
     collections: {

@@ -10,6 +10,7 @@ import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorInde
 export function plainIndexes(): VectorIndexes {
   return {
     kernel: 'scalar',
+    graphsBuilt: 0,
     growing: (spec) => new PlainIndex(spec),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {
       checkFile(spec, file);

@@ -18,7 +18,7 @@ export const everything: Selectors = { payload: { kind: 'all' }, vectors: { kind
 
 /** Seals after a few rows, so that small tests see many segments. */
 export const smallLimits: ShardLimits = {
-  headBytesMax: 16 << 20, headRowsMax: 8, unsealedBytesMax: 64 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, vacuumRowsMin: 4,
+  headBytesMax: 16 << 20, headRowsMax: 8, unsealedBytesMax: 64 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, quietMs: Infinity, vacuumRowsMin: 4,
 };
 
 export function shardOptions(disk: Disk, directory: string, changes: Partial<ShardOptions> = {}): ShardOptions {

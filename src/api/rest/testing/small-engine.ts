@@ -124,6 +124,7 @@ export class SmallSnapshots {
 export class SmallEngine {
   readonly version = '0.0.0-test';
   readonly kernel = 'test';
+  readonly graphsBuilt = 0;
   readonly peerId = 4711;
   readonly startedAtMs = Date.UTC(2026, 0, 1);
   readonly snapshots = new SmallSnapshots();
@@ -163,6 +164,7 @@ export class SmallEngine {
       status: 'green',
       points: this.points,
       indexedVectors: this.points,
+      scannedVectors: new Map(),
       segments: 2,
       payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
       unappliedEntries: 0,

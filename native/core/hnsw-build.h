@@ -1,0 +1,78 @@
+// Builds codes and graph of stored rows, in the background, on any number of threads.
+//
+// Phases: prepare (means) → encode → the first points on one thread → the others side by side → reach: every point is found from
+// the entry or linked in → for dot products of unequal lengths: a sample is searched, and a graph that misses too much is given up.
+//
+// A new point is linked in two passes: its own lists on ALL levels first, then itself into its neighbours' lists. A point that can be
+// found on one level can therefore be left on every level below; with the passes mixed, walks of other threads end in half-linked
+// points and strand theirs.
+//
+// Shared: lists under one lock byte per node (readers go without, see hnsw-graph.h); entry point and top level in one atomic word,
+// changed under growing_, which a point of a new top level holds while it is linked.
+#pragma once
+#include <mutex>
+
+#include "codes.h"
+#include "hnsw-walk.h"
+#include "pool.h"
+
+namespace nearkeep {
+
+struct HnswConfig {
+  uint32_t m;             // 2 … kLinksMax / 2
+  uint32_t ef_construct;  // at least 1
+};
+
+enum class BuildOutcome : uint8_t {
+  kBuilt,
+  kUnfit,   // rows with values that have no codes
+  kMissed,  // the sample's recall was too low: such data is scanned
+};
+
+class HnswBuildJob : public Job {
+ public:
+  // `workers`: threads of the pool.
+  HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers);
+  size_t blocks() const { return 1; }
+  void Run(size_t block, size_t worker) override;
+  size_t Advance() override;
+
+  // Once the job has ended without a failure.
+  BuildOutcome outcome() const { return outcome_; }
+  const std::shared_ptr<CodeTable>& codes() const { return codes_; }
+  const std::shared_ptr<HnswGraph>& graph() const { return graph_; }
+  uint32_t stranded() const { return stranded_; }  // points that had to be linked in at the end
+  float sample_recall() const { return sample_recall_; }  // 1 where no sample was searched
+
+ private:
+  enum class Phase : uint8_t { kPrepare, kEncode, kFirst, kInsert, kReach, kSample };
+
+  size_t BlocksOfSize(uint32_t first, uint32_t size) const;
+  void Insert(uint32_t node, size_t worker);
+  void LinkForward(uint32_t node, uint32_t level, std::vector<Near>* chosen, WalkScratch* scratch);
+  void LinkBack(uint32_t node, uint32_t level, const std::vector<Near>& chosen);
+  void Choose(std::vector<Near>* candidates, size_t most) const;
+  void Reach();
+  void Sample(size_t at, size_t worker);
+  void JudgeSample();
+
+  const RowsView view_;
+  const HnswConfig config_;
+  std::shared_ptr<CodeTable> codes_;
+  CodeWriter writer_;
+  std::shared_ptr<HnswGraph> graph_;
+  std::vector<WalkScratch> scratch_;  // by worker
+  std::unique_ptr<std::atomic<uint8_t>[]> locks_;
+  std::mutex growing_;
+  std::atomic<uint64_t> entry_{~uint64_t{0}};  // top level << 32 | node; all ones: none
+  Phase phase_ = Phase::kPrepare;
+  BuildOutcome outcome_ = BuildOutcome::kBuilt;
+  uint32_t stranded_ = 0;
+  float sample_recall_ = 1;
+  std::vector<uint32_t> sample_hits_;  // by sample
+};
+
+// Nodes that a walk along level 0 from the entry point does not come to, ascending.
+std::vector<uint32_t> FindStranded(const HnswGraph& graph);
+
+}  // namespace nearkeep

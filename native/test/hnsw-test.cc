@@ -1,0 +1,424 @@
+// Codes against their definition, graphs against an exact scan, images against damage.
+#include <math.h>
+
+#include <algorithm>
+#include <random>
+
+#include "../core/bitmap.h"
+#include "../core/cpu.h"
+#include "../core/hnsw-build.h"
+#include "../core/hnsw-search.h"
+#include "check.h"
+#include "run-job.h"
+
+namespace {
+
+using namespace nearkeep;
+
+// Sanitizers make everything ten times slower; they look for races and bounds, not for recall.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
+struct SpecCase {
+  const char* name;
+  RowSpec spec;
+  bool unit;
+};
+
+std::vector<SpecCase> AllSpecs(uint32_t dims) {
+  std::vector<SpecCase> cases;
+  for (const Datatype type : {Datatype::kFloat32, Datatype::kFloat16, Datatype::kUint8}) {
+    cases.push_back({"cosine", {Metric::kDot, type, dims, type == Datatype::kUint8}, type != Datatype::kUint8});
+    cases.push_back({"euclid", {Metric::kSquaredL2, type, dims, false}, false});
+    cases.push_back({"manhattan", {Metric::kL1, type, dims, false}, false});
+  }
+  return cases;
+}
+
+uint16_t ToHalf(float value) {  // of ordinary numbers, rounded toward zero
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  const int exponent = static_cast<int>(bits >> 23 & 255) - 112;
+  if (exponent <= 0) return static_cast<uint16_t>(bits >> 16 & 0x8000);
+  return static_cast<uint16_t>((bits >> 16 & 0x8000) | static_cast<uint32_t>(exponent) << 10 | (bits >> 13 & 0x3ff));
+}
+
+// Points around centres: `spread` 0 is one heap, larger is looser clusters.
+class Clusters {
+ public:
+  Clusters(uint32_t seed, uint32_t dims, uint32_t clusters) : random_(seed), dims_(dims) {
+    for (uint32_t i = 0; i < clusters * dims; ++i) centres_.push_back(normal_(random_));
+  }
+  std::vector<float> Draw() {
+    std::vector<float> point(dims_);
+    const size_t centre = centres_.empty() ? 0 : random_() % (centres_.size() / dims_) * dims_;
+    for (uint32_t i = 0; i < dims_; ++i) point[i] = (centres_.empty() ? 0 : centres_[centre + i]) + 0.5f * normal_(random_);
+    return point;
+  }
+  std::mt19937& random() { return random_; }
+
+ private:
+  std::mt19937 random_;
+  std::normal_distribution<float> normal_{0, 1};
+  uint32_t dims_;
+  std::vector<float> centres_;
+};
+
+void MakeUnit(std::vector<float>* point) {
+  double squares = 0;
+  for (const float value : *point) squares += static_cast<double>(value) * value;
+  for (float& value : *point) value = static_cast<float>(value / sqrt(squares));
+}
+
+void AppendRow(const SpecCase& one, std::vector<float> point, std::vector<uint8_t>* bytes) {
+  if (one.unit) MakeUnit(&point);
+  for (const float value : point) {
+    if (one.spec.datatype == Datatype::kUint8) {
+      bytes->push_back(static_cast<uint8_t>(std::clamp(value * 25 + 120, 0.0f, 255.0f)));
+    } else if (one.spec.datatype == Datatype::kFloat16) {
+      const uint16_t half = ToHalf(value);
+      bytes->insert(bytes->end(), reinterpret_cast<const uint8_t*>(&half), reinterpret_cast<const uint8_t*>(&half) + 2);
+    } else {
+      bytes->insert(bytes->end(), reinterpret_cast<const uint8_t*>(&value), reinterpret_cast<const uint8_t*>(&value) + 4);
+    }
+  }
+}
+
+GrowingRows DrawRows(const SpecCase& one, Clusters& clusters, uint32_t count) {
+  GrowingRows rows(one.spec, OfferedKernels().front());
+  std::vector<uint8_t> bytes;
+  for (uint32_t row = 0; row < count; ++row) AppendRow(one, clusters.Draw(), &bytes);
+  rows.Append(bytes.data(), count);
+  return rows;
+}
+
+std::vector<float> DrawQuery(const SpecCase& one, Clusters& clusters) {
+  std::vector<uint8_t> bytes;
+  AppendRow(one, clusters.Draw(), &bytes);
+  std::vector<float> query(one.spec.dims);
+  for (size_t i = 0; i < query.size(); ++i) query[i] = ComponentOf(one.spec.datatype, bytes.data(), i);
+  if (one.spec.divides_by_length) MakeUnit(&query);
+  return PadQuery(query.data(), query.size());
+}
+
+std::shared_ptr<HnswBuildJob> Build(Pool& pool, const RowsView& view, size_t threads = 0, HnswConfig config = {16, 100}) {
+  auto job = std::make_shared<HnswBuildJob>(view, config, pool.threads());
+  RunToEnd([&](auto done) { pool.SubmitBackground(job, job->blocks(), threads, done); });
+  return job;
+}
+
+std::vector<Hits> Search(Pool& pool, const RowsView& view, const HnswBuildJob& built, std::vector<GraphQuery> queries) {
+  auto job = std::make_shared<GraphSearchJob>(view, built.codes(), built.graph(), std::move(queries));
+  RunToEnd([&](auto done) { pool.Submit(job, job->blocks(), done); });
+  CHECK(job->failure() == Failure::kNone);
+  return job->hits();
+}
+
+std::vector<Hits> Scan(Pool& pool, const RowsView& view, std::vector<ScanQuery> queries) {
+  for (ScanQuery& query : queries) {
+    if (query.allowed == nullptr) query.allowed = std::make_shared<std::vector<uint32_t>>(WordsFor(view.row_count), ~uint32_t{0});
+  }
+  auto job = std::make_shared<ScanJob>(view, std::move(queries), pool.threads());
+  RunToEnd([&](auto done) { pool.Submit(job, job->blocks(), done); });
+  return job->hits();
+}
+
+// The share of the scan's hits, equal scores counting as found; every score must be the scan's.
+double Recall(const RowSpec& spec, const std::vector<Hits>& found, const std::vector<Hits>& wanted) {
+  size_t hits = 0, all = 0;
+  for (size_t at = 0; at < wanted.size(); ++at) {
+    if (wanted[at].scores.empty()) continue;
+    const float worst = wanted[at].scores.back();
+    for (const float score : found[at].scores) hits += spec.LargerIsBetter() ? score >= worst : score <= worst;
+    all += wanted[at].scores.size();
+    for (size_t i = 0; i < found[at].rows.size(); ++i) {
+      const auto same = std::find(wanted[at].rows.begin(), wanted[at].rows.end(), found[at].rows[i]);
+      CHECK(same == wanted[at].rows.end() || wanted[at].scores[static_cast<size_t>(same - wanted[at].rows.begin())] == found[at].scores[i]);
+    }
+  }
+  return static_cast<double>(hits) / static_cast<double>(all);
+}
+
+TEST(code_kernels_agree_with_their_scalar_twin) {
+  std::mt19937 random(61);
+  for (const CodeKernels* kernels : OfferedCodeKernels()) {
+    for (size_t dims : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 768, 1001, 65536}) {
+      for (int round = 0; round < 4; ++round) {
+        std::vector<int8_t> query(dims + 3);
+        std::vector<uint8_t> bytes(3 * dims + 7);
+        for (auto& code : query) code = static_cast<int8_t>(round == 0 ? -128 : round == 1 ? 0 : random());
+        for (auto& code : bytes) code = static_cast<uint8_t>(round == 0 ? 0x80 : random());
+        const size_t shift = round;  // unaligned starts
+        const uint8_t* rows[] = {bytes.data() + shift, bytes.data() + shift + dims, bytes.data() + shift + 2 * dims};
+        int32_t sums[3], wanted[3];
+        kernels->dot(query.data() + shift, rows, 3, dims, sums);
+        kScalarCodes.dot(query.data() + shift, rows, 3, dims, wanted);
+        CHECK(memcmp(sums, wanted, sizeof sums) == 0);
+        kernels->l1(query.data() + shift, rows, 3, dims, sums);
+        kScalarCodes.l1(query.data() + shift, rows, 3, dims, wanted);
+        CHECK(memcmp(sums, wanted, sizeof sums) == 0);
+      }
+    }
+  }
+}
+
+TEST(code_distances_are_near_the_true_ones) {
+  Pool pool(2);
+  for (const SpecCase& one : AllSpecs(96)) {
+    Clusters clusters(62, 96, 5);
+    const GrowingRows rows = DrawRows(one, clusters, 400);
+    const auto built = Build(pool, rows.view());
+    const std::vector<float> query = DrawQuery(one, clusters);
+    const CodedQuery coded = built->codes()->Query(query.data());
+    std::vector<std::pair<double, double>> pairs;
+    for (uint32_t row = 0; row < 400; ++row) {
+      float distance, score;
+      built->codes()->Distances(coded.point, coded.product, &row, 1, &distance);
+      const uint8_t* bytes = rows.view().Row(row);
+      ExactScores(one.spec, query.data(), &bytes, 1, &score);
+      pairs.push_back({one.spec.metric == Metric::kDot ? 2 - 2 * score : one.spec.metric == Metric::kSquaredL2 ? score * score : score, distance});
+    }
+    // L1 distances are in steps: compared after scaling to the mean.
+    double truth = 0, coded_sum = 0;
+    for (const auto& [a, b] : pairs) truth += a, coded_sum += b;
+    const double scale = one.spec.metric == Metric::kL1 ? truth / coded_sum : 1;
+    for (const auto& [a, b] : pairs) CHECK(fabs(a - b * scale) < 0.03 * truth / 400);
+  }
+}
+
+TEST(recall_of_every_distance_and_type) {
+  Pool pool(2);
+  for (const uint32_t heaps : {0u, 40u}) {
+    for (const SpecCase& one : AllSpecs(24)) {
+      Clusters clusters(63, 24, heaps);
+      const GrowingRows rows = DrawRows(one, clusters, kSlow ? 600 : 4000);
+      const auto built = Build(pool, rows.view());
+      CHECK(built->failure() == Failure::kNone && built->outcome() == BuildOutcome::kBuilt);
+      CHECK(FindStranded(*built->graph()).empty());
+      for (const size_t ef : {64, 200}) {
+        for (const bool by_rows : {false, true}) {
+          std::vector<GraphQuery> queries;
+          std::vector<ScanQuery> exact;
+          for (int i = 0; i < 60; ++i) {
+            exact.push_back({DrawQuery(one, clusters), 10, nullptr});
+            queries.push_back({exact.back(), ef, ef, Filtering::kPlain, by_rows});
+          }
+          const double recall = Recall(one.spec, Search(pool, rows.view(), *built, queries), Scan(pool, rows.view(), exact));
+          if (recall < (ef == 64 ? 0.95 : 0.985)) throw std::runtime_error(std::string(one.name) + " type " + std::to_string(static_cast<int>(one.spec.datatype)) + " heaps " + std::to_string(heaps) + " ef " + std::to_string(ef) + " recall " + std::to_string(recall));
+        }
+      }
+    }
+  }
+}
+
+TEST(every_point_is_reached_whatever_the_threads) {
+  for (const size_t threads : {1, 2, 8}) {
+    Pool pool(8);
+    for (const uint32_t count : {0u, 1u, 2u, 17u, 256u, 257u, 500u, kSlow ? 600u : 5000u}) {
+      for (uint32_t seed = 0; seed < (kSlow || count == 5000 ? 1u : 4u); ++seed) {
+        for (const SpecCase& one : AllSpecs(8)) {
+          if (one.spec.datatype == Datatype::kFloat16) continue;
+          Clusters clusters(64 + seed, 8, 10);
+          const GrowingRows rows = DrawRows(one, clusters, count);
+          const auto built = Build(pool, rows.view(), threads, {8, 40});
+          CHECK(FindStranded(*built->graph()).empty());
+          CHECK(built->graph()->Check(0, count));
+        }
+      }
+    }
+  }
+}
+
+TEST(equal_points_are_all_reached) {
+  Pool pool(4);
+  const RowSpec spec = {Metric::kSquaredL2, Datatype::kFloat32, 4, false};
+  GrowingRows rows(spec, OfferedKernels().front());
+  const std::vector<float> values(4 * 3000, 0.5f);
+  rows.Append(reinterpret_cast<const uint8_t*>(values.data()), 3000);
+  const auto built = Build(pool, rows.view());
+  CHECK(FindStranded(*built->graph()).empty());
+}
+
+TEST(one_thread_builds_the_same_graph_again) {
+  Pool pool(3);
+  const SpecCase one = AllSpecs(16)[0];
+  Clusters clusters(65, 16, 20);
+  const GrowingRows rows = DrawRows(one, clusters, 3000);
+  const auto first = Build(pool, rows.view(), 1), second = Build(pool, rows.view(), 1);
+  const Image &a = *first->graph()->image(), &b = *second->graph()->image();
+  CHECK(a.size_bytes() == b.size_bytes() && memcmp(a.data(), b.data(), a.size_bytes()) == 0);
+}
+
+std::shared_ptr<std::vector<uint32_t>> DrawBits(std::mt19937& random, uint32_t count, unsigned one_in) {
+  auto bits = std::make_shared<std::vector<uint32_t>>(WordsFor(count));
+  for (uint32_t row = 0; row < count; ++row) (*bits)[row / 32] |= static_cast<uint32_t>(random() % one_in == 0) << (row & 31);
+  return bits;
+}
+
+TEST(filtered_walks_return_allowed_rows_only) {
+  Pool pool(2);
+  const SpecCase one = AllSpecs(24)[0];
+  Clusters clusters(66, 24, 40);
+  const GrowingRows rows = DrawRows(one, clusters, 6000);
+  const auto built = Build(pool, rows.view());
+  for (const unsigned one_in : {2u, 8u}) {
+    const auto bits = DrawBits(clusters.random(), 6000, one_in);
+    for (const Filtering filtering : {Filtering::kPredicate, Filtering::kTwoHop}) {
+      std::vector<GraphQuery> queries;
+      std::vector<ScanQuery> exact;
+      for (int i = 0; i < 60; ++i) {
+        exact.push_back({DrawQuery(one, clusters), 10, bits});
+        queries.push_back({exact.back(), 128, 128, filtering, false});
+      }
+      const std::vector<Hits> found = Search(pool, rows.view(), *built, queries);
+      for (const Hits& hits : found) {
+        for (const uint32_t row : hits.rows) CHECK(IsSet(bits->data(), row));
+      }
+      CHECK(Recall(one.spec, found, Scan(pool, rows.view(), exact)) > 0.93);
+    }
+  }
+}
+
+// Lengths as in the design: what is found must be near the truth, or the graph must be given up.
+TEST(products_of_unequal_lengths_are_searched_well_or_given_up) {
+  Pool pool(2);
+  const SpecCase one = {"dot", {Metric::kDot, Datatype::kFloat32, 24, false}, false};
+  for (const int kind : {0, 1, 2, 3}) {
+    Clusters clusters(67, 24, 40);
+    std::lognormal_distribution<float> lognormal(0, 1);
+    std::uniform_real_distribution<float> uniform(0.5f, 2);
+    GrowingRows rows(one.spec, OfferedKernels().front());
+    std::vector<uint8_t> bytes;
+    const int count = kSlow ? 500 : 4000;
+    for (int row = 0; row < count; ++row) {
+      std::vector<float> point = clusters.Draw();
+      MakeUnit(&point);
+      const float length = kind == 0 ? 3 : kind == 1 ? uniform(clusters.random()) : kind == 2 ? lognormal(clusters.random()) : row % 100 == 0 ? 100.0f : 1.0f;
+      for (float& value : point) value *= length;
+      AppendRow(one, point, &bytes);
+    }
+    rows.Append(bytes.data(), static_cast<uint32_t>(count));
+    const auto built = Build(pool, rows.view());
+    CHECK(FindStranded(*built->graph()).empty());
+    std::vector<GraphQuery> queries;
+    std::vector<ScanQuery> exact;
+    for (int i = 0; i < 100; ++i) {
+      exact.push_back({DrawQuery(one, clusters), 10, nullptr});
+      queries.push_back({exact.back(), 64, 64, Filtering::kPlain, false});
+    }
+    const double recall = Recall(one.spec, Search(pool, rows.view(), *built, queries), Scan(pool, rows.view(), exact));
+    std::printf("     lengths %d: stranded %u, sample %.3f, recall %.3f%s\n", kind, built->stranded(), static_cast<double>(built->sample_recall()), recall, built->outcome() == BuildOutcome::kMissed ? ", given up" : "");
+    CHECK(kind != 0 || built->outcome() == BuildOutcome::kBuilt);
+    CHECK(built->outcome() == BuildOutcome::kMissed || recall >= 0.9);
+  }
+}
+
+TEST(rows_without_codes_are_refused) {
+  Pool pool(2);
+  for (const float bad : {INFINITY, -INFINITY, NAN, 1e30f}) {
+    for (const size_t place : {0, 999}) {
+      GrowingRows rows({Metric::kSquaredL2, Datatype::kFloat32, 1, false}, OfferedKernels().front());
+      std::vector<float> values(1000, 1.0f);
+      values[place] = bad;
+      rows.Append(reinterpret_cast<const uint8_t*>(values.data()), 1000);
+      CHECK(Build(pool, rows.view())->outcome() == BuildOutcome::kUnfit);
+    }
+  }
+}
+
+TEST(a_build_is_cancelled_and_searches_go_first) {
+  Pool pool(1);
+  const SpecCase one = AllSpecs(64)[0];
+  Clusters clusters(68, 64, 40);
+  const GrowingRows rows = DrawRows(one, clusters, 20000);
+  auto job = std::make_shared<HnswBuildJob>(rows.view(), HnswConfig{16, 100}, pool.threads());
+  std::atomic<bool> build_ended{false};
+  pool.SubmitBackground(job, job->blocks(), 0, [&] { build_ended = true; });
+  for (int i = 0; i < 5; ++i) Scan(pool, rows.view(), {{DrawQuery(one, clusters), 10, nullptr}});
+  CHECK(!build_ended);
+  job->Cancel();
+  while (!build_ended) std::this_thread::yield();
+  CHECK(job->failure() == Failure::kCancelled);
+}
+
+TEST(builds_and_searches_at_once) {
+  Pool pool(4);
+  const SpecCase one = AllSpecs(12)[1];
+  Clusters clusters(69, 12, 10);
+  const GrowingRows rows = DrawRows(one, clusters, 1500);
+  const auto built = Build(pool, rows.view(), 0, {8, 40});
+  std::atomic<size_t> ended{0};
+  std::vector<std::shared_ptr<HnswBuildJob>> builds;
+  for (int i = 0; i < 3; ++i) {
+    builds.push_back(std::make_shared<HnswBuildJob>(rows.view(), HnswConfig{8, 40}, pool.threads()));
+    pool.SubmitBackground(builds.back(), 1, i == 0 ? 0 : 2, [&] { ++ended; });
+    for (int j = 0; j < 20; ++j) {
+      std::vector<GraphQuery> queries;
+      for (int k = 0; k < 3; ++k) queries.push_back({{DrawQuery(one, clusters), 5, nullptr}, 40, 40, Filtering::kPlain, k == 2});
+      for (const Hits& hits : Search(pool, rows.view(), *built, queries)) CHECK(hits.rows.size() == 5);
+    }
+  }
+  while (ended != builds.size()) std::this_thread::yield();
+  for (const auto& job : builds) CHECK(FindStranded(*job->graph()).empty());
+}
+
+std::shared_ptr<Image> Copy(const Image& from, size_t size_bytes) {
+  auto to = std::make_shared<Image>(size_bytes);
+  memcpy(to->data(), from.data(), std::min(size_bytes, from.size_bytes()));
+  return to;
+}
+
+// Damage that a checksum missed: an image is refused, or searched without leaving it.
+void CheckDamaged(Pool& pool, const RowsView& view, const std::shared_ptr<Image>& codes_image, const std::shared_ptr<Image>& graph_image, const std::vector<float>& query) {
+  const char* problem = nullptr;
+  const auto codes = CodeTable::Open(view.spec, CodeKernelsFor(*view.kernels), view.row_count, codes_image, &problem);
+  if (codes == nullptr) {
+    CHECK(problem != nullptr);
+    return;
+  }
+  const auto graph = HnswGraph::Open(view.row_count, graph_image, &problem);
+  if (graph == nullptr) {
+    CHECK(problem != nullptr);
+    return;
+  }
+  if (!graph->Check(0, graph->rows())) return;
+  const auto all = std::make_shared<std::vector<uint32_t>>(WordsFor(view.row_count), ~uint32_t{0});
+  std::vector<GraphQuery> queries;
+  for (const Filtering filtering : {Filtering::kPlain, Filtering::kPredicate, Filtering::kTwoHop}) queries.push_back({{query, 10, all}, 30, 30, filtering, false});
+  auto job = std::make_shared<GraphSearchJob>(view, codes, graph, queries);
+  RunToEnd([&](auto done) { pool.Submit(job, job->blocks(), done); });
+  for (const Hits& hits : job->hits()) {
+    for (const uint32_t row : hits.rows) CHECK(row < view.row_count);
+  }
+}
+
+TEST(damaged_images_never_lead_outside) {
+  Pool pool(1);
+  std::mt19937 random(70);
+  for (const SpecCase& one : AllSpecs(12)) {
+    Clusters clusters(71, 12, 6);
+    const GrowingRows rows = DrawRows(one, clusters, 300);
+    const RowsView& view = rows.view();
+    const std::vector<float> query = DrawQuery(one, clusters);
+    const auto built = Build(pool, view, 1, {4, 20});
+    const std::shared_ptr<Image> images[] = {built->codes()->image(), built->graph()->image()};
+    for (size_t which : {0, 1}) {
+      const size_t size = images[which]->size_bytes();
+      for (int round = 0; round < (kSlow ? 200 : 600); ++round) {
+        std::shared_ptr<Image> damaged = Copy(*images[which], round % 10 == 0 ? random() % (size + 70) : size);
+        for (unsigned flips = 1 + random() % 3; flips > 0 && damaged->size_bytes() > 0; --flips) {
+          // every other time in the header, whose bytes steer everything
+          const size_t at = random() % (round % 2 == 0 ? damaged->size_bytes() : std::min<size_t>(64, damaged->size_bytes()));
+          damaged->data()[at] ^= static_cast<uint8_t>(1u << random() % 8);
+        }
+        CheckDamaged(pool, view, which == 0 ? damaged : images[0], which == 1 ? damaged : images[1], query);
+      }
+      for (size_t cut = 0; cut < 70; ++cut) CheckDamaged(pool, view, which == 0 ? Copy(*images[0], cut) : images[0], which == 1 ? Copy(*images[1], cut) : images[1], query);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,75 @@
+// The `code` and `graph` files of one named vector: written from a build, read back into an index.
+import { CorruptionError } from '../base/errors.ts';
+import type { GraphBuild, GraphConfig, GraphPart, GraphSlot } from '../index/vector-index.ts';
+import { headerField, type FileKind } from './files.ts';
+import { SegmentFileReader, type NamedFile } from './read-file.ts';
+import type { SegmentFile } from './segment.ts';
+import { writeDescribed, type FilesPlace } from './write-file.ts';
+
+const kindOf: readonly [FileKind, FileKind] = ['code', 'graph'];
+// Codes in the header of a `graph` file; never renumbered.
+const outcomes: readonly GraphBuild['outcome'][] = ['built', 'unfit', 'missed'];
+const pieceBytes = 1 << 20;
+
+/** What the files of a graph say: how it was built, or why there is none. */
+export interface GraphFacts {
+  readonly m: number;
+  readonly efConstruct: number;
+  readonly outcome: GraphBuild['outcome'];
+}
+
+export interface GraphFiles {
+  /** undefined where the outcome is that there is no graph. */
+  readonly code: NamedFile | undefined;
+  readonly graph: NamedFile;
+}
+
+export function isGraphFile({ kind }: { readonly kind: string }): boolean {
+  return kind === 'code' || kind === 'graph';
+}
+
+/** The folder is not synced yet. */
+export async function writeGraph(place: FilesPlace, build: GraphBuild, of: { readonly name: string; readonly rows: number; readonly config: GraphConfig }): Promise<SegmentFile[]> {
+  const write = (part: GraphPart, fields: readonly number[]): Promise<SegmentFile> =>
+    writeDescribed(place, { kind: kindOf[part], rows: of.rows, stride: 0, dataBytes: build.sizeBytes(part), fields }, build.pieces(part), of.name);
+  const graph = await write(1, [of.config.m, of.config.efConstruct, outcomes.indexOf(build.outcome)]);
+  return build.outcome === 'built' ? [await write(0, []), graph] : [graph];
+}
+
+/** Loads the graph beside the rows. Every byte is proved on the way. @throws CorruptionError */
+export async function loadGraph(place: FilesPlace, files: GraphFiles, into: { readonly slot: GraphSlot; readonly rows: number }): Promise<GraphFacts> {
+  await using graph = await openReader(place, files.graph);
+  const facts = factsOf(graph.reader, into.rows);
+  if (facts.outcome !== 'built') return facts;
+  if (files.code === undefined) throw new CorruptionError({ file: graph.reader.path, problem: 'has no codes beside it' });
+  await using code = await openReader(place, files.code);
+  const readers = [code.reader, graph.reader] as const;
+  await into.slot.load({
+    file: graph.reader.path,
+    efConstruct: facts.efConstruct,
+    sizeBytes: (part) => readers[part].header.dataBytes,
+    read: async (part, use) => {
+      const { header } = readers[part];
+      for (let at = 0; at < header.dataBytes; at += pieceBytes) use(await readers[part].read(at, Math.min(pieceBytes, header.dataBytes - at)), at);
+    },
+  });
+  return facts;
+}
+
+/** The header alone. @throws CorruptionError */
+export async function readGraphFacts(place: FilesPlace, file: NamedFile, rows: number): Promise<GraphFacts> {
+  await using graph = await openReader(place, file);
+  return factsOf(graph.reader, rows);
+}
+
+function factsOf({ header, path }: SegmentFileReader, rows: number): GraphFacts {
+  if (header.rows !== rows) throw new CorruptionError({ file: path, offsetBytes: 16, problem: `links ${header.rows} vectors, there are ${rows}` });
+  const outcome = outcomes[headerField(header, 'outcome')];
+  if (outcome === undefined) throw new CorruptionError({ file: path, offsetBytes: 48, problem: `outcome ${headerField(header, 'outcome')} is not known` });
+  return { m: headerField(header, 'm'), efConstruct: headerField(header, 'efConstruct'), outcome };
+}
+
+async function openReader(place: FilesPlace, file: NamedFile): Promise<{ readonly reader: SegmentFileReader } & AsyncDisposable> {
+  const reader = await SegmentFileReader.open(place, file);
+  return { reader, [Symbol.asyncDispose]: () => reader.close() };
+}

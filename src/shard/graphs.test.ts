@@ -1,0 +1,195 @@
+// Graphs over the segments of a shard: when they are built, that they travel, and that searches and configuration honour them.
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { must } from '../base/assert.ts';
+import { seededRandom } from '../base/testing/random.ts';
+import type { VectorIndexing } from '../command/indexing-config.ts';
+import type { SearchParams } from '../command/read.ts';
+import { NodeDisk } from '../fs/node-disk.ts';
+import { nativeIndexes } from '../index/native-scan.ts';
+import type { VectorIndexes } from '../index/vector-index.ts';
+import { loadAddon } from '../vector/addon.ts';
+import type { VectorSpec } from '../vector/distance.ts';
+import { adoptShard } from './adopt.ts';
+import { freezeShards } from './freeze.ts';
+import { Shard, type ShardOptions } from './shard.ts';
+import type { ShardLimits } from './shard-limits.ts';
+import { pointId, shardOptions, upsert } from './testing/shard-fixtures.ts';
+import { stageCopy } from './testing/staged-copy.ts';
+import { verifyShard } from './verify-shard.ts';
+
+const addon = loadAddon();
+const spec: VectorSpec = { size: 16, distance: 'Euclid', datatype: 'float32' };
+const rowBytes = 64;
+const limits: ShardLimits = { headBytesMax: 16 << 20, headRowsMax: 500, unsealedBytesMax: 64 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, quietMs: 20, vacuumRowsMin: 100_000 };
+const graphs: VectorIndexing = { m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0 };
+
+interface Rig {
+  readonly indexes: VectorIndexes;
+  readonly options: ShardOptions;
+  readonly root: string;
+}
+
+function openRig(t: TestContext, changes: Partial<ShardOptions> = {}): Rig {
+  const native = must(addon, 'skipped without it');
+  const root = mkdtempSync(path.join(tmpdir(), 'nearkeep-graphs-'));
+  const indexes = nativeIndexes(native, must(native.kernels[0], 'a kernel').name);
+  t.after(async () => {
+    await indexes.close();
+    rmSync(root, { recursive: true });
+  });
+  const options = shardOptions(new NodeDisk(), path.join(root, 'shard'), { indexes, vectors: new Map([['', spec]]), limits, indexing: () => graphs, ...changes });
+  return { indexes, options, root };
+}
+
+function vectorOf(id: number): Float32Array {
+  const random = seededRandom(id + 1);
+  return Float32Array.from({ length: spec.size }, (_, at) => ((id % 20) * (at % 3)) + random.below(1000) / 1000);
+}
+
+async function fill(shard: Shard, from: number, to: number): Promise<void> {
+  for (let first = from; first < to; first += 250) {
+    const points = Array.from({ length: Math.min(250, to - first) }, (_, at) => ({ id: pointId(first + at), vectors: new Map([['', vectorOf(first + at)]]), payload: '{}' }));
+    await upsert(shard, ...points);
+  }
+}
+
+/** Everything into files; a checkpoint under way would only be joined. */
+async function seal(shard: Shard): Promise<void> {
+  await shard.settle();
+  await shard.checkpoint();
+  await shard.settle();
+}
+
+async function nearest(shard: Shard, id: number, params: SearchParams = {}): Promise<readonly (readonly [unknown, number])[]> {
+  const [hits] = await shard.search([{ vector: vectorOf(id), using: '', limit: 10, offset: 0, params, selectors: { payload: { kind: 'none' }, vectors: { kind: 'none' } } }]);
+  return must(hits, 'one list').map((hit) => [hit.id, hit.score]);
+}
+
+/** Share of the exact hits. */
+async function recall(shard: Shard): Promise<number> {
+  let hits = 0;
+  for (let id = 0; id < 400; id += 20) {
+    const truth = new Map(await nearest(shard, id, { exact: true }));
+    for (const [found, score] of await nearest(shard, id)) if (truth.get(found) === score) hits += 1;
+  }
+  return hits / 200;
+}
+
+function kinds(directory: string, kind: string): readonly string[] {
+  return readdirSync(path.join(directory, 'files')).filter((name) => name.endsWith(`.${kind}`));
+}
+
+const skip = addon === undefined ? 'NEARKEEP_NATIVE=off' : false;
+
+test('a settled shard has few graphs, and searches find by them what the scan finds', { skip }, async (t) => {
+  const { options, indexes } = openRig(t);
+  await using shard = await Shard.create(options);
+  await fill(shard, 0, 6_000);
+  await seal(shard);
+  const info = shard.info();
+  assert.equal(info.optimizerError, undefined);
+  assert.ok(info.segments <= 4, `${info.segments} segments`); // the head among them
+  assert.equal(info.indexedVectors, 6_000);
+  assert.equal(info.status, 'green');
+  assert.ok(indexes.graphsBuilt >= 1);
+  assert.ok(await recall(shard) >= 0.97);
+  await shard.write({ kind: 'delete-points', selector: { kind: 'ids', ids: [pointId(0), pointId(20)] } }, { wait: true });
+  assert.ok((await nearest(shard, 0)).every(([id]) => id !== 0 && id !== 20));
+  assert.equal(shard.info().indexedVectors, 5_998);
+  assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
+});
+
+test('graphs outlive a restart and travel through freeze and adoption: none is built again', { skip }, async (t) => {
+  const { options, root } = openRig(t);
+  const shard = await Shard.create(options);
+  await fill(shard, 0, 3_000);
+  await seal(shard);
+  const before = await nearest(shard, 7);
+  const staged = await stageFrozen(shard, path.join(root, 'staging'));
+  await shard.close();
+
+  const again = openRig(t).indexes;
+  await using reopened = await Shard.open({ ...options, indexes: again });
+  await reopened.settle();
+  assert.equal(reopened.info().indexedVectors, 3_000);
+  assert.deepEqual(await nearest(reopened, 7), before);
+  assert.equal(again.graphsBuilt, 0);
+
+  const there = openRig(t).indexes;
+  await using restored = await adoptShard({ ...options, indexes: there, directory: path.join(root, 'restored'), generation: 1, staging: staged });
+  await restored.settle();
+  assert.equal(restored.info().indexedVectors, 3_000);
+  assert.deepEqual(await nearest(restored, 7), before);
+  assert.equal(there.graphsBuilt, 0);
+});
+
+test('a changed configuration builds other graphs, m 0 drops them', { skip }, async (t) => {
+  const { options, indexes } = openRig(t, { indexing: () => ({ ...graphs, m: 0 }) });
+  await using shard = await Shard.create(options);
+  await fill(shard, 0, 2_000);
+  await seal(shard);
+  assert.deepEqual([shard.info().indexedVectors, indexes.graphsBuilt, kinds(options.directory, 'graph')], [0, 0, []]);
+  shard.setIndexing(() => graphs);
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().indexedVectors, 2_000);
+  const first = kinds(options.directory, 'graph');
+  shard.setIndexing(() => ({ ...graphs, m: 12 }));
+  await shard.settle();
+  assert.equal(shard.info().indexedVectors, 2_000);
+  while (kinds(options.directory, 'graph').length > first.length) await new Promise(setImmediate);
+  assert.notDeepEqual(kinds(options.directory, 'graph'), first);
+  shard.setIndexing(() => ({ ...graphs, m: 0 }));
+  await shard.settle();
+  assert.equal(shard.info().indexedVectors, 0);
+  assert.equal(await recall(shard), 1);
+  while (kinds(options.directory, 'graph').length + kinds(options.directory, 'code').length > 0) await new Promise(setImmediate); // swept when no search reads them
+});
+
+test('segments below the threshold get no graph; indexed_only leaves out what waits for one', { skip }, async (t) => {
+  const { options } = openRig(t, { indexing: () => ({ ...graphs, graphBytesMin: Infinity }) });
+  await using shard = await Shard.create(options);
+  await fill(shard, 0, 1_000);
+  await seal(shard);
+  assert.equal(shard.info().indexedVectors, 0);
+  assert.equal((await nearest(shard, 3, { indexedOnly: true })).length, 10, 'too small for a graph: searched');
+  await shard.close();
+  const waiting = await Shard.open({ ...options, indexing: () => ({ ...graphs, threadsMax: 1 }) });
+  const early = await nearest(waiting, 3, { indexedOnly: true });
+  await waiting.settle();
+  assert.equal((await nearest(waiting, 3, { indexedOnly: true })).length, 10);
+  assert.ok(early.length === 0 || early.length === 10);
+  await waiting.close();
+});
+
+test('a damaged graph file is named', { skip }, async (t) => {
+  const { options } = openRig(t);
+  const shard = await Shard.create(options);
+  await fill(shard, 0, 1_000);
+  await seal(shard);
+  await shard.close();
+  for (const kind of ['graph', 'code']) {
+    const file = path.join(options.directory, 'files', must(kinds(options.directory, kind)[0], 'a file'));
+    const whole = readFileSync(file);
+    const damaged = Buffer.from(whole);
+    damaged[4096 + 100] = (damaged[4096 + 100] ?? 0) ^ 4;
+    writeFileSync(file, damaged);
+    await assert.rejects(Shard.open(options), (error) => error instanceof Error && error.message.includes(path.basename(file)));
+    writeFileSync(file, whole);
+  }
+  await using reopened = await Shard.open(options);
+  assert.equal(reopened.info().indexedVectors, 1_000);
+});
+
+async function stageFrozen(shard: Shard, directory: string): Promise<Awaited<ReturnType<typeof stageCopy>>> {
+  const [frozen] = await freezeShards([shard]);
+  try {
+    return await stageCopy(new NodeDisk(), must(frozen, 'one shard'), directory);
+  } finally {
+    frozen?.release();
+  }
+}
