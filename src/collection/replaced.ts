@@ -50,7 +50,7 @@ export function withRestored(before: NameDirectory, restored: readonly RestoredN
 }
 
 /** Aliases of the archive that the policy makes or moves. One that is a collection's name stays that. */
-export function aliasesToSet(directory: NameDirectory, restored: { readonly name: string; readonly aliases: readonly string[] }, policy: AliasPolicy): readonly string[] {
+function aliasesToSet(directory: NameDirectory, restored: { readonly name: string; readonly aliases: readonly string[] }, policy: AliasPolicy): readonly string[] {
   if (policy === 'keep') return [];
   return restored.aliases.filter((alias) => {
     if (Object.hasOwn(directory.names, alias)) return false;

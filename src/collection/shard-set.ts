@@ -47,13 +47,26 @@ export class ShardSet {
     }));
   }
 
+  /** @throws RequestError 'not-found', or where that shard refused to open. */
+  shard(id: number): Shard {
+    const slot = this.slots.find((each) => each.id === id);
+    if (slot === undefined) throw shardNotFound(id);
+    return openShard(slot);
+  }
+
   /** @throws RequestError where a shard refused to open: what is on disk cannot be vouched for. */
   shards(): readonly Shard[] {
-    return this.slots.map((slot) => {
-      if (slot.shard === undefined) slot.replica.info();
-      return must(slot.shard, 'a slot without a shard has a replica that throws');
-    });
+    return this.slots.map(openShard);
   }
+}
+
+export function shardNotFound(id: number): RequestError {
+  return new RequestError('not-found', `shard ${id} not found`);
+}
+
+function openShard({ shard, replica }: ShardSlot): Shard {
+  if (shard === undefined) replica.info();
+  return must(shard, 'a slot without a shard has a replica that throws');
 }
 
 /** Stands for a shard whose files are damaged: everything fails with the reason, other shards go on. */

@@ -9,7 +9,7 @@ import { InFlight } from '../base/in-flight.ts';
 import { NativeGraph, splitHits, withTicket } from './native-hnsw.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorFile, VectorIndex, VectorIndexes } from './vector-index.ts';
 
-export interface NativeOptions {
+interface NativeOptions {
   readonly addon: Addon;
   readonly spec: VectorSpec;
   readonly handle: RowsHandle;

@@ -13,7 +13,7 @@ const labelBytesMax = 180;
 const loneSurrogate = /\p{Surrogate}/u;
 const hashedPattern = /^sha256-[0-9a-f]{64}$/;
 
-/** File name that stands for a collection; equal only for equal names. */
+/** File name that stands for a collection; equal only for equal names.  @internal for tests */
 export function collectionLabel(collection: string): string {
   const isSafe = /^[^/\\\p{Cc}.][^/\\\p{Cc}]*$/u.test(collection) && Buffer.byteLength(collection) <= labelBytesMax
     && !loneSurrogate.test(collection) && !hashedPattern.test(collection) && !collection.endsWith(SNAPSHOT_SUFFIX);

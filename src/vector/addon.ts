@@ -22,9 +22,9 @@ export interface GraphHandle {
 }
 
 /** The two images of a graph: 0 codes, 1 links. */
-export type GraphPart = 0 | 1;
+type GraphPart = 0 | 1;
 
-export interface NativeBuild {
+interface NativeBuild {
   /** `unfit`: values that have no codes; `missed`: walks over such data miss too much. Without a graph then. */
   readonly outcome: 'built' | 'unfit' | 'missed';
   /** Points that had to be linked in at the end. */
@@ -34,7 +34,7 @@ export interface NativeBuild {
   readonly graph?: GraphHandle;
 }
 
-export interface NativeGraphHits extends NativeHits {
+interface NativeGraphHits extends NativeHits {
   /** Distances computed, by query. */
   readonly evaluations: Uint32Array;
 }

@@ -173,7 +173,7 @@ function target(engine: Engine, { params }: RestCall): string {
 }
 
 /** A bare file name, or no snapshot at all: nothing else reaches the disk. */
-export function snapshotName(params: RestCall['params']): string {
+function snapshotName(params: RestCall['params']): string {
   const name = params['snapshot_name'] ?? '';
   if (name === '.' || name === '..' || /[/\\\0]/.test(name))
     throw new RequestError('not-found', `Snapshot ${name.replaceAll('\0', '\\0')} not found`);
