@@ -9,13 +9,12 @@
 //   stay as closed folders while the restore can be undone (replaced.ts).
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { invariant, must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import { vectorSpecs, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
+import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
@@ -24,7 +23,7 @@ import type { Shard } from '../shard/shard.ts';
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
 import { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
-import { refuseIncompatible } from './compatibility.ts';
+import { refuseIncompatible, refuseOtherVectors } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
 import { InDoubtError, type Metastore } from './metastore.ts';
 import { replacedUuids, withoutReplaced, withRestored, withUndone } from './replaced.ts';
@@ -581,16 +580,6 @@ function withRestore({ restores = [] }: CollectionRecord, restoreId: string): re
 
 function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): readonly [readonly T[], readonly T[]] {
   return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
-}
-
-/** The vectors that a restored shard holds are those of the configuration it comes under. @throws RequestError 'bad-request' */
-function refuseOtherVectors(shards: readonly Shard[], config: CollectionConfig): void {
-  const wanted = vectorSpecs(config.params.vectors);
-  for (const shard of shards) {
-    const found = shard.vectorSpecs();
-    const isEqual = found.size === wanted.size && [...wanted].every(([name, spec]) => isDeepStrictEqual({ ...found.get(name) }, { ...spec }));
-    if (!isEqual) throw new RequestError('bad-request', `Invalid snapshot: shard ${shard.shardId} does not hold the vectors that snapshot.json describes`);
-  }
 }
 
 /** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
