@@ -154,7 +154,8 @@ async function verifyLiveShard({ disk, deep, findings }: DataVerification, dataD
   findings.add({ shards: shard.isKept === true ? 0 : 1, files: verdict.fileCount, bytes: verdict.sizeBytes });
   if (shard.isKept !== true) findings.addPoints(verdict.points);
   findings.problems.push(...verdict.findings);
-  findings.notes.push(...verdict.leftovers.map((name) => `${directory}/${name}: left over`));
+  // A kept shard is swept when it is opened again; until then what lies there beside its files goes with the folder.
+  if (shard.isKept !== true) findings.notes.push(...verdict.leftovers.map((name) => `${directory}/${name}: left over`));
   if (verdict.position === undefined) return;
   const { manifest } = await readManifest(disk, directory);
   if (manifest.collectionUuid === collection.uuid && manifest.shardId === shard.id && manifest.generation === shard.generation) return;

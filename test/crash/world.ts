@@ -1,6 +1,6 @@
 // Everything that clients of a server can see, as one value that can be compared; and what a data directory holds beside it.
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { yieldToLoop } from '../../src/base/clock.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
@@ -69,9 +69,16 @@ export async function assertClean(data: string, world: World, title: string): Pr
   }
 }
 
+/** Folders of states that a restore replaced and an undo can bring back. */
+function keptStates(data: string): number {
+  const { records } = JSON.parse(readFileSync(path.join(data, 'metastore.json'), 'utf8')) as { readonly records: { readonly dir?: { readonly value: { readonly replaced?: object } } } };
+  return Object.keys(records.dir?.value.replaced ?? {}).length;
+}
+
 function leftovers(data: string, world: World): readonly string[] {
   const unfinished = readdirSync(data, { recursive: true, encoding: 'utf8' }).filter((name) => /(^|\/)\.staging-|\.tmp/.test(name));
   const folders = readdirSync(path.join(data, 'collections'));
-  const unnamed = folders.length === Object.keys(world.collections).length ? [] : folders.map((name) => `collections/${name}`);
+  const kept = keptStates(data);
+  const unnamed = folders.length === Object.keys(world.collections).length + kept ? [] : folders.map((name) => `collections/${name}`);
   return [...unfinished, ...unnamed];
 }

@@ -125,9 +125,11 @@ test('docs/operations.md has every configuration key with its default', () => {
   const shown = (value: unknown): string =>
     words.get(value) ?? (typeof value === 'string' ? value : JSON.stringify(value).replace('[]', 'none'));
   const { service, storage, ...others } = resolveConfig([]).config;
+  const { snapshots_config: snapshotsConfig, ...plainStorage } = storage;
   const keys = [
     ...Object.entries(service).map(([name, value]) => [`service.${name}`, value] as const),
-    ...Object.entries(storage).map(([name, value]) => [`storage.${name}`, value] as const),
+    ...Object.entries(plainStorage).map(([name, value]) => [`storage.${name}`, value] as const),
+    ...Object.entries(snapshotsConfig).map(([name, value]) => [`storage.snapshots_config.${name}`, value] as const),
     ...Object.entries(others),
   ];
   assert.ok(keys.length >= 17, 'the configuration shows all its keys');
