@@ -340,6 +340,7 @@ export class Catalog implements SnapshotSource {
       if (!uuids.has(key.slice(recordKey('').length))) await this.#removeRecord(key.slice(recordKey('').length));
     }
     await this.#files.sweepCollections(uuids);
+    for (const uuid of replacedUuids(this.#directory.value)) await this.#files.sweepKept(uuid);
     for (const [name, uuid] of Object.entries(this.#directory.value.names)) {
       this.#collections.set(uuid, await this.#openCollection(name, uuid));
     }

@@ -101,7 +101,9 @@ export class ShardFiles {
 
   /** A shard that refuses to open takes part as a broken one. */
   async openAll(uuid: string, record: CollectionRecord): Promise<ShardSet> {
-    await this.#sweepShards(uuid, [...record.shards, ...(record.replaced ?? [])]);
+    const kept = record.replaced ?? [];
+    await this.#sweepShards(uuid, [...record.shards, ...kept]);
+    for (const place of kept) await this.#sweepUnfinished(this.#shardDirectory(uuid, place));
     return new ShardSet(await this.openSome(uuid, record.config, record.shards));
   }
 
@@ -163,6 +165,21 @@ export class ShardFiles {
     await makeDirectoryDurably(this.#disk, this.#root);
     for (const name of await this.#disk.list(this.#root)) {
       if (!uuids.has(name)) await this.removeCollection(name);
+    }
+  }
+
+  /** Removes what a write that was cut off left in the folders of a collection that is kept closed. Shards that open do it themselves. */
+  async sweepKept(uuid: string): Promise<void> {
+    const folder = path.join(this.#root, uuid, 'shards');
+    if ((await this.#disk.findStat(folder)) === undefined) return;
+    for (const name of await this.#disk.list(folder)) await this.#sweepUnfinished(path.join(folder, name));
+  }
+
+  async #sweepUnfinished(folder: string): Promise<void> {
+    for (const name of await this.#disk.list(folder)) {
+      const at = path.join(folder, name);
+      if (name.endsWith('.tmp') || name.startsWith('.tmp-')) await this.#disk.removeTree(at);
+      else if ((await this.#disk.stat(at)).isDirectory) await this.#sweepUnfinished(at);
     }
   }
 

@@ -13,7 +13,7 @@ const cases: readonly (readonly [string, readonly SegmentSize[], readonly number
   ['a tier takes all of its members', [size(2), size(14), size(60), size(14), size(15)], [0, 1, 2, 3, 4]],
   ['a large one stays out', [size(14), size(300), size(14), size(14), size(14)], [0, 2, 3, 4]],
   ['the next tier merges four of its own', [size(70), size(80), size(90), size(100), size(1)], [0, 1, 2, 3]],
-  ['four that are too large together stay', [size(200), size(200), size(200), size(200)], undefined],
+  ['four that are too large together stay', [size(1200), size(1200), size(1200), size(1200)], undefined],
   ['more than a fifth dead is written anew, alone', [size(14), size(300, 2_001)], [1]],
   ['a fifth is not enough', [size(300, 2_000)], undefined],
   ['few dead rows are not worth it', [{ rows: 1_000, deleted: 999, bytes: mib }], undefined],

@@ -148,7 +148,7 @@ test('telemetry tells more with each level, and no names when asked', async (t) 
     (await rest.send('GET', `/telemetry${query}`)).json().result as Record<string, Record<string, unknown>>;
   const brief = await at('');
   assert.deepEqual(brief['collections'], { number_of_collections: 1 });
-  assert.deepEqual(brief['app']?.['nearkeep'], { version: '0.0.0-test', kernel: 'test', node: process.version });
+  assert.deepEqual(brief['app']?.['nearkeep'], { version: '0.0.0-test', kernel: 'test', node: process.version, graphs_built: 0 });
   const full = (await rest.send('GET', '/telemetry?details_level=10')).json().result as FullTelemetry;
   assert.equal(full.app.features.gpu, false);
   assert.deepEqual(
