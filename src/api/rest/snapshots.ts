@@ -134,6 +134,7 @@ export async function recover(engine: Engine, call: RestCall, { into, options, w
 }
 
 export async function upload(engine: Engine, call: RestCall, { into, options, warn, answer = true }: RestoreCall<RecoverOptions>): Promise<RestAnswer> {
+  readFlag(call.query, 'wait', true); // refused before the form is looked at
   const form = openSnapshotForm(call.request.raw);
   warn?.(options.priority);
   if (options.dryRun === true) return { kind: 'result', value: planJson(await engine.snapshots.planUpload(into, form.bytes(), options, call.signal)) };
