@@ -53,7 +53,7 @@ const forms: readonly BadInput[] = [
     title: 'a parameter of another version',
     send: upload('fresh', ({ snapshot }) => snapshot.archive, '?keys=a'),
     status: 400,
-    error: 'Bad request: the parameter keys is not supported by this version',
+    error: 'Bad request: the parameter keys is not supported here by this version',
   },
 ];
 
