@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CreateCollection } from './collection-config.ts';
+import type { CreateCollection, KeptJson } from './collection-config.ts';
 import { fillConfig } from './config-defaults.ts';
 import { indexingOf, type VectorIndexing } from './indexing-config.ts';
 
 const vectors = { size: 4, distance: 'Dot' } as const;
 
-function indexing(changes: Omit<CreateCollection, 'vectors'>, own: object = {}): VectorIndexing {
+function indexing(changes: Omit<CreateCollection, 'vectors'>, own: KeptJson = {}): VectorIndexing {
   return indexingOf(fillConfig({ vectors: { v: { ...vectors, hnsw_config: own } }, ...changes }))('v');
 }
 
