@@ -77,7 +77,10 @@ test('a shard snapshot: create, list, download, recover by name, upload, delete'
   const { bytes, headers } = await bytesOf(rest, `${shard}/snapshots/${made.name}`);
   assert.deepEqual([bytes.length, headers['content-disposition']], [made.size, `attachment; filename="${made.name}"`]);
   await write(100, 5);
-  const byName = await rest.send('PUT', `${shard}/snapshots/recover`, { json: { location: made.name } });
+  const wrong = await rest.send('PUT', `${shard}/snapshots/recover`, { json: { location: made.name, checksum: '0'.repeat(64) } });
+  assert.match(errorOf(wrong), /^Wrong input: Snapshot checksum mismatch: expected 0+, got /);
+  assert.equal(points(), 15);
+  const byName = await rest.send('PUT', `${shard}/snapshots/recover`, { json: { location: made.name, priority: 'no_sync', checksum: made.checksum } });
   assert.deepEqual([byName.status, byName.json().result, points()], [200, true, 10]);
   await write(100, 5);
   const uploaded = await rest.send('POST', `${shard}/snapshots/upload?checksum=${made.checksum.toUpperCase()}&priority=replica`, form(bytes));
@@ -148,7 +151,10 @@ test('partial snapshots: manifest, create, 304, recover, recover_from', async (t
     bytesOf(source.rest, `${shard}/snapshot/partial/create`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   const changes = await create(manifest);
   assert.equal(changes.status, 200);
-  const recovered = await copy.rest.send('POST', `${shard}/snapshot/partial/recover`, form(changes.bytes));
+  const wrong = await copy.rest.send('POST', `${shard}/snapshot/partial/recover?checksum=${'0'.repeat(64)}`, form(changes.bytes));
+  assert.match(errorOf(wrong), /^Checksum mismatch: expected 0+, actual /);
+  assert.equal(copy.points(), 30);
+  const recovered = await copy.rest.send('POST', `${shard}/snapshot/partial/recover?priority=no_sync`, form(changes.bytes));
   assert.match(recovered.text, /^\{"result":null,"status":"ok",/);
   assert.equal(copy.points(), 33);
   const now = (await source.rest.send('GET', `${shard}/snapshot/partial/manifest`)).json().result;
