@@ -51,9 +51,9 @@ const forms: readonly BadInput[] = [
   },
   {
     title: 'a parameter of another version',
-    send: upload('fresh', ({ snapshot }) => snapshot.archive, '?dry_run=true'),
+    send: upload('fresh', ({ snapshot }) => snapshot.archive, '?keys=a'),
     status: 400,
-    error: 'Bad request: the parameter dry_run is not supported by this version',
+    error: 'Bad request: the parameter keys is not supported here by this version',
   },
 ];
 
