@@ -1,5 +1,5 @@
-// Installs what the tests need beyond `npm ci`, into folders that git ignores: a Python environment with the official client,
-// and the current LTS of Node. Each answers the path of its program, or undefined with one line on why it is not there.
+// Installs what the tests need beyond `npm ci`: into folders that git ignores a Python environment with the official client and
+// the current LTS of Node, and the system's strace. Each answers the path of its program, or undefined with one line on why it is not there.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -30,6 +30,14 @@ export function nodeLts() {
   if (existsSync(program)) return program;
   ran('npm', ['ci', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel', 'error']);
   return existsSync(program) ? program : missing('the npm package of Node 24', 'tests on Node 24');
+}
+
+/** strace, which counts the calls of a real process beside our own count. Only root of a Debian can be given it. */
+export function installStrace() {
+  if (spawnSync('strace', ['-V']).status === 0) return true;
+  if (process.getuid?.() !== 0) return missing('strace: not root', 'one of the crash tests') !== undefined;
+  ran('apt-get', ['update', '-qq']);
+  return ran('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'strace']) || missing('strace', 'one of the crash tests') !== undefined;
 }
 
 function ran(program, args) {

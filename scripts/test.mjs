@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { nodeLts, pythonEnvironment } from './test-env.mjs';
+import { installStrace, nodeLts, pythonEnvironment } from './test-env.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
@@ -15,6 +15,7 @@ const inCi = process.env.CI === 'true';
 if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
 
 const python = pythonEnvironment();
+installStrace();
 const lts = wanted.length === 0 ? nodeLts() : undefined;
 const reports = mkdtempSync(path.join(tmpdir(), 'nearkeep-test-'));
 const total = { passed: 0, failed: 0, skipped: 0 };

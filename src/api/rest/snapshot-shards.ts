@@ -110,9 +110,10 @@ async function sendChanges(engine: Engine, call: RestCall): Promise<RestAnswer> 
 async function recoverPartial(engine: Engine, call: RestCall): Promise<RestAnswer> {
   const into = target(engine, call, true);
   const options = readUploadOptions(call.query);
+  const wait = readFlag(call.query, 'wait', true);
   const form = openSnapshotForm(call.request.raw);
   if (engine.snapshots.partial.isRecovering(into)) return await alreadyInProgress(call);
-  return await answerUpload(call, form, { answer: null, start: (gone) => engine.snapshots.partial.startUpload(into, form.bytes(), options, gone) });
+  return await answerUpload(call, form, { wait, answer: null, start: (gone) => engine.snapshots.partial.startUpload(into, form.bytes(), options, gone) });
 }
 
 async function recoverFrom(engine: Engine, call: RestCall): Promise<RestAnswer> {

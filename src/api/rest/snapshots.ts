@@ -134,20 +134,19 @@ export async function recover(engine: Engine, call: RestCall, { into, options, w
 }
 
 export async function upload(engine: Engine, call: RestCall, { into, options, warn, answer = true }: RestoreCall<RecoverOptions>): Promise<RestAnswer> {
-  readFlag(call.query, 'wait', true); // refused before the form is looked at
+  const wait = readFlag(call.query, 'wait', true);
   const form = openSnapshotForm(call.request.raw);
   warn?.(options.priority);
   if (options.dryRun === true) return { kind: 'result', value: planJson(await engine.snapshots.planUpload(into, form.bytes(), options, call.signal)) };
-  return await answerUpload(call, form, { answer, start: (gone) => engine.snapshots.startUpload(into, form.bytes(), options, gone) });
+  return await answerUpload(call, form, { wait, answer, start: (gone) => engine.snapshots.startUpload(into, form.bytes(), options, gone) });
 }
 
 /** The client can end the upload while it still sends; once its archive is here whole, the restore goes on without it. */
 export async function answerUpload(
   call: RestCall,
   form: ReturnType<typeof openSnapshotForm>,
-  { start, answer }: { readonly start: (gone: AbortSignal) => StartedJob<unknown>; readonly answer: unknown },
+  { wait, start, answer }: { readonly wait: boolean; readonly start: (gone: AbortSignal) => StartedJob<unknown>; readonly answer: unknown },
 ): Promise<RestAnswer> {
-  const wait = readFlag(call.query, 'wait', true);
   const gone = new AbortController();
   const leave = (): void => {
     gone.abort(call.signal.reason);
