@@ -142,9 +142,10 @@ export class Maintenance {
     await this.settle();
   }
 
-  /** At rest: every search scans the head, and this much of it costs more than a graph. */
+  /** At rest: every search scans the head, and this much of it costs more than a graph. Counted in the log: a head reserves memory
+   *  ahead, so a single row of it would do. */
   #headIsWorthSealing(): boolean {
-    return this.#limits.quietMs < Infinity && this.#parts.state.head.segment.rowCount > 0 && this.#parts.state.head.segment.memoryBytes >= this.#limits.headBytesMax / 16;
+    return this.#limits.quietMs < Infinity && this.#parts.state.head.segment.rowCount > 0 && this.#logBytes >= this.#limits.headBytesMax / 16;
   }
 
   #isDue(): boolean {
