@@ -1,6 +1,7 @@
 // npm test: builds, then runs every test from dist/ with the running Node, and the unit and client tests once more on the
 // current LTS. Installs what the tests need. Closes with `N passed, N failed, N skipped`; in CI what cannot run is a failure.
-// Usage: node scripts/test.mjs [substring …]   only test files whose path contains one of the substrings, on this Node only
+// Usage: node scripts/test.mjs [--faults] [substring …]   only test files whose path contains one of the substrings, on this Node only
+// --faults: every fault where the tests otherwise draw a few (NEARKEEP_FAULTS=all).
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +10,8 @@ import { installStrace, nodeLts, pythonEnvironment } from './test-env.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
-const wanted = process.argv.slice(2);
+const wanted = process.argv.slice(2).filter((word) => word !== '--faults');
+if (process.argv.includes('--faults')) process.env.NEARKEEP_FAULTS = 'all';
 const inCi = process.env.CI === 'true';
 
 if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
