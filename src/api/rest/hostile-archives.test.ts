@@ -1,11 +1,11 @@
 // Archives and names that mean harm, sent over HTTP to a real engine by whoever may restore: refused without a trace.
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { sha256Hex } from '../../base/checksum.ts';
-import { silentLogger } from '../../base/logger.ts';
+import type { Logger } from '../../base/logger.ts';
 import { Engine } from '../../engine/engine.ts';
 import { temporaryFolder } from '../../fs/testing/temporary-folder.ts';
 import { BLOCK_BYTES, decodeSize, encodeHeader, paddedBytes } from '../../snapshot/archive-layout.ts';
@@ -22,15 +22,21 @@ interface Served {
   readonly folder: string;
   /** What a refused request must leave as it was. */
   readonly picture: () => unknown;
+  /** Lines of the engine. */
+  readonly logged: readonly string[];
 }
 
 /** Collection `c` of two points with the alias `other`. */
 async function serve(t: TestContext): Promise<Served> {
   const folder = await temporaryFolder();
+  const logged: string[] = [];
+  const log: Logger['info'] = (fields, message) => {
+    logged.push(`${message} ${JSON.stringify(fields)}`);
+  };
   const engine = await Engine.open({
     dataDirectory: path.join(folder.path, 'storage'),
     snapshotsDirectory: path.join(folder.path, 'snapshots'),
-    logger: silentLogger,
+    logger: { info: log, warn: log, error: log },
     recovery: { urlRecovery: true, boundToLoopback: true },
   });
   const rest = await startRest(t, { engine });
@@ -49,7 +55,7 @@ async function serve(t: TestContext): Promise<Served> {
     // Beside them only what is written while it serves: records of jobs.
     folders: ['storage', 'storage/collections', 'snapshots'].map((name) => readdirSync(path.join(folder.path, name)).sort()),
   });
-  return { engine, rest, folder: folder.path, picture };
+  return { engine, rest, folder: folder.path, picture, logged };
 }
 
 function download(rest: RestAt, url: string): Promise<Buffer> {
@@ -238,4 +244,29 @@ test('advisory 11: bytes that are not UTF-8 in a path are 4xx, and the server li
     socket.destroy();
   }
   assert.equal((await rest.send('GET', '/healthz')).status, 200);
+});
+
+test('advisory 28: keys, passwords and query texts of a recover stand in no job, log line, answer or file', async (t) => {
+  const { rest, folder, logged } = await serve(t);
+  const server = http.createServer((_, response) => response.writeHead(404).end());
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.after(() => server.close());
+  const host = `127.0.0.1:${(server.address() as { readonly port: number }).port}`;
+  const answers: string[] = [];
+  for (const location of [`http://${host}/x?token=planted-1`, `http://user:planted-2@${host}/x`, `ftp://user:planted-3@${host}/x?y=planted-4`]) {
+    for (const wait of [true, false]) {
+      const json = { location, api_key: 'planted-5' };
+      for (const url of ['/collections/c/snapshots/recover', `${shard}/snapshots/recover`, '/snapshots/recover']) answers.push((await rest.send('PUT', `${url}?wait=${wait}`, { json })).text);
+      answers.push((await rest.send('POST', `${shard}/snapshot/partial/recover_from?wait=${wait}`, { json: { peer_url: location, api_key: 'planted-5' } })).text);
+    }
+  }
+  const { jobs } = (await rest.send('GET', '/cluster/jobs')).json().result as { readonly jobs: readonly { readonly id: string }[] };
+  for (const { id } of jobs) answers.push((await rest.send('GET', `/cluster/jobs/${id}/events`)).text);
+  assert.ok(jobs.length >= 6 && logged.some((line) => line.startsWith('job failed')), 'there was something to look through');
+  const files = readdirSync(path.join(folder, 'storage'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  assert.ok(files.some(({ parentPath }) => parentPath.endsWith('jobs')));
+  const texts = [...answers, ...logged, JSON.stringify(rest.lines), ...files.map(({ parentPath, name }) => readFileSync(path.join(parentPath, name), 'latin1'))];
+  assert.deepEqual(texts.filter((text) => text.includes('planted')), []);
 });
