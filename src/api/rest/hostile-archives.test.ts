@@ -140,6 +140,16 @@ test('advisory 14/30: names that differ in case or in Unicode form only stay two
   assert.deepEqual(['c', ...names].map((name) => engine.collectionInfo(name).points), [2, 3, 4, 5]);
 });
 
+test('advisory 14: an alias in an archive takes no name from a collection of the server', async (t) => {
+  const { rest, engine } = await serve(t);
+  const archive = withManifest(await archiveAt(rest, '/snapshots'), (_, collection) => { collection['aliases'] = ['d', 'new']; });
+  await rest.send('PUT', '/collections/d', { json: { vectors: { size: 2, distance: 'Dot' } } });
+  assert.equal((await rest.send('POST', '/snapshots/upload', form(archive))).status, 200);
+  assert.deepEqual(engine.aliases().map(({ alias }) => alias).sort(), ['new', 'other']);
+  assert.equal(engine.realName('d'), 'd');
+  assert.equal(engine.collectionInfo('d').points, 0);
+});
+
 const shard = '/collections/c/shards/0';
 const hostileNames = ['..%2F..%2Fsecret.snapshot', '..%2fsecret.snapshot', '%2e%2e%2fsecret.snapshot', '%252e%252e%252fsecret.snapshot', '%2e%2e', '..', '..%5csecret.snapshot',
   'x%00.snapshot', '%2Fetc%2Fpasswd', '.hidden.snapshot', `${'n'.repeat(300)}.snapshot`];
