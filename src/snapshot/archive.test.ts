@@ -112,7 +112,7 @@ test('a file that is missing, cut or grown ends the stream before its first byte
   assert.equal(seen.length, 0);
 });
 
-test('a flipped bit is refused wherever it is', async () => {
+test('advisory 27: a flipped bit is refused wherever it is', async () => {
   await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path, { shards: 1, fileBytes: [513] });
   let count = 0;
@@ -125,7 +125,7 @@ test('a flipped bit is refused wherever it is', async () => {
   assert.ok(count > 80, `${count} places`);
 });
 
-test('an archive cut at any block is refused', async () => {
+test('advisory 27: an archive cut at any block is refused', async () => {
   await using folder = await temporaryFolder();
   const { bytes } = await makeArchive(folder.path, { shards: 1 });
   for (let length = 0; length < bytes.length; length += 512) await checkRefused(bytes.subarray(0, length), `cut to ${length} bytes`);
@@ -191,7 +191,7 @@ const hostile: readonly (readonly [string, (blocks: { header: Buffer; content: B
   ['advisory 33: a manifest that claims a terabyte', (blocks) => {
     blocks[0]!.header = forged('snapshot.json', '0', 2 ** 40);
   }],
-  ['a duplicate member', (blocks) => {
+  ['advisory 30: a duplicate member', (blocks) => {
     blocks.splice(4, 0, blocks[3]!);
   }],
   ['a missing member', (blocks) => {

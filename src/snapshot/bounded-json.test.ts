@@ -16,7 +16,7 @@ test('reads what JSON.stringify wrote', async () => {
   }));
 });
 
-test('any bytes end as a value that JSON.parse agrees with, or as a refusal', async () => {
+test('advisory 27: any bytes end as a value that JSON.parse agrees with, or as a refusal', async () => {
   const pieces = fc.array(fc.constantFrom('{', '}', '[', ']', ',', ':', '"', '\\', '"a"', '1', '-', '0', 'e', '.', 'true', 'null', ' ', '\\u0041', '\n', '\u0001'), { maxLength: 12 });
   await fc.assert(fc.asyncProperty(pieces, async (parts) => {
     const text = parts.join('');
@@ -50,7 +50,7 @@ for (const [title, text, message] of refused) {
   });
 }
 
-test('depth and number of values are bounded before they cost memory', async () => {
+test('advisory 26: depth and number of values are bounded before they cost memory', async () => {
   assert.deepEqual(await parse('['.repeat(32) + ']'.repeat(32)), JSON.parse('['.repeat(32) + ']'.repeat(32)));
   await assert.rejects(parse('['.repeat(33) + ']'.repeat(33)), /nested too deeply/);
   await assert.rejects(parse('['.repeat(1_000_000)), /nested too deeply/);

@@ -69,7 +69,7 @@ test('recover from a URL restores; the key goes in its header', async () => {
   assert.equal(request.url, '/c/x.snapshot?token=1');
 });
 
-test('redirects are followed up to three, and the key stays with the first origin', async () => {
+test('advisory 28: redirects are followed up to three, and the key stays with the first origin', async () => {
   await using rig = await openRig();
   const bytes = await archiveOf(rig);
   await using other = await serve((_, response) => response.end(bytes));
@@ -191,7 +191,7 @@ test('advisory 06: a name is resolved once, and the connection goes to the addre
   assert.equal(server.requests.length, 1);
 });
 
-test('recovery from URLs that is switched off is a 403 before any network traffic', async () => {
+test('advisory 06: recovery from URLs that is switched off is a 403 before any network traffic', async () => {
   const asked: string[] = [];
   const resolve = (host: string): Promise<readonly Address[]> => {
     asked.push(host);

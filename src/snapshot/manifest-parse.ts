@@ -24,6 +24,8 @@ const versionPattern = /^[0-9A-Za-z.+-]{1,32}$/;
 /** Becomes the ending of a file name; which kinds exist is the shard's to judge. */
 const fileKindPattern = /^[a-z][a-z0-9]{0,15}$/;
 const anyText = /^/;
+/** What a path of the API can name, so that nothing is restored that no request can reach or delete. Counted in code points. */
+const reachableName = /^(?!\.{1,2}$)[^/\0\p{Cs}]{1,255}$/u;
 
 /** @throws RequestError 'bad-request': not a snapshot, of a newer format, damaged, or out of bounds. */
 export async function parseManifest(text: Buffer): Promise<SealedManifest> {
@@ -71,8 +73,10 @@ async function parseCollections(field: JsonField, of: KindOfSnapshot): Promise<r
   const names = new Set<string>();
   for (const entry of entries) {
     const collection = await parseCollection(entry, of, budget);
-    if (names.has(collection.name)) field.refuse('of collections with names of their own');
-    names.add(collection.name);
+    for (const name of [collection.name, ...collection.aliases]) {
+      if (names.has(name)) field.refuse('of collections with names and aliases of their own');
+      names.add(name);
+    }
     if (of.kind === 'shard' && collection.shards.length !== 1) entry.get('shards').refuse('a list of one shard');
     collections.push(collection);
   }
@@ -87,11 +91,11 @@ async function parseCollection(field: JsonField, of: KindOfSnapshot, budget: { m
   field.get('shard_map').get('shard_number').oneOf([config.params.shard_number]);
   field.get('shard_map').get('shards').list(MEMBERS_MAX);
   return {
-    name: field.get('name').text(/^[^/\0]{1,255}$/, 'a collection name'),
+    name: field.get('name').text(reachableName, 'a collection name'),
     uuid: field.get('uuid').text(uuidPattern, 'a UUID'),
     config,
     payloadSchema: parseSchema(field.get('payload_schema')),
-    aliases: field.get('aliases').list(MEMBERS_MAX).map((alias) => alias.text(anyText, 'a text')),
+    aliases: field.get('aliases').list(MEMBERS_MAX).map((alias) => alias.text(reachableName, 'a collection name')),
     shards: await parseShards(field.get('shards'), { shardNumber: config.params.shard_number, isPartial: of.isPartial, budget }),
   };
 }

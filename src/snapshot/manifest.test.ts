@@ -39,11 +39,28 @@ const refused: readonly (readonly [string, Change, RegExp])[] = [
   ['a snapshot of another kind', (document) => { document['kind'] = 'tenant'; }, /kind must be "collection" or "shard" or "storage"/],
   ['a snapshot of a shard that holds two', (document) => { document['kind'] = 'shard'; }, /collections\[0\]\.shards must be a list of one shard/],
   ['a partial snapshot of a collection', (document) => { document['partial'] = true; }, /partial must be absent/],
-  ['two collections of one name', (document, collection) => { Object.assign(document, { kind: 'storage', collections: [collection, collection] }); }, /names of their own/],
+  ['two collections of one name', (document, collection) => { Object.assign(document, { kind: 'storage', collections: [collection, collection] }); }, /names and aliases of their own/],
   ['two collections', (document, collection) => { document['collections'] = [collection, collection]; }, /collections must be/],
   ['no collection', (document) => { document['collections'] = []; }, /collections must be/],
   ['a time that is none', (document) => { document['created_at'] = '2026-99-99T00:00:00.000Z'; }, /created_at must be/],
   ['a time that tar headers cannot hold', (document) => { document['created_at'] = '9999-01-01T00:00:00.000Z'; }, /created_at must be/],
+  ...['..', '.', '../x', '/etc/x', 'a/b', 'a\0b', '', '\ud800', 'n'.repeat(256)].flatMap((name): (readonly [string, Change, RegExp])[] => [
+    [`advisory 10/14: a collection named ${JSON.stringify(name.slice(0, 9))}`, (_, collection) => { collection['name'] = name; }, /^Invalid snapshot: snapshot.json: collections\[0\].name must be a collection name$/],
+    [`advisory 10/14: an alias named ${JSON.stringify(name.slice(0, 9))}`, (_, collection) => { collection['aliases'] = [name]; }, /collections\[0\].aliases\[0\] must be a collection name$/],
+  ]),
+  ['advisory 14: an alias that is the collection\'s name', (_, collection) => { collection['aliases'] = ['x', 'c']; }, /names and aliases of their own/],
+  ['advisory 14: an alias that is the name of another collection', (document, collection) => {
+    Object.assign(document, { kind: 'storage', collections: [{ ...collection, aliases: ['d'] }, { ...collection, name: 'd', aliases: [] }] });
+  }, /names and aliases of their own/],
+  ['advisory 14: one alias of two collections', (document, collection) => {
+    Object.assign(document, { kind: 'storage', collections: [{ ...collection, aliases: ['x'] }, { ...collection, name: 'd', aliases: ['x'] }] });
+  }, /names and aliases of their own/],
+  ['advisory 20: a short sha256', (_, __, shard) => { fileOf(shard)['sha256'] = 'a'.repeat(32); }, /sha256 must be/],
+  ['advisory 20: a short content root', (_, __, shard) => { shard['content_root'] = 'a'.repeat(32); }, /content_root must be/],
+  ['advisory 14: a uuid that is a path', (_, collection) => { collection['uuid'] = '../../x'; }, /uuid must be a UUID/],
+  ['advisory 14: a segment that is a path', (_, __, shard) => { segmentOf(shard)['uuid'] = '../../x'; }, /uuid must be/],
+  ['advisory 14: a shard number that is a path', (_, __, shard) => { shard['id'] = '../0'; }, /id must be an integer/],
+  ['advisory 31: a file whose size is another than the totals say', (_, __, shard) => { fileOf(shard)['size'] = 1; }, /content_root must be|must be the sum|sums below/],
   ['advisory 26: 1e9 shards', (_, collection) => { paramsOf(collection)['shard_number'] = 1e9; }, /shard_number must be an integer from 1 to/],
   ['advisory 26: dimension 2^31', (_, collection) => { vectorsOf(collection)['size'] = 2 ** 31; }, /vectors.size must be an integer from 1 to 65536/],
   ['advisory 26: sizes that overflow', (_, __, shard) => { fileOf(shard)['size'] = big; }, /size must be an integer/],
@@ -80,6 +97,14 @@ for (const [title, change, message] of refused) {
     });
   });
 }
+
+test('a name of 255 characters beyond the first plane is read back: names are counted as the API counts them', async () => {
+  await using folder = await temporaryFolder();
+  const { sealed } = await makeArchive(folder.path);
+  const name = '\u{1f980}'.repeat(255);
+  const text = sealed.text.toString().replace('"name":"c"', JSON.stringify({ name }).slice(1, -1));
+  assert.equal((await parseManifest(Buffer.from(text))).manifest.collections[0]?.name, name);
+});
 
 test('refuses a manifest above its size limit without reading it', async () => {
   await assert.rejects(parseManifest(Buffer.alloc(MANIFEST_BYTES_MAX + 1)), /more than/);

@@ -288,7 +288,7 @@ for (const [title, damage, message] of damages) {
   });
 }
 
-test('file locations: texts and confinement', async () => {
+test('advisory 09/24: file locations: texts and confinement', async () => {
   await using rig = await openRig();
   await storedSnapshot(rig);
   const recover = (location: string) => (): Promise<unknown> => rig.snapshots.recover('new', { ...options, location });

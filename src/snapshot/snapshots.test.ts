@@ -116,9 +116,13 @@ test('advisory 10/14: a collection name never becomes a path, and equal labels m
   for (const plain of ['c', 'My collection', 'ünïcode', 'a..b', 'x'.repeat(180)]) assert.equal(collectionLabel(plain), plain);
   for (const name of [...hostile, 'c']) assert.ok(isSnapshotName(snapshotName({ kind: 'collection', collection: name }, 42, 0)));
   await using rig = await openRig();
-  await rig.source.add('..');
-  const made = await rig.snapshots.create('..');
-  assert.deepEqual(await rig.snapshots.list('..'), [made]);
+  for (const name of ['..\\..\\x', '.hidden', '...']) {
+    await rig.source.add(name);
+    const made = await rig.snapshots.create(name);
+    assert.deepEqual(await rig.snapshots.list(name), [made]);
+  }
+  await rig.source.add('..'); // no request can name it, so no restore brings it back: the create says so
+  await assert.rejects(rig.snapshots.create('..'), hasCode('bad-request', /name must be a collection name/));
   assert.deepEqual(readdirSync(rig.folder), ['data']);
 });
 

@@ -93,7 +93,7 @@ test('integers beyond 2^53-1 are bigints, but for numbers in vectors', async () 
   assert.equal(await parse('9'.repeat(1025)), Infinity);
 });
 
-test('of duplicate keys the last wins; __proto__ is a key like any other', async () => {
+test('advisory 23: of duplicate keys the last wins; __proto__ is a key like any other', async () => {
   assert.deepEqual(await parse(`{"vector":[${numbers(16).join()}],"b":1,"vector":[${numbers(17).join()}]}`), { vector: floats(17), b: 1 });
   const value = (await parse('{"__proto__":{"polluted":12345678901234567890},"payload":{"__proto__":1}}')) as Record<string, unknown>;
   assert.equal(Object.getPrototypeOf(value), Object.prototype);
@@ -166,7 +166,7 @@ test('bytes that are no UTF-8 are refused, with their place', async () => {
   await checkRefused(late, `invalid unicode code point at line 1 column ${late.length}`);
 });
 
-test('nesting: 127 levels are read, one more is refused', async () => {
+test('advisory 17: nesting: 127 levels are read, one more is refused', async () => {
   const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
   assert.deepEqual(await parse(nested(127)), JSON.parse(nested(127)));
   await checkRefused(nested(128), 'recursion limit exceeded at line 1 column 128');

@@ -175,15 +175,29 @@ test('docs/operations.md names the log lines as the code has them', () => {
   for (const message of messages) assert.ok(product.includes(`'${message}'`), message);
 });
 
-test('tests that docs/snapshots.md quotes exist under that title', () => {
-  let quoted = 0;
-  for (const part of textOf('docs/snapshots.md').split(/;\s|\|/)) {
-    const file = /`((?:src|test)\/[\w./-]+\.ts)`/.exec(part)?.[1];
-    if (file === undefined) continue;
-    for (const [, title = ''] of part.matchAll(/"([^"]{12,})"/g)) {
-      quoted += 1;
-      assert.ok(textOf(file).includes(title), `"${title}" in ${file}`);
+for (const [document, quotedMin] of [['docs/snapshots.md', 16], ['docs/security.md', 30]] as const) {
+  test(`tests that ${document} quotes exist under that title`, () => {
+    let quoted = 0;
+    for (const part of textOf(document).split(/;\s|\|/)) {
+      const file = /`((?:src|test)\/[\w./-]+\.ts)`/.exec(part)?.[1];
+      if (file === undefined) continue;
+      for (const [, title = ''] of part.matchAll(/"([^"]{12,})"/g)) {
+        quoted += 1;
+        assert.ok(textOf(file).includes(title), `"${title}" in ${file}`);
+      }
     }
-  }
-  assert.ok(quoted > 15, `${quoted} titles were found`);
+    assert.ok(quoted >= quotedMin, `${quoted} titles were found`);
+  });
+}
+
+test('docs/security.md has every advisory row, with a test or the reason why there is none', () => {
+  const rows = new Map(Array.from(textOf('docs/security.md').matchAll(/^\| (\d\d) \|.*\| (.*) \|$/gm), ([, row = '', proof = '']) => [row, proof]));
+  assert.equal(rows.size, 33);
+  for (const [row, proof] of rows) assert.match(proof, /`(src|test)\/|^does not apply: |\brows? \d\d/, row);
+  const named = files
+    .filter((file) => /^(src|test)\/.*\.ts$/.test(file))
+    .flatMap((file) => Array.from(textOf(file).matchAll(/\badvisory (\d\d(?:\/\d\d)*)[:,)]/g), ([, list = '']) => list.split('/')))
+    .flat();
+  assert.ok(new Set(named).size > 15);
+  for (const row of named) assert.doesNotMatch(rows.get(row) ?? 'does not apply', /^does not apply/, `row ${row}`);
 });

@@ -40,19 +40,19 @@ for (const route of routes) {
     rest.send(route.method, concrete(route), { headers });
   const isDenied = (status: number): boolean => status === 401 || status === 403;
 
-  test(`${title} without a key`, async (t) => {
+  test(`advisory 16: ${title} without a key`, async (t) => {
     const { status, text } = await call(await startRest(t, { keys }), {});
     if (route.access === 'none') assert.equal(isDenied(status), false);
     else assert.deepEqual([status, text], [401, missingText]);
   });
 
-  test(`${title} with a wrong key`, async (t) => {
+  test(`advisory 16: ${title} with a wrong key`, async (t) => {
     const { status, text, headers } = await call(await startRest(t, { keys }), { 'api-key': 'full-keY' });
     if (route.access === 'none') assert.equal(isDenied(status), false);
     else assert.deepEqual([status, text, String(headers['content-type']).split(';')[0]], [401, wrongText, 'text/plain']);
   });
 
-  test(`${title} with the read-only key`, async (t) => {
+  test(`advisory 16: ${title} with the read-only key`, async (t) => {
     const { status, text } = await call(await startRest(t, { keys }), { authorization: 'Bearer read-key' });
     if (route.access === 'none' || route.access === 'read') {
       assert.equal(isDenied(status), false);
@@ -64,7 +64,7 @@ for (const route of routes) {
   });
 
   for (const key of ['full-key', 'other-key']) {
-    test(`${title} with ${key}`, async (t) => {
+    test(`advisory 16: ${title} with ${key}`, async (t) => {
       const { status } = await call(await startRest(t, { keys }), { 'api-key': key });
       assert.equal(isDenied(status), false);
     });
@@ -132,6 +132,28 @@ test('advisory 05: a refused upload is answered before its body, and none of it 
   await closed;
   assert.equal(rest.engine.snapshots.takenBytes, 0);
   assert.ok(socket.bytesWritten < 192 * 1024 * 1024, `${socket.bytesWritten} bytes were taken off the wire`);
+});
+
+for (const route of routes.filter(({ body }) => body === 'stream')) {
+  test(`advisory 05: ${route.method} ${route.path} with the read-only key is 403 before a byte of its body`, async (t) => {
+    const rest = await startRest(t, { keys });
+    const { socket, until } = await openRaw(rest.port);
+    const form = 'content-type: multipart/form-data; boundary=b\r\ncontent-length: 1000000000';
+    socket.write(`${route.method} ${concrete(route)} HTTP/1.1\r\nhost: localhost\r\napi-key: read-key\r\n${form}\r\n\r\n`);
+    assert.match(await until(/required$/), /^HTTP\/1\.1 403 Forbidden[^]*\r\n\r\nForbidden: Global manage access is required$/);
+    assert.equal(rest.engine.snapshots.takenBytes, 0);
+    socket.destroy();
+  });
+}
+
+test('advisory 05: every upload is among the routes that stream their body', () => {
+  const uploads = routes.filter(({ body }) => body === 'stream').map(({ path }) => path);
+  assert.deepEqual(uploads.sort(), [
+    '/collections/:collection/shards/:shard_id/snapshot/partial/recover',
+    '/collections/:collection/shards/:shard_id/snapshots/upload',
+    '/collections/:collection/snapshots/upload',
+    '/snapshots/upload',
+  ]);
 });
 
 test('a client that waits for 100-continue is told to go on only when it may', async (t) => {

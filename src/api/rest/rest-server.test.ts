@@ -45,7 +45,7 @@ for (const [title, options, want] of badBodies) {
   });
 }
 
-test('a body of 34 MiB is 400, declared or chunked, and the next request works', async (t) => {
+test('advisory 17: a body of 34 MiB is 400, declared or chunked, and the next request works', async (t) => {
   const rest = await startRest(t);
   const body = Buffer.alloc(34 * 1024 * 1024, 32);
   const declared = await rest.send('PUT', '/collections/c', { body, headers: { 'content-type': 'application/json' } });
@@ -121,7 +121,7 @@ test('names are decoded once', async (t) => {
   assert.equal((await rest.send('PUT', `/collections/${encodeURIComponent('語'.repeat(255))}`, { json: small })).status, 200);
 });
 
-test('a path that is no UTF-8 is 400', async (t) => {
+test('advisory 11: a path that is no UTF-8 is 400', async (t) => {
   const rest = await startRest(t);
   for (const path of ['/collections/%ff', '/collections/%zz', '/%c3%28']) {
     const { status } = await rest.send('GET', path);
@@ -166,7 +166,7 @@ test('damage names the file, any other failure its message; each is logged once'
   assert.equal(rest.lines.filter(({ level }) => level === 'error').length, 3);
 });
 
-test('each request is one line without query, names or headers; probes are none', async (t) => {
+test('advisory 28: each request is one line without query, names or headers; probes are none', async (t) => {
   const rest = await startRest(t, { keys: { apiKey: 'secret-key' } });
   await rest.send('GET', '/collections/private?token=hidden', { headers: { 'api-key': 'secret-key' } });
   await rest.send('GET', '/healthz');
@@ -293,7 +293,7 @@ test('open on loopback: foreign hosts and foreign origins are refused', async (t
   assert.equal((await guarded.send('GET', '/collections', { headers: { host: 'db.example', 'api-key': 'k' } })).status, 200);
 });
 
-test('bytes that are no HTTP get an answer and leave the server alive', async (t) => {
+test('advisory 17: bytes that are no HTTP get an answer and leave the server alive', async (t) => {
   const rest = await startRest(t);
   const { socket, until } = await openRaw(rest.port);
   socket.write('NONSENSE\r\n\r\n');

@@ -158,7 +158,7 @@ test('parseRange of an empty archive has no byte to give', () => {
   assert.equal(parseRange(undefined, 10), undefined);
 });
 
-test('advisories 02, 07, 10: hostile snapshot names are 404 as plain text on GET, as JSON on DELETE', async (t) => {
+test('advisory 02/07/10: hostile snapshot names are 404 as plain text on GET, as JSON on DELETE', async (t) => {
   const rest = await withCollection(t);
   for (const name of [
     '..%2F..%2Fetc%2Fpasswd',
@@ -179,10 +179,10 @@ test('advisories 02, 07, 10: hostile snapshot names are 404 as plain text on GET
   assert.equal(rest.engine.snapshots.archives.size, 1);
 });
 
-test('an upload passes the file on, whatever the client calls it', async (t) => {
+test('advisory 01: an upload passes the file on, whatever the client calls it', async (t) => {
   const rest = await withCollection(t);
   const content = Buffer.alloc(3_000_000, 7);
-  for (const filename of ['x.snapshot', '../../x', '/etc/passwd', 'n'.repeat(4096)]) {
+  for (const filename of ['x.snapshot', '../../x', '/etc/passwd', '..\\..\\x', '-rf $(x)', 'n'.repeat(4096)]) {
     const { body, headers } = multipart([
       { name: 'note', content: 'dropped' },
       { name: 'other', filename: 'o', content: 'dropped' },
@@ -191,12 +191,20 @@ test('an upload passes the file on, whatever the client calls it', async (t) => 
     const answer = await rest.send('POST', '/collections/fresh/snapshots/upload', { body, headers });
     assert.deepEqual([answer.status, answer.json().result], [200, true], filename.slice(0, 20));
   }
-  assert.equal(rest.engine.snapshots.uploads.length, 4);
+  assert.equal(rest.engine.snapshots.uploads.length, 6);
   for (const upload of rest.engine.snapshots.uploads) {
     assert.equal(upload.collection, 'fresh');
     assert.deepEqual(upload.bytes, content);
     assert.deepEqual(upload.options, { priority: 'snapshot' });
   }
+});
+
+test('advisory 01: an upload whose file name holds a NUL is 400 and restores nothing', async (t) => {
+  const rest = await withCollection(t);
+  const answer = await rest.send('POST', '/collections/fresh/snapshots/upload', multipart([{ name: 'snapshot', filename: 'a\0b', content: 'x' }]));
+  assert.equal(answer.status, 400, answer.text);
+  assert.equal(rest.engine.snapshots.uploads.length, 0);
+  assert.equal((await rest.send('GET', '/healthz')).status, 200);
 });
 
 test('an upload takes priority and checksum, and warns where replica keeps nothing', async (t) => {
@@ -267,7 +275,7 @@ test('a body that is no form, has no boundary or is cut is 400', async (t) => {
   assert.equal(rest.engine.snapshots.uploads.length, 0);
 });
 
-test('a bad collection name is refused before the upload body is read', async (t) => {
+test('advisory 03: a bad collection name is refused before the upload body is read', async (t) => {
   const rest = await startRest(t);
   const { body, headers } = multipart([{ name: 'snapshot', filename: 'f', content: Buffer.alloc(4_000_000) }]);
   for (const name of ['%2e%2e%2f', '..', 'a%00', 'a%3ab', '%252e%252e%252f%2f']) {
