@@ -9,9 +9,13 @@ const checks = {
   tidy: ['node', 'scripts/tidy.mjs', '--project', ...folders, 'native'],
   knip: ['npx', 'knip', '--production'],
 };
-if (!process.argv.includes('--static')) checks.unit = ['sh', '-c', 'npm run --silent build && node scripts/unit-tests.mjs --quick'];
+const withUnit = !process.argv.includes('--static');
+if (withUnit) checks.tsc = ['node', 'scripts/build.mjs']; // the same judgement, and the tests need its output
 
-const results = await Promise.all(Object.entries(checks).map(([name, command]) => run(name, command)));
+const results = await Promise.all(Object.entries(checks).map(async ([name, command]) => {
+  const result = await run(name, command);
+  return name === 'tsc' && withUnit && result.ok ? [result, await run('unit', ['node', 'scripts/unit-tests.mjs', '--quick'])] : [result];
+})).then((lists) => lists.flat());
 for (const { name, ok, seconds } of results) console.log(`${ok ? 'ok  ' : 'FAIL'} ${name} (${seconds.toFixed(1)} s)`);
 process.exit(results.every((result) => result.ok) ? 0 : 1);
 
