@@ -5,7 +5,7 @@ import type { ShardInfo, ShardSearch, ShardWriteResult } from '../shard/shard-ty
 
 export type { ShardInfo as ReplicaInfo, ShardSearch as ReplicaSearch, ShardWriteResult as ReplicaWriteResult } from '../shard/shard-types.ts';
 
-/** All methods throw RequestError with the wire's text for what the caller did wrong. */
+/** Contract: replica.contract.ts. All methods throw RequestError with the wire's text for what the caller did wrong. */
 export interface Replica {
   /** Rejects with what `write` would reject with before its first entry, points that must be there included; so an operation over
    *  several shards is refused as a whole. Between it and the write another writer may still remove a point. */
