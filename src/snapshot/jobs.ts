@@ -7,7 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -176,7 +176,8 @@ export class Jobs {
       const result = await work(this.#handle(running));
       await this.#finish(running, { state: 'succeeded', phase: 'done', result: options.show === undefined ? result : options.show(result) });
       return result;
-    } catch (error) {
+    } catch (cause) {
+      const error = explainDiskError(cause);
       const cancelled = running.isCancelled && !running.isCommitted;
       await this.#finish(running, { state: cancelled ? 'cancelled' : 'failed', error: this.#closed && !running.isCommitted ? interrupted : jobError(error) });
       throw error;

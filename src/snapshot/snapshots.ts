@@ -248,7 +248,7 @@ export class Snapshots implements AsyncDisposable {
     const count = (change: number): void => {
       this.#counts = { ...this.#counts, [kind]: this.#counts[kind] + change };
     };
-    const started = this.jobs.start(draft, (job) => explained(work(job)), parent === undefined ? {} : { parent });
+    const started = this.jobs.start(draft, work, parent === undefined ? {} : { parent });
     count(1);
     const ended = started.done.finally(() => {
       count(-1);

@@ -229,7 +229,7 @@ function reseal(shard: string, from: string, to: string): void {
   const files = path.join(shard, 'files');
   const name = must(readdirSync(files).find((file) => file.endsWith('.pay') && readFileSync(path.join(files, file)).includes(from)), 'payloads with the text');
   const bytes = readFileSync(path.join(files, name));
-  bytes.write(to, bytes.indexOf(from), 'latin1');
+  for (let at = bytes.indexOf(from); at !== -1; at = bytes.indexOf(from, at + 1)) bytes.write(to, at, 'latin1'); // everywhere: a row may be dead
   const [start, block] = [4_096, 65_536];
   const end = start + Number(bytes.readBigUInt64LE(24));
   let at = end;
