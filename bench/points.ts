@@ -24,9 +24,10 @@ export function drafts(rows: Rows, from: number, to: number): PointDraft[] {
   });
 }
 
-export async function openWithCollection(folder: string, size: number, logger = silentLogger): Promise<Engine> {
+/** `graphs` false: searched by the exact scan alone. */
+export async function openWithCollection(folder: string, size: number, { logger = silentLogger, graphs = true } = {}): Promise<Engine> {
   const engine = await open(folder, { logger });
-  await engine.createCollection('bench', { vectors: { size, distance: 'Cosine' } });
+  await engine.createCollection('bench', { vectors: { size, distance: 'Cosine' }, ...(graphs ? {} : { hnswConfig: { m: 0 } }) });
   return engine;
 }
 

@@ -13,9 +13,11 @@ const folder = benchFolder();
 const data = path.join(folder, 'data');
 const freezes: number[] = [];
 const engine = await openWithCollection(data, size, {
-  ...silentLogger,
-  info: ({ freeze_ms }) => {
-    if (typeof freeze_ms === 'number') freezes.push(freeze_ms);
+  logger: {
+    ...silentLogger,
+    info: ({ freeze_ms }) => {
+      if (typeof freeze_ms === 'number') freezes.push(freeze_ms);
+    },
   },
 });
 await fill(engine, { vectors: randomRows(count, size), size, payload: (row) => `{"title":"paper number ${row}","year":${1990 + (row % 35)}}` }, { from: 0, to: count, batch: 500 });
