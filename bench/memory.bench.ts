@@ -52,8 +52,8 @@ function compare(graphs: boolean): void {
   const [small = NaN, large = NaN] = resident;
   const perPoint = (large - small) / 300_000;
   report({
-    name: `memory a point, 16-d, no payload, ${graphs ? 'with graphs' : 'exact scan'}`, value: `${perPoint.toFixed(0)} B`,
-    ...(graphs ? { goal: 'shown', met: true } : { goal: '<= 100 B', met: perPoint <= 100 }),
+    name: `memory a point, 16-d, no payload, ${graphs ? 'default settings (graphs)' : 'exact scan'}`, value: `${perPoint.toFixed(0)} B`,
+    goal: '<= 100 B', met: perPoint <= 100,
     detail: `resident ${(small / 1e6).toFixed(0)} MB at 100k, ${(large / 1e6).toFixed(0)} MB at 400k; the vectors themselves are 64 B`,
   }, { resident_bytes: resident });
 }
