@@ -37,7 +37,7 @@ function runGroup(title, node, files) {
   console.log(`── ${title}: ${files.length} files`);
   const report = path.join(reports, `${title.replaceAll(' ', '-')}.json`);
   const { status } = spawnSync(node, [
-    '--test', '--enable-source-maps', '--test-concurrency=2',
+    '--test', '--enable-source-maps', '--test-concurrency=2', '--import=./scripts/property-seed.mjs',
     '--test-reporter=dot', '--test-reporter-destination=stdout',
     '--test-reporter=./scripts/count-reporter.mjs', `--test-reporter-destination=${report}`,
     ...files,

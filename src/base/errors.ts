@@ -81,9 +81,14 @@ export function isNoSpace(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
+/** An error of the operating system: the disk said no. What was read and found damaged is none. */
+export function isDiskError(error: unknown): error is Error {
+  return error instanceof Error && !(error instanceof RequestError) && /^E(?!RR_)[A-Z0-9]+$/.test(systemCode(error) ?? '');
+}
+
 /** An error of the disk as one that says so to a caller: 507 where it is full, else 500. Every other error as it is. */
 export function explainDiskError(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof RequestError || !/^E(?!RR_)[A-Z0-9]+$/.test(systemCode(error) ?? '')) return error;
+  if (!isDiskError(error)) return error;
   return isNoSpace(error)
     ? new RequestError('no-space', `the disk is full (${error.message})`, { cause: error })
     : new RequestError('internal', `the disk failed (${error.message})`, { cause: error });

@@ -108,6 +108,17 @@ test('an integer and a float of one size are one place in the order', () => {
   assert.equal(orderValues(must(rows[2], 'a row'), parseJsonPath('a'), 'float').length, 1);
 });
 
+test('an order by integers has no rows of floats of the same size', () => {
+  const rows = [{ a: 2n ** 53n }, { a: 2 ** 53 }, { a: [2 ** 53, 2n ** 53n] }, { a: 2 ** 53 }];
+  for (const index of build(parseJsonPath('a'), { type: 'integer' }, rows)) {
+    for (const direction of ['asc', 'desc'] as const)
+      assert.deepEqual(
+        Array.from(index.ordered(direction) ?? [], ({ row }) => row),
+        [0, 2],
+      );
+  }
+});
+
 test('an order stays right while rows are added', () => {
   const field = parseJsonPath('n');
   const head = createFieldIndex(field, { type: 'integer' });

@@ -106,7 +106,7 @@ export class MutableNumbers implements MutableStore {
       if (value === undefined || !isOfType(this.#type, value)) continue;
       const lists = [this.#rows.get(value) ?? []];
       for (let next = values[at + step]; next !== undefined && compareNumbers(next, value) === 0; next = values[at + step]) {
-        lists.push(this.#rows.get(next) ?? []);
+        if (isOfType(this.#type, next)) lists.push(this.#rows.get(next) ?? []);
         at += step;
       }
       for (const row of mergeRows(lists)) yield { row, value };

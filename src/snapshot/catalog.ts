@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { sha256Hex, sha256Pattern } from '../base/checksum.ts';
 import type { Clock } from '../base/clock.ts';
-import { isNotFound, RequestError, systemCode } from '../base/errors.ts';
+import { isDiskError, isNotFound, RequestError, systemCode } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
@@ -85,11 +85,16 @@ export class SnapshotCatalog {
     return catalog;
   }
 
-  /** In order of name. A folder that is no sound snapshot is logged and left out. */
+  /**
+   * In order of name. A folder that is no sound snapshot is logged and left out. One that the disk cannot read now may be
+   * sound: the error of the disk is thrown, for a list without it would say that there is none.
+   */
   async list(scope: SnapshotScope): Promise<readonly StoredSnapshot[]> {
     const names = (await this.#names(this.folderOf(scope))).filter(isSnapshotName).sort();
     const found = await mapLimit(names, snapshotsReadingMax, (name) => this.#look(scope, name).catch((error: unknown) => {
-      if (!isNotFound(error)) this.#options.logger.error({ of: scopeText(scope), snapshot: name, error: String(error) }, 'snapshot is damaged and not listed');
+      if (isNotFound(error)) return undefined;
+      if (isDiskError(error)) throw error;
+      this.#options.logger.error({ of: scopeText(scope), snapshot: name, error: String(error) }, 'snapshot is damaged and not listed');
       return undefined;
     }));
     return found.filter((snapshot) => snapshot !== undefined);

@@ -71,7 +71,8 @@ export async function freezeUnpublished(context: CreateContext, scope: SnapshotS
 async function freezeAndPublish(context: CreateContext, scope: SnapshotScope, at: { readonly reservation: NameReservation; readonly job: JobHandle }): Promise<SealedManifest> {
   const { disk, catalog } = context;
   const { reservation, job } = at;
-  const older = (await catalog.list(scope)).filter(({ kind }) => kind === 'folder').map((stored) => stored.path).reverse();
+  // Older ones save hashing and space, no more: one that cannot be read stops no new snapshot.
+  const older = (await catalog.list(scope).catch(() => [])).filter(({ kind }) => kind === 'folder').map((stored) => stored.path).reverse();
   const folder = catalog.temporaryBeside(reservation.path);
   return await freezeInto(context, scope, {
     folder, older, atMs: reservation.atMs, job, finish: (sealed) => publish(disk, sealed, { folder, target: reservation.path }),
