@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { must } from '../base/assert.ts';
 import { parsePointId, type PointId } from '../base/ids.ts';
 import { emptyBits, hasBit, rowsOf, setBit } from './bitmap.ts';
+import { ConditionCache } from './condition-cache.ts';
 import { decodeFieldIndex } from './decode-field-index.ts';
 import { matches } from './evaluate.ts';
 import type { FieldIndex } from './field-index.ts';
@@ -95,6 +96,26 @@ test('a selection is what the reference says of every live row', async () => {
   );
 });
 
+test('what was learned by other selections changes no answer, also while rows are added and die', async () => {
+  const steps = fc.array(fc.record({ filter: arbitraryFilter, rowShare: fc.constantFrom(0.3, 0.6, 1), dead: fc.nat(9) }), { minLength: 2, maxLength: 5 });
+  await fc.assert(
+    fc.asyncProperty(rows, steps, fc.constantFrom(0, 1500, 1 << 20), async (given, selections, bytesMax) => {
+      const cache = new ConditionCache(bytesMax);
+      const segment = {};
+      let count = 0;
+      for (const { filter, rowShare, dead } of [...selections, ...selections]) {
+        count = Math.max(count, Math.round(rowShare * given.payloads.length));
+        const source = createSource({ ...given, payloads: given.payloads.slice(0, count), live: given.live.slice(0, count).map((is, row) => is && row % 10 !== dead) });
+        const want = await selectRows(source, filter);
+        const got = await selectRows({ ...source, conditions: cache.of(segment) }, filter);
+        assert.deepEqual([...rowsOf(got)], [...rowsOf(want)]);
+        assert.ok(cache.bytes <= bytesMax, `${cache.bytes} bytes`);
+      }
+    }),
+    { numRuns: 700 },
+  );
+});
+
 const a = parseJsonPath('a');
 const b = parseJsonPath('b');
 const many = Array.from({ length: 1000 }, (_, row) => ({ a: row % 10, b: row % 7 }));
@@ -133,6 +154,22 @@ for (const [title, filter, want] of reads) {
     const source = createSource(indexed);
     await selectRows(source, filter);
     assert.equal(source.read.length, want);
+  });
+}
+
+for (const [title, filter, again, wants] of [
+  ['again', { must: [is(b, 3)] }, { must: [is(b, 3)] }, 0],
+  ['in another place', { must: [is(b, 3)] }, { mustNot: [is(b, 3), { kind: 'has-id', ids: [idOf(2)] }] }, 0],
+  ['on other rows than before', { must: [is(b, 3), is(a, 3)] }, { must: [is(b, 3)] }, 900],
+  ['with another value', { must: [is(b, 3)] }, { must: [is(b, 4)] }, 1000],
+] satisfies readonly (readonly [string, Filter, Filter, number])[]) {
+  test(`payloads read for a condition ${title}: ${wants}`, async () => {
+    const conditions = new ConditionCache().of({});
+    await selectRows({ ...createSource(indexed), conditions }, filter);
+    const source = createSource(indexed);
+    const got = await selectRows({ ...source, conditions }, again);
+    assert.equal(source.read.length, wants);
+    assert.deepEqual(got, await selectRows(createSource(indexed), again));
   });
 }
 

@@ -4,11 +4,15 @@
 // Each condition gets two bitmaps: rows that surely satisfy it (`sure`) and rows that may (`maybe`, a superset). What an index,
 // an id, a vector or a hash answers has both equal; what only a payload can tell has none and all. Clauses combine them, and
 // payloads are read for the rows between the two alone. Semantics are evaluate.ts's, down to empty lists.
+//
+// Where the source keeps what is known of conditions (condition-cache.ts), it narrows the bounds of those that only payloads answer,
+// and what the payloads say is added to it.
 import type { PointId } from '../base/ids.ts';
 import { sliceMsMax, yieldToLoop } from '../base/clock.ts';
 import { invariant } from '../base/assert.ts';
 import { parseExact } from '../base/exact-json.ts';
 import { andInto, andNotInto, emptyBits, hasBit, isEmptyBits, orInto, rowsOf, setBit } from './bitmap.ts';
+import type { KnownConditions, RowKnowledge } from './condition-cache.ts';
 import { matches } from './evaluate.ts';
 import type { FieldIndex } from './field-index.ts';
 import type { Condition, Filter } from './filter.ts';
@@ -26,8 +30,11 @@ export interface RowSource {
   vectorBits(name: string): Uint32Array;
   /** JSON texts in the order of `rows`; reads are coalesced by the segment. */
   payloads(rows: ArrayLike<number>): Promise<string[]>;
+  readonly conditions?: KnownConditions;
 }
 
+/** Conditions of one filter that are learned: each takes a look at every payload that is read, and two bitmaps. */
+const learnedMax = 16;
 /** Payloads read at once. */
 const blockRows = 256;
 /** Rows or ids between two looks at the clock. */
@@ -43,6 +50,8 @@ interface Selection {
   readonly source: RowSource;
   readonly none: Bounds;
   readonly unknown: Bounds;
+  /** Of the conditions that payloads are to be read for. */
+  readonly learned: Map<Condition, RowKnowledge>;
   readonly pause: () => Promise<void>;
 }
 
@@ -54,6 +63,7 @@ export async function selectRows(source: RowSource, filter: Filter, signal?: Abo
     source,
     none: { sure: none, maybe: none },
     unknown: { sure: none, maybe: live },
+    learned: new Map(),
     pause: createPause(signal),
   };
   await selection.pause();
@@ -78,6 +88,7 @@ function createPause(signal: AbortSignal | undefined): () => Promise<void> {
 
 async function addMatching(selection: Selection, filter: Filter, open: Uint32Array, into: Uint32Array): Promise<void> {
   const { source, pause } = selection;
+  const learned = [...selection.learned.values()];
   const vectors = new Map<string, Uint32Array>();
   const vectorBits = (name: string): Uint32Array => {
     const bits = vectors.get(name) ?? source.vectorBits(name);
@@ -92,7 +103,9 @@ async function addMatching(selection: Selection, filter: Filter, open: Uint32Arr
       const payload = parseExact(texts[at] ?? '');
       invariant(isJsonObject(payload), 'a payload is an object');
       const hasVector = (name: string): boolean => hasBit(vectorBits(name), row);
-      if (matches(filter, { id: source.idAt(row), payload, hasVector })) setBit(into, row);
+      const point = { id: source.idAt(row), payload, hasVector };
+      if (matches(filter, point)) setBit(into, row);
+      for (const knowledge of learned) knowledge.learn(row, point);
     }
   }
 }
@@ -127,9 +140,17 @@ async function boundsOf(selection: Selection, condition: Condition, within: Uint
   if (condition.kind === 'has-id') return known(await rowsWithIds(selection, condition.ids));
   if (condition.kind === 'has-vector') return known(source.vectorBits(condition.name));
   if (condition.kind === 'slice') return known(await rowsOfSlice(selection, condition, within));
-  if (condition.kind === 'nested') return selection.unknown;
+  if (condition.kind === 'nested') return boundsFromBefore(selection, condition);
   const bits = emptyBits(source.rowCount);
-  return source.fieldIndex(condition.key.text)?.select(condition, bits) === true ? known(bits) : selection.unknown;
+  return source.fieldIndex(condition.key.text)?.select(condition, bits) === true ? known(bits) : boundsFromBefore(selection, condition);
+}
+
+/** Of a condition that only payloads answer: what earlier selections have read of them. */
+function boundsFromBefore({ source, unknown, learned }: Selection, condition: Condition): Bounds {
+  const knowledge = learned.get(condition) ?? (learned.size < learnedMax ? source.conditions?.find(condition, source.rowCount) : undefined);
+  if (knowledge === undefined) return unknown;
+  learned.set(condition, knowledge);
+  return knowledge.bounds(unknown.maybe);
 }
 
 function known(bits: Uint32Array): Bounds {

@@ -2,6 +2,7 @@
 // meanwhile make other rows dead and append new ones; neither shows here.
 import type { PointId, Seq } from '../base/ids.ts';
 import { hasBit } from '../payload/bitmap.ts';
+import { conditionCache } from '../payload/condition-cache.ts';
 import type { PayloadSchema } from '../payload/field-schema.ts';
 import type { RowSource } from '../payload/select-rows.ts';
 import type { VectorSpec } from '../vector/distance.ts';
@@ -82,6 +83,7 @@ export function rowSourceOf(view: SegmentView, live = view.live): RowSource {
     live,
     findRow: (id) => findRow(view, id),
     vectorBits: (name) => held.vectorBits(name),
+    conditions: conditionCache.of(held.segment),
   };
 }
 
