@@ -1,31 +1,16 @@
 // Graphs as JavaScript sees them (src/vector/addon.ts holds the types).
 //
-// A graph handle holds codes and links of the rows of one file. It is built, or its two images are filled piece by piece from files
-// and then checked; only after that it can be searched.
+// A graph is built, or its images are filled piece by piece from files and then checked; only after that it can be searched.
 #include "../core/cpu.h"
 #include "../core/hnsw-build.h"
 #include "../core/hnsw-search.h"
-#include "handles.h"
+#include "graph-handle.h"
 
 namespace nearkeep {
 namespace {
 
-constexpr napi_type_tag kGraphTag = {0x6e6561726b656570, 0x6772617068};
 constexpr uint32_t kCheckRows = 65536;
 constexpr uint64_t kImageBytesMax = uint64_t{1} << 46;
-
-struct GraphHandle {
-  std::shared_ptr<const CodeTable> codes;  // null until checked
-  std::shared_ptr<const HnswGraph> graph;
-  std::shared_ptr<Image> images[2];  // codes, graph
-  bool closed = false;
-};
-
-GraphHandle* OpenGraph(napi_env env, Arguments& arguments, size_t at) {
-  auto* handle = arguments.ok() ? Unwrap<GraphHandle>(env, arguments.Get(at), kGraphTag) : nullptr;
-  if (handle == nullptr || handle->closed) arguments.Bad("graph", "an open handle of this addon");
-  return arguments.ok() ? handle : nullptr;
-}
 
 napi_value MakeNumber(napi_env env, double number) {
   napi_value value;
@@ -45,17 +30,18 @@ napi_value MakeBuilt(napi_env env, const HnswBuildJob& job) {
   handle->codes = job.codes();
   handle->graph = job.graph();
   handle->images[0] = job.codes()->image();
-  handle->images[1] = job.graph()->image();
+  if (job.graph() != nullptr) handle->images[1] = job.graph()->image();
   napi_value graph = Wrap(env, std::move(handle), kGraphTag);
   if (graph == nullptr) return nullptr;
   napi_set_named_property(env, result, "graph", graph);
   return result;
 }
 
-// buildGraph(rows, m, efConstruct, threadsMax, ticket): Promise<{ outcome, stranded, sampleRecall, graph? }>
+// buildGraph(rows, m, efConstruct, threadsMax, ticket): m 0: codes alone. Promise<{ outcome, stranded, sampleRecall, graph? }>
 napi_value BuildGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
-  const auto m = static_cast<uint32_t>(arguments.Integer(1, "m", 2, kLinksMax / 2));
+  const auto m = static_cast<uint32_t>(arguments.Integer(1, "m", 0, kLinksMax / 2));
+  if (arguments.ok() && m == 1) arguments.Bad("m", "0, or at least 2");
   const auto ef = static_cast<uint32_t>(arguments.Integer(2, "efConstruct", 1, kRowsMax));
   const auto threads_max = static_cast<size_t>(arguments.Integer(3, "threadsMax", 0, kRowsMax));
   const auto ticket = static_cast<uint32_t>(arguments.Integer(4, "ticket", 0, kRowsMax));
@@ -65,36 +51,41 @@ napi_value BuildGraph(napi_env env, Arguments& arguments) {
   return environment.StartBackground(job, job->blocks(), threads_max, ticket, [job](napi_env at, napi_value*) { return MakeBuilt(at, *job); });
 }
 
-// emptyGraph(codeBytes, graphBytes): a handle to fill
+// emptyGraph(codeBytes, graphBytes, blockBytes): a handle to fill
 napi_value EmptyGraph(napi_env env, Arguments& arguments) {
   const uint64_t code_bytes = arguments.Integer(0, "codeBytes", 0, kImageBytesMax);
   const uint64_t graph_bytes = arguments.Integer(1, "graphBytes", 0, kImageBytesMax);
+  const uint64_t block_bytes = arguments.Integer(2, "blockBytes", 0, kImageBytesMax);
   if (!arguments.ok()) return nullptr;
   auto handle = std::make_unique<GraphHandle>();
   handle->images[0] = std::make_shared<Image>(code_bytes);
-  handle->images[1] = std::make_shared<Image>(graph_bytes);
+  if (graph_bytes > 0) handle->images[1] = std::make_shared<Image>(graph_bytes);
+  if (block_bytes > 0) handle->images[2] = std::make_shared<Image>(block_bytes);
   return Wrap(env, std::move(handle), kGraphTag);
 }
 
-// The image that argument `at` names: 0 codes, 1 graph.
+// The image that argument `at` names: 0 codes, 1 graph, 2 blocks. Null where there is none, too.
 Image* ImageArgument(Arguments& arguments, size_t at, GraphHandle* handle) {
-  const uint64_t part = arguments.Integer(at, "part", 0, 1);
+  const uint64_t part = arguments.Integer(at, "part", 0, kGraphParts - 1);
   return arguments.ok() ? handle->images[part].get() : nullptr;
 }
+
+uint64_t BytesOf(const Image* image) { return image == nullptr ? 0 : image->size_bytes(); }
 
 // graphBytes(graph, part): number
 napi_value GraphBytes(napi_env env, Arguments& arguments) {
   GraphHandle* handle = OpenGraph(env, arguments, 0);
   const Image* image = ImageArgument(arguments, 1, handle);
-  return image == nullptr ? nullptr : MakeNumber(env, static_cast<double>(image->size_bytes()));
+  return arguments.ok() ? MakeNumber(env, static_cast<double>(BytesOf(image))) : nullptr;
 }
 
 // readGraph(graph, part, offset, length): Uint8Array, a copy
 napi_value ReadGraph(napi_env env, Arguments& arguments) {
   GraphHandle* handle = OpenGraph(env, arguments, 0);
   const Image* image = ImageArgument(arguments, 1, handle);
-  const uint64_t offset = arguments.Integer(2, "offset", 0, image == nullptr ? 0 : image->size_bytes());
-  const uint64_t length = arguments.Integer(3, "length", 0, image == nullptr ? 0 : image->size_bytes() - offset);
+  const uint64_t offset = arguments.Integer(2, "offset", 0, BytesOf(image));
+  const uint64_t length = arguments.Integer(3, "length", 0, BytesOf(image) - offset);
+  if (arguments.ok() && image == nullptr) arguments.Bad("part", "of this graph");
   if (!arguments.ok()) return nullptr;
   return MakeTypedArray(env, napi_uint8_array, image->data() + offset, length);
 }
@@ -102,11 +93,11 @@ napi_value ReadGraph(napi_env env, Arguments& arguments) {
 // fillGraph(graph, part, offset, bytes)
 napi_value FillGraph(napi_env env, Arguments& arguments) {
   GraphHandle* handle = OpenGraph(env, arguments, 0);
-  if (handle != nullptr && handle->graph != nullptr) arguments.Refuse("the graph has been checked already");
+  if (handle != nullptr && handle->codes != nullptr) arguments.Refuse("the graph has been checked already");
   const Image* image = ImageArgument(arguments, 1, handle);
-  const uint64_t offset = arguments.Integer(2, "offset", 0, image == nullptr ? 0 : image->size_bytes());
+  const uint64_t offset = arguments.Integer(2, "offset", 0, BytesOf(image));
   const auto bytes = arguments.Bytes(arguments.Get(3), "bytes");
-  if (arguments.ok() && bytes.length > image->size_bytes() - offset) arguments.Bad("bytes", "inside the image");
+  if (arguments.ok() && bytes.length > BytesOf(image) - offset) arguments.Bad("bytes", "inside the image");
   if (!arguments.ok()) return nullptr;
   if (bytes.length > 0) memcpy(image->data() + offset, bytes.data, bytes.length);
   return nullptr;
@@ -115,16 +106,22 @@ napi_value FillGraph(napi_env env, Arguments& arguments) {
 // Proves that no search of the images can leave them.
 class CheckJob : public Job {
  public:
-  CheckJob(const RowsView& view, std::shared_ptr<Image> codes, std::shared_ptr<Image> graph)
-      : spec_(view.spec), kernels_(CodeKernelsFor(*view.kernels)), rows_(view.row_count), codes_image_(std::move(codes)), graph_image_(std::move(graph)) {}
+  CheckJob(const RowsView& view, const GraphHandle& handle)
+      : spec_(view.spec), kernels_(CodeKernelsFor(*view.kernels)), rows_(view.row_count), codes_image_(handle.images[0]), graph_image_(handle.images[1]), block_image_(handle.images[2]) {}
 
   void Run(size_t block, size_t) override {
     if (phase_ == 0) {
       const char* problem = nullptr;
       codes_ = CodeTable::Open(spec_, kernels_, rows_, codes_image_, &problem);
       if (codes_ == nullptr) return Found("the codes' data", problem);
-      graph_ = HnswGraph::Open(rows_, graph_image_, &problem);
-      if (graph_ == nullptr) Found("the graph's data", problem);
+      if (graph_image_ != nullptr) graph_ = HnswGraph::Open(rows_, graph_image_, &problem);
+      if (problem != nullptr) return Found("the graph's data", problem);
+      if (block_image_ != nullptr) blocks_ = BlockGraphs::Open(rows_, block_image_, &problem);
+      if (problem != nullptr) Found("the blocks' data", problem);
+      return;
+    }
+    if (block >= WholeRuns()) {
+      if (!blocks_->CheckLinks(block - WholeRuns())) leaves_ = true;
       return;
     }
     const auto from = static_cast<uint32_t>(block * kCheckRows);
@@ -132,26 +129,30 @@ class CheckJob : public Job {
   }
 
   size_t Advance() override {
-    if (phase_++ > 0 || graph_ == nullptr) {
+    if (phase_++ > 0 || !problem_.empty()) {
       if (leaves_) Found("the graph's data", "has a link that leads outside");
       return 0;
     }
-    return (size_t{rows_} + kCheckRows - 1) / kCheckRows;
+    return WholeRuns() + (blocks_ == nullptr ? 0 : blocks_->size());
   }
 
   const std::string& problem() const { return problem_; }
   const std::shared_ptr<const CodeTable>& codes() const { return codes_; }
   const std::shared_ptr<const HnswGraph>& graph() const { return graph_; }
+  const std::shared_ptr<const BlockGraphs>& blocks() const { return blocks_; }
 
  private:
+  // Runs of nodes to check of the links over all rows.
+  size_t WholeRuns() const { return graph_ == nullptr ? 0 : (size_t{rows_} + kCheckRows - 1) / kCheckRows; }
   void Found(const char* what, const char* problem) { problem_ = std::string(what) + " " + problem; }
 
   const RowSpec spec_;
   const CodeKernels& kernels_;
   const uint32_t rows_;
-  const std::shared_ptr<Image> codes_image_, graph_image_;
+  const std::shared_ptr<Image> codes_image_, graph_image_, block_image_;
   std::shared_ptr<const CodeTable> codes_;
   std::shared_ptr<const HnswGraph> graph_;
+  std::shared_ptr<const BlockGraphs> blocks_;
   size_t phase_ = 0;
   std::atomic<bool> leaves_{false};
   std::string problem_;
@@ -162,7 +163,7 @@ napi_value CheckGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
   if (!arguments.ok()) return nullptr;
-  auto job = std::make_shared<CheckJob>(rows->view(), handle->images[0], handle->images[1]);
+  auto job = std::make_shared<CheckJob>(rows->view(), *handle);
   napi_ref reference;  // the handle stays until the check has ended
   napi_create_reference(env, arguments.Get(1), 1, &reference);
   return Environment::Of(env).Start(job, 1, 0, [job, reference](napi_env at, napi_value* error) {
@@ -176,33 +177,41 @@ napi_value CheckGraph(napi_env env, Arguments& arguments) {
     }
     checked->codes = job->codes();
     checked->graph = job->graph();
+    checked->blocks = job->blocks();
     napi_value undefined;
     napi_get_undefined(at, &undefined);
     return undefined;
   });
 }
 
-// Four numbers: ef, rescored, filtering (0 none, 1 predicate, 2 two-hop), whether the walk goes by the rows.
-GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const float* numbers) {
+constexpr size_t kSettings = 5;
+
+// ef, rescored, filtering (0 none, 1 predicate, 2 two-hop, 3 no walk), whether distances are the rows' own, block (-1: none).
+GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const GraphHandle& handle, const float* numbers) {
   GraphQuery one = {std::move(query), 0, 0, Filtering::kPlain, numbers[3] != 0};
-  if (!(numbers[0] >= 0 && numbers[0] < 4.3e9f && numbers[1] >= 0 && numbers[1] < 4.3e9f) || (numbers[2] != 0 && numbers[2] != 1 && numbers[2] != 2)) {
-    arguments.Bad("settings", "ef, rescored, filtering, byRows");
+  const bool counts = numbers[0] >= 0 && numbers[0] < 4.3e9f && numbers[1] >= 0 && numbers[1] < 4.3e9f;
+  const bool known = numbers[2] == 0 || numbers[2] == 1 || numbers[2] == 2 || numbers[2] == 3;
+  const size_t blocks = handle.blocks == nullptr ? 0 : handle.blocks->size();
+  const bool placed = numbers[4] == -1 ? handle.graph != nullptr || numbers[2] == 3 : numbers[4] >= 0 && numbers[4] < static_cast<float>(blocks);
+  if (!counts || !known || !placed) {
+    arguments.Bad("settings", "ef, rescored, filtering, byRows, block");
     return one;
   }
   one.ef = std::max<size_t>(static_cast<size_t>(numbers[0]), one.query.k);
   one.rescored = std::max<size_t>(static_cast<size_t>(numbers[1]), one.query.k);
-  one.filtering = numbers[2] == 0 ? Filtering::kPlain : numbers[2] == 1 ? Filtering::kPredicate : Filtering::kTwoHop;
+  one.filtering = static_cast<Filtering>(static_cast<uint8_t>(numbers[2]));
+  if (numbers[4] >= 0) one.block = static_cast<uint32_t>(numbers[4]);
   return one;
 }
 
-// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise; settings: a Float32Array, four numbers for each query
+// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise; settings: a Float32Array, five numbers for each query
 napi_value SearchGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
-  if (handle != nullptr && (handle->graph == nullptr || handle->graph->rows() != rows->view().row_count)) arguments.Bad("graph", "a checked graph of these rows");
+  if (handle != nullptr && (handle->codes == nullptr || handle->codes->rows() != rows->view().row_count)) arguments.Bad("graph", "a checked graph of these rows");
   const uint32_t count = arguments.ArrayLength(2, "vectors");
   const auto settings = arguments.Floats(arguments.Get(5), "settings");
-  if (arguments.ok() && (arguments.ArrayLength(3, "ks") != count || arguments.ArrayLength(4, "bitmaps") != count || settings.length != size_t{count} * 4)) {
+  if (arguments.ok() && (arguments.ArrayLength(3, "ks") != count || arguments.ArrayLength(4, "bitmaps") != count || settings.length != size_t{count} * kSettings)) {
     arguments.Refuse("vectors, ks, bitmaps and settings must have one length");
   }
   const auto ticket = static_cast<uint32_t>(arguments.Integer(6, "ticket", 0, kRowsMax));
@@ -216,11 +225,11 @@ napi_value SearchGraph(napi_env env, Arguments& arguments) {
     const auto allowed = arguments.Words(arguments.Element(4, at), "bitmap");
     const size_t words = WordsFor(view.row_count);
     if (arguments.ok() && allowed.length < words) arguments.Bad("bitmap", "as long as the rows");
-    if (arguments.ok() && settings.data[at * 4 + 2] != 0) query.allowed = bitmaps.Copy(allowed.data, words);
-    if (arguments.ok()) queries.push_back(QueryOf(arguments, std::move(query), settings.data + at * 4));
+    if (arguments.ok() && settings.data[at * kSettings + 2] != 0) query.allowed = bitmaps.Copy(allowed.data, words);
+    if (arguments.ok()) queries.push_back(QueryOf(arguments, std::move(query), *handle, settings.data + at * kSettings));
   }
   if (!arguments.ok()) return nullptr;
-  auto job = std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries));
+  auto job = std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries), handle->blocks);
   return Environment::Of(env).Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) {
     napi_value result = MakeHits(at, job->hits());
     const auto& evaluations = job->evaluations();
@@ -249,6 +258,7 @@ void RegisterGraphs(napi_env env, napi_value exports) {
   Export(env, exports, "checkGraph", Call<CheckGraph>);
   Export(env, exports, "searchGraph", Call<SearchGraph>);
   Export(env, exports, "closeGraph", Call<CloseGraph>);
+  RegisterBlocks(env, exports);
 }
 
 }  // namespace nearkeep

@@ -36,13 +36,13 @@ class NodeLock {
 };
 
 struct BuildScorer {
-  const CodeTable& codes;
+  const NodeCodes& points;
   CodedPoint point;
   bool operator()(const uint32_t* nodes, size_t count, float* distances) const {
-    codes.Distances(point, false, nodes, count, distances);
+    points.Distances(point, nodes, count, distances);
     return true;
   }
-  void Prefetch(uint32_t node) const { codes.Prefetch(node); }
+  void Prefetch(uint32_t node) const { points.Prefetch(node); }
 };
 
 }  // namespace
@@ -50,14 +50,29 @@ struct BuildScorer {
 HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers)
     : view_(std::move(view)),
       config_(config),
+      nodes_(view_.row_count),
       codes_(std::make_shared<CodeTable>(view_.spec, CodeKernelsFor(*view_.kernels), view_.row_count)),
       writer_(codes_.get()),
-      graph_(std::make_shared<HnswGraph>(view_.row_count, config.m)),
+      points_(*codes_, nullptr),
+      graph_(config.m == 0 ? nullptr : std::make_shared<HnswGraph>(nodes_, config.m)),
       scratch_(workers),
-      locks_(new std::atomic<uint8_t>[view_.row_count]()) {}
+      locks_(new std::atomic<uint8_t>[config.m == 0 ? 0 : nodes_]()) {}
+
+HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers, std::shared_ptr<const CodeTable> codes, std::vector<uint32_t> rows)
+    : view_(std::move(view)),
+      config_(config),
+      rows_(std::move(rows)),
+      nodes_(static_cast<uint32_t>(rows_.size())),
+      codes_(std::const_pointer_cast<CodeTable>(std::move(codes))),  // only read: the phases that write are passed over
+      writer_(codes_.get()),
+      points_(*codes_, rows_.data()),
+      graph_(std::make_shared<HnswGraph>(nodes_, config.m)),
+      scratch_(workers),
+      locks_(new std::atomic<uint8_t>[nodes_]()),
+      phase_(Phase::kFirst) {}
 
 size_t HnswBuildJob::BlocksOfSize(uint32_t first, uint32_t size) const {
-  return view_.row_count <= first ? 0 : (view_.row_count - first + size - 1) / size;
+  return nodes_ <= first ? 0 : (nodes_ - first + size - 1) / size;
 }
 
 void HnswBuildJob::Run(size_t block, size_t worker) {
@@ -67,14 +82,14 @@ void HnswBuildJob::Run(size_t block, size_t worker) {
       if (!writer_.Prepare(view_)) Fail(Failure::kUnreadable);
       return;
     case Phase::kEncode:
-      if (!writer_.Encode(view_, at * kEncodeRows, std::min(view_.row_count, (at + 1) * kEncodeRows))) Fail(Failure::kUnreadable);
+      if (!writer_.Encode(view_, at * kEncodeRows, std::min(nodes_, (at + 1) * kEncodeRows))) Fail(Failure::kUnreadable);
       return;
     case Phase::kFirst:
-      for (uint32_t node = 0; node < std::min(view_.row_count, kFirstPoints); ++node) Insert(node, worker);
+      for (uint32_t node = 0; node < std::min(nodes_, kFirstPoints); ++node) Insert(node, worker);
       return;
     case Phase::kInsert: {
       const uint32_t from = kFirstPoints + at * kInsertRows;
-      for (uint32_t node = from; node < std::min(view_.row_count, from + kInsertRows) && !Stopped(); ++node) Insert(node, worker);
+      for (uint32_t node = from; node < std::min(nodes_, from + kInsertRows) && !Stopped(); ++node) Insert(node, worker);
       return;
     }
     case Phase::kReach: return Reach();
@@ -98,6 +113,7 @@ size_t HnswBuildJob::Advance() {
         return 0;
       }
       writer_.Finish();
+      if (graph_ == nullptr) return 0;
       phase_ = Phase::kFirst;
       return 1;
     case Phase::kFirst: {
@@ -115,7 +131,7 @@ size_t HnswBuildJob::Advance() {
     case Phase::kReach:
       if (!codes_->product()) return 0;
       phase_ = Phase::kSample;
-      sample_hits_.resize(std::min(kSamples, view_.row_count));
+      sample_hits_.resize(std::min(kSamples, nodes_));
       return sample_hits_.size();
     case Phase::kSample: JudgeSample(); return 0;
   }
@@ -134,7 +150,7 @@ void HnswBuildJob::Insert(uint32_t node, size_t worker) {
     if (level <= entry >> 32) growing.unlock();
   }
   const auto top = static_cast<uint32_t>(entry >> 32);
-  BuildScorer scorer = {*codes_, codes_->Point(node)};
+  BuildScorer scorer = {points_, points_.Point(node)};
   Near start = {0, static_cast<uint32_t>(entry)};
   scorer(&start.node, 1, &start.distance);
   const uint32_t first_level = std::min(level, top);
@@ -163,7 +179,7 @@ void HnswBuildJob::Choose(std::vector<Near>* candidates, size_t most) const {
   size_t count = 0;
   for (const Near candidate : *candidates) {
     if (count == most) break;
-    codes_->Distances(codes_->Point(candidate.node), false, kept.data(), kept.size(), distances.data());
+    points_.Distances(points_.Point(candidate.node), kept.data(), kept.size(), distances.data());
     if (std::any_of(distances.begin(), distances.begin() + static_cast<ptrdiff_t>(count), [&](float other) { return other < candidate.distance; })) continue;
     (*candidates)[count++] = candidate;
     kept.push_back(candidate.node);
@@ -203,7 +219,7 @@ void HnswBuildJob::LinkBack(uint32_t node, uint32_t level, const std::vector<Nea
       continue;
     }
     distances.resize(count);
-    codes_->Distances(codes_->Point(near.node), false, nodes.data(), count, distances.data());
+    points_.Distances(points_.Point(near.node), nodes.data(), count, distances.data());
     candidates.clear();
     candidates.push_back({near.distance, node});
     for (uint32_t at = 0; at < count; ++at) candidates.push_back({distances[at], nodes[at]});
@@ -284,10 +300,10 @@ std::vector<uint32_t> FindStranded(const HnswGraph& graph) {
 void HnswBuildJob::Reach() {
   ReachTree tree(*graph_);
   WalkScratch& scratch = scratch_[0];
-  for (uint32_t node = 0; node < view_.row_count && !Stopped(); ++node) {
+  for (uint32_t node = 0; node < nodes_ && !Stopped(); ++node) {
     if (tree.Has(node)) continue;
     ++stranded_;
-    BuildScorer scorer = {*codes_, codes_->Point(node)};
+    BuildScorer scorer = {points_, points_.Point(node)};
     Near start = {0, graph_->entry()};
     scorer(&start.node, 1, &start.distance);
     Walk<Filtering::kPlain>(*graph_, scorer, 0, {start}, std::max<size_t>(config_.ef_construct, 64), nullptr, [] { return false; }, &scratch);
@@ -295,19 +311,19 @@ void HnswBuildJob::Reach() {
     bool adopted = false;
     for (size_t at = 0; at < scratch.found.size() && !adopted; ++at) adopted = tree.Adopt(scratch.found[at].node, node);
     // All near lists are full of links that others need; there is always one farther away, for lists hold far more than one link a point.
-    for (uint32_t parent = 0; parent < view_.row_count && !adopted; ++parent) adopted = tree.Has(parent) && tree.Adopt(parent, node);
+    for (uint32_t parent = 0; parent < nodes_ && !adopted; ++parent) adopted = tree.Has(parent) && tree.Adopt(parent, node);
   }
 }
 
 void HnswBuildJob::Sample(size_t at, size_t worker) {
-  const auto row = static_cast<uint32_t>(uint64_t{at} * view_.row_count / sample_hits_.size());
-  sample_hits_[at] = CountSampleHits(view_, *codes_, *graph_, row, kSampleK, kSampleEf, *this, &scratch_[worker]);
+  const auto row = static_cast<uint32_t>(uint64_t{at} * nodes_ / sample_hits_.size());
+  sample_hits_[at] = CountSampleHits(view_, *codes_, {graph_.get(), rows_.empty() ? nullptr : rows_.data(), view_.row_count}, row, kSampleK, kSampleEf, *this, &scratch_[worker]);
 }
 
 void HnswBuildJob::JudgeSample() {
   uint64_t hits = 0;
   for (const uint32_t one : sample_hits_) hits += one;
-  const uint64_t wanted = uint64_t{std::min(kSampleK, view_.row_count)} * sample_hits_.size();
+  const uint64_t wanted = uint64_t{std::min(kSampleK, nodes_)} * sample_hits_.size();
   sample_recall_ = wanted == 0 ? 1 : static_cast<float>(hits) / static_cast<float>(wanted);
   if (sample_recall_ < kSampleRecallMin) outcome_ = BuildOutcome::kMissed;
 }

@@ -7,6 +7,8 @@
 // found on one level can therefore be left on every level below; with the passes mixed, walks of other threads end in half-linked
 // points and strand theirs.
 //
+// With rows given, the graph is of these rows alone, over codes that exist: node n is the n-th of them (hnsw-blocks.h).
+//
 // Shared: lists under one lock byte per node (readers go without, see hnsw-graph.h); entry point and top level in one atomic word,
 // changed under growing_, which a point of a new top level holds while it is linked.
 #pragma once
@@ -14,12 +16,13 @@
 
 #include "codes.h"
 #include "hnsw-walk.h"
+#include "node-codes.h"
 #include "pool.h"
 
 namespace nearkeep {
 
 struct HnswConfig {
-  uint32_t m;             // 2 … kLinksMax / 2
+  uint32_t m;             // 2 … kLinksMax / 2; 0: codes alone
   uint32_t ef_construct;  // at least 1
 };
 
@@ -33,6 +36,8 @@ class HnswBuildJob : public Job {
  public:
   // `workers`: threads of the pool.
   HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers);
+  // Of `rows`, ascending, over codes of all rows of the view.
+  HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers, std::shared_ptr<const CodeTable> codes, std::vector<uint32_t> rows);
   size_t blocks() const { return 1; }
   void Run(size_t block, size_t worker) override;
   size_t Advance() override;
@@ -40,7 +45,8 @@ class HnswBuildJob : public Job {
   // Once the job has ended without a failure.
   BuildOutcome outcome() const { return outcome_; }
   const std::shared_ptr<CodeTable>& codes() const { return codes_; }
-  const std::shared_ptr<HnswGraph>& graph() const { return graph_; }
+  const std::shared_ptr<HnswGraph>& graph() const { return graph_; }  // null without links
+  const std::vector<uint32_t>& rows() const { return rows_; }         // as given
   uint32_t stranded() const { return stranded_; }  // points that had to be linked in at the end
   float sample_recall() const { return sample_recall_; }  // 1 where no sample was searched
 
@@ -58,8 +64,11 @@ class HnswBuildJob : public Job {
 
   const RowsView view_;
   const HnswConfig config_;
+  const std::vector<uint32_t> rows_;  // by node; empty: row = node
+  const uint32_t nodes_;
   std::shared_ptr<CodeTable> codes_;
   CodeWriter writer_;
+  const NodeCodes points_;
   std::shared_ptr<HnswGraph> graph_;
   std::vector<WalkScratch> scratch_;  // by worker
   std::unique_ptr<std::atomic<uint8_t>[]> locks_;

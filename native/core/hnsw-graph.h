@@ -24,7 +24,7 @@ class HnswGraph {
  public:
   // Without links. Levels are drawn from a hash of the node, so the same rows get the same levels. 2 <= m <= kLinksMax / 2.
   HnswGraph(uint32_t rows, uint32_t m);
-  // Takes an image read from a file; call Check for every run of nodes, and only then search. Null, with *problem, where sizes or
+  // Takes an image read from a file, or a part of one; call Check for every run of nodes, and only then search. Null, with *problem, where sizes or
   // header do not fit.
   static std::shared_ptr<HnswGraph> Open(uint32_t rows, std::shared_ptr<Image> image, const char** problem);
   // Whether the lists of nodes [from, to) stay within their bounds and point at nodes that have that level.

@@ -1,5 +1,8 @@
 #include "hnsw-search.h"
 
+#include "bitmap.h"
+#include "node-codes.h"
+
 namespace nearkeep {
 namespace {
 
@@ -34,31 +37,93 @@ struct RowScorer {
   void Prefetch(uint32_t) const {}
 };
 
+// Scores the nodes of a graph whose rows a list names.
 template <class Scorer>
-bool FindNear(const HnswGraph& graph, Scorer& scorer, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
+struct NodeScorer {
+  Scorer& scorer;
+  const uint32_t* rows;
+  bool operator()(const uint32_t* nodes, size_t count, float* distances) const {
+    return ForRowsOf(rows, nodes, count, [&](const uint32_t* piece, size_t length, size_t offset) { return scorer(piece, length, distances + offset); });
+  }
+  void Prefetch(uint32_t node) const { scorer.Prefetch(rows[node]); }
+};
+
+// All set rows, without a walk: the `ef` nearest into scratch->found.
+template <class Scorer>
+bool ScoreAll(Scorer& scorer, const uint32_t* allowed, uint32_t rows, size_t ef, const Job& job, WalkScratch* scratch) {
+  constexpr uint32_t kBatch = 64;
+  std::vector<Near>& found = scratch->found;
+  found.clear();
+  scratch->distances.resize(std::max<size_t>(kBatch, scratch->distances.size()));
+  scratch->next.clear();
+  bool whole = true;
+  const auto score_batch = [&] {
+    std::vector<uint32_t>& next = scratch->next;
+    whole = whole && !job.Stopped() && scorer(next.data(), next.size(), scratch->distances.data());
+    if (!whole) return;
+    scratch->evaluations += next.size();
+    for (size_t at = 0; at < next.size(); ++at) {
+      const Near near = {scratch->distances[at], next[at]};
+      if (found.size() >= ef && !(near < found.front())) continue;
+      found.push_back(near);
+      std::push_heap(found.begin(), found.end());
+      if (found.size() <= ef) continue;
+      std::pop_heap(found.begin(), found.end());
+      found.pop_back();
+    }
+    next.clear();
+  };
+  ForEachSet(allowed, 0, rows, [&](uint32_t row) {
+    if (!whole) return;
+    scorer.Prefetch(row);
+    scratch->next.push_back(row);
+    if (scratch->next.size() == kBatch) score_batch();
+  });
+  if (!scratch->next.empty()) score_batch();
+  return whole;
+}
+
+template <class Scorer>
+bool FindNear(const HnswGraph& graph, Scorer& scorer, const GraphQuery& query, const uint32_t* allowed, const Job& job, WalkScratch* scratch) {
   Near start = {0, graph.entry()};
   if (!scorer(&start.node, 1, &start.distance) || !Descend(graph, scorer, &start, graph.top_level(), 0, scratch)) return false;
   const auto stopped = [&job] { return job.Stopped(); };
-  const uint32_t* allowed = query.query.allowed == nullptr ? nullptr : query.query.allowed->data();
   switch (query.filtering) {
     case Filtering::kPlain: return Walk<Filtering::kPlain>(graph, scorer, 0, {start}, query.ef, nullptr, stopped, scratch);
     case Filtering::kPredicate: return Walk<Filtering::kPredicate>(graph, scorer, 0, {start}, query.ef, allowed, stopped, scratch);
     case Filtering::kTwoHop: return Walk<Filtering::kTwoHop>(graph, scorer, 0, {start}, query.ef, allowed, stopped, scratch);
+    case Filtering::kNoWalk: break;  // needs no graph
   }
   return false;
 }
 
-// The walk's result into scratch->found, nearest first. False where a page cannot be read or the job was stopped.
-bool FindSorted(const RowsView& view, const CodeTable& codes, const HnswGraph& graph, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
+template <class Scorer>
+bool FindRows(const SearchedGraph& searched, Scorer& scorer, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
+  const uint32_t* allowed = query.query.allowed == nullptr ? nullptr : query.query.allowed->data();
+  if (query.filtering == Filtering::kNoWalk) return ScoreAll(scorer, allowed, searched.row_count, query.ef, job, scratch);
+  if (searched.rows == nullptr) return FindNear(*searched.graph, scorer, query, allowed, job, scratch);
+  std::vector<uint32_t> of_nodes;
+  if (query.filtering != Filtering::kPlain) {
+    of_nodes.resize(WordsFor(searched.graph->rows()));
+    for (uint32_t node = 0; node < searched.graph->rows(); ++node) of_nodes[node / 32] |= uint32_t{IsSet(allowed, searched.rows[node])} << (node & 31);
+  }
+  NodeScorer<Scorer> node_scorer = {scorer, searched.rows};
+  if (!FindNear(*searched.graph, node_scorer, query, of_nodes.data(), job, scratch)) return false;
+  for (Near& near : scratch->found) near.node = searched.rows[near.node];
+  return true;
+}
+
+// The walk's result into scratch->found, as rows, nearest first. False where a page cannot be read or the job was stopped.
+bool FindSorted(const RowsView& view, const CodeTable& codes, const SearchedGraph& searched, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
   scratch->evaluations = 0;
   bool whole;
   if (query.by_rows) {
     RowScorer scorer = {view, query.query.vector.data()};
-    whole = FindNear(graph, scorer, query, job, scratch);
+    whole = FindRows(searched, scorer, query, job, scratch);
   } else {
     const CodedQuery coded = codes.Query(query.query.vector.data());
     CodeScorer scorer = {codes, coded};
-    whole = FindNear(graph, scorer, query, job, scratch);
+    whole = FindRows(searched, scorer, query, job, scratch);
   }
   std::sort(scratch->found.begin(), scratch->found.end());
   return whole;
@@ -72,19 +137,22 @@ WalkScratch& ScratchOfThread() {
 }  // namespace
 
 GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const CodeTable> codes, std::shared_ptr<const HnswGraph> graph,
-                               std::vector<GraphQuery> queries)
+                               std::vector<GraphQuery> queries, std::shared_ptr<const BlockGraphs> blocks)
     : view_(std::move(view)),
       codes_(std::move(codes)),
       graph_(std::move(graph)),
+      blocks_(std::move(blocks)),
       queries_(std::move(queries)),
       hits_(queries_.size()),
       evaluations_(queries_.size()) {}
 
 void GraphSearchJob::Run(size_t block, size_t) {
   const GraphQuery& query = queries_[block];
-  if (query.query.k == 0 || graph_->rows() == 0) return;
+  if (query.query.k == 0 || view_.row_count == 0) return;
   WalkScratch& scratch = ScratchOfThread();
-  if (!FindSorted(view_, *codes_, *graph_, query, *this, &scratch)) {
+  const BlockGraph* part = query.block == kNoBlock ? nullptr : &blocks_->block(query.block);
+  const SearchedGraph searched = part == nullptr ? SearchedGraph{graph_.get(), nullptr, view_.row_count} : SearchedGraph{part->graph.get(), part->rows, view_.row_count};
+  if (!FindSorted(view_, *codes_, searched, query, *this, &scratch)) {
     if (!Stopped()) Fail(Failure::kUnreadable);
     return;
   }
@@ -111,30 +179,32 @@ size_t GraphSearchJob::Advance() {
   return 0;
 }
 
-uint32_t CountSampleHits(const RowsView& view, const CodeTable& codes, const HnswGraph& graph, uint32_t at, uint32_t k, size_t ef,
+uint32_t CountSampleHits(const RowsView& view, const CodeTable& codes, const SearchedGraph& searched, uint32_t at, uint32_t k, size_t ef,
                          const Job& job, WalkScratch* scratch) {
   const size_t stride = view.spec.StrideBytes();
+  const auto row_of = [&searched](uint32_t node) { return searched.rows == nullptr ? node : searched.rows[node]; };
   std::vector<uint8_t> bytes(stride);
-  const auto read = [&] { memcpy(bytes.data(), view.Row(at), stride); };
+  const auto read = [&] { memcpy(bytes.data(), view.Row(row_of(at)), stride); };
   if (view.file == nullptr) read();
   else if (!ReadGuarded(read)) return 0;
   std::vector<float> values(view.spec.dims);
   for (size_t i = 0; i < values.size(); ++i) values[i] = ComponentOf(view.spec.datatype, bytes.data(), i);
   GraphQuery query = {{PadQuery(values.data(), values.size()), k, nullptr}, ef, ef, Filtering::kPlain, false};
-  if (!FindSorted(view, codes, graph, query, job, scratch)) return 0;
+  if (!FindSorted(view, codes, searched, query, job, scratch)) return 0;
   std::vector<uint32_t> found;
   for (const Near& near : scratch->found) found.push_back(near.node);
 
-  // Of all rows the k nearest, by the rows themselves. Equal ones count as found.
+  // Of all nodes the k nearest, by the rows themselves. Equal ones count as found.
   RowScorer scorer = {view, query.query.vector.data()};
   std::vector<float> nearest;
   std::vector<uint32_t> rows;
   std::vector<float> distances(ExactRanker::kRowsAtOnce);
   std::vector<float> of_found(found.size());
   if (!scorer(found.data(), found.size(), of_found.data())) return 0;
-  for (uint32_t from = 0; from < view.row_count && !job.Stopped(); from += ExactRanker::kRowsAtOnce) {
+  const uint32_t nodes = searched.graph->rows();
+  for (uint32_t from = 0; from < nodes && !job.Stopped(); from += ExactRanker::kRowsAtOnce) {
     rows.clear();
-    for (uint32_t row = from; row < std::min<uint64_t>(view.row_count, uint64_t{from} + ExactRanker::kRowsAtOnce); ++row) rows.push_back(row);
+    for (uint32_t node = from; node < std::min<uint64_t>(nodes, uint64_t{from} + ExactRanker::kRowsAtOnce); ++node) rows.push_back(row_of(node));
     if (!scorer(rows.data(), rows.size(), distances.data())) return 0;
     for (size_t i = 0; i < rows.size(); ++i) {
       if (nearest.size() == k && !(distances[i] < nearest.front())) continue;

@@ -80,8 +80,8 @@ bool Descend(const HnswGraph& graph, Scorer& scorer, Near* start, uint32_t from_
 }
 
 // How a walk treats nodes outside the bitmap: kPlain has none; kPredicate passes through them; kTwoHop looks past them to their own
-// neighbours and scores only nodes inside.
-enum class Filtering : uint8_t { kPlain, kPredicate, kTwoHop };
+// neighbours and scores only nodes inside. kNoWalk: all nodes inside are scored, in order.
+enum class Filtering : uint8_t { kPlain, kPredicate, kTwoHop, kNoWalk };
 
 // The unseen nodes to score beside `node`, into scratch->next.
 template <Filtering filtering>

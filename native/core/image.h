@@ -1,4 +1,4 @@
-// A run of memory with the bytes of a file's data, aligned to cache lines.
+// A run of memory with the bytes of a file's data, aligned to cache lines; or a part of one.
 #pragma once
 #include <stdint.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace nearkeep {
 
@@ -15,18 +16,22 @@ class Image {
   explicit Image(size_t size_bytes) : size_bytes_(size_bytes) {
     void* memory = nullptr;
     if (posix_memalign(&memory, 64, size_bytes == 0 ? 64 : size_bytes) != 0) throw std::bad_alloc();
-    data_.reset(static_cast<uint8_t*>(memory));
+    data_ = std::shared_ptr<uint8_t>(static_cast<uint8_t*>(memory), free);
     memset(memory, 0, size_bytes);
+  }
+
+  // Of the same memory, which stays as long as either. The part lies inside.
+  static std::shared_ptr<Image> Part(const Image& whole, size_t offset, size_t size_bytes) {
+    return std::shared_ptr<Image>(new Image(std::shared_ptr<uint8_t>(whole.data_, whole.data() + offset), size_bytes));
   }
 
   uint8_t* data() const { return data_.get(); }
   size_t size_bytes() const { return size_bytes_; }
 
  private:
-  struct Free {
-    void operator()(uint8_t* memory) const { free(memory); }
-  };
-  std::unique_ptr<uint8_t, Free> data_;
+  Image(std::shared_ptr<uint8_t> data, size_t size_bytes) : data_(std::move(data)), size_bytes_(size_bytes) {}
+
+  std::shared_ptr<uint8_t> data_;
   size_t size_bytes_;
 };
 

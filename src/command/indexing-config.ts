@@ -1,10 +1,15 @@
-// What the engine acts on of `hnsw_config` and `optimizer_config`: when a segment gets a graph, and of what kind.
+// What the engine acts on of `hnsw_config` and `optimizer_config`: when a segment gets a graph, and of what kind. Without `payload_m`
+// only fields declared as tenants get links of their own, as many as `m`.
 import { isUnnamed, type CollectionConfig, type KeptJson, type VectorParams } from './collection-config.ts';
 
 /** For one named vector. */
 export interface VectorIndexing {
-  /** Links of a row; 0: no graph. */
+  /** Links of a row; 0: none over all rows. */
   readonly m: number;
+  /** Links of a row within the rows that share a value of a payload field; 0: none. */
+  readonly payloadM: number;
+  /** Whose values: of all indexed fields, or of those declared `is_tenant`. */
+  readonly payloadFields: 'all' | 'tenants';
   readonly efConstruct: number;
   /** Threads of a build; 0: all. */
   readonly threadsMax: number;
@@ -17,7 +22,7 @@ export interface VectorIndexing {
 export type Indexing = (vector: string) => VectorIndexing;
 
 /** Shards whose owner has no configuration. */
-export const noIndexing: Indexing = () => ({ m: 0, efConstruct: 100, threadsMax: 0, graphBytesMin: Infinity, scanBytesMax: 0 });
+export const noIndexing: Indexing = () => ({ m: 0, payloadM: 0, payloadFields: 'tenants', efConstruct: 100, threadsMax: 0, graphBytesMin: Infinity, scanBytesMax: 0 });
 
 const linksMax = 512;
 
@@ -33,13 +38,19 @@ export function indexingOf({ params, hnsw_config: common, optimizer_config: opti
     const m = numberOf(hnsw, 'm', 16);
     const threads = numberOf(hnsw, 'max_indexing_threads', 0);
     return {
-      m: m === 0 ? 0 : Math.min(Math.max(m, 2), linksMax),
+      m: linksOf(m),
+      payloadM: linksOf(numberOf(hnsw, 'payload_m', m)),
+      payloadFields: typeof hnsw['payload_m'] === 'number' ? 'all' : 'tenants',
       efConstruct: numberOf(hnsw, 'ef_construct', 100),
       threadsMax: optimizerThreads > 0 && (threads === 0 || optimizerThreads < threads) ? optimizerThreads : threads,
       graphBytesMin: threshold === 0 || optimizerThreads === 0 ? Infinity : threshold * 1024,
       scanBytesMax: numberOf(hnsw, 'full_scan_threshold', 10_000) * 1024,
     };
   };
+}
+
+function linksOf(m: number): number {
+  return m === 0 ? 0 : Math.min(Math.max(m, 2), linksMax);
 }
 
 /** null and absence mean the default. */

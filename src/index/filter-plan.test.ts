@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { planQuery, type QueryPlan } from './filter-plan.ts';
 import type { IndexSettings } from './vector-index.ts';
 
-const facts = { spec: { size: 768, distance: 'Cosine', datatype: 'float32' }, rowCount: 100_000, efConstruct: 100 } as const;
+const facts = { spec: { size: 768, distance: 'Cosine', datatype: 'float32' }, rowCount: 100_000, efConstruct: 100, isWhole: true } as const;
 
 /** The first `matches` rows are allowed. */
 function plan(matches: number, settings: IndexSettings & { readonly k?: number } = {}): QueryPlan {

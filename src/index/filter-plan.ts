@@ -1,8 +1,9 @@
-// How one query is answered where there is a graph: by a scan of the allowed rows, or by a walk, which treats rows outside the filter
-// in one of three ways. The number of allowed rows is counted, not estimated; then the cheapest by these costs is taken.
+// How one query is answered where there is a graph: by a scan of the allowed rows, by their codes one after another, or by a walk, which
+// treats rows outside the filter in one of three ways; and where all allowed rows lie in one block that has links of its own, by a walk
+// through that block. The number of allowed rows is counted, not estimated; then the cheapest by these costs is taken.
 //
 // Costs in nanoseconds, from native/core on one AVX-512 core; only their ratios matter:
-//   a scan reads rows one after another; a walk reads a code at a place that nobody can foresee
+//   a scan reads rows one after another, or codes, which are a quarter of their bytes; a walk reads a code at a place that nobody can foresee
 //   plain: a walk with list length ef evaluates about 15 ef rows
 //   predicate: the same until ef ALLOWED rows are found, so divided by their share
 //   two-hop: scores allowed rows only, but reads more lists; below a share of 5 % it loses its way, above 40 % it is no cheaper
@@ -22,8 +23,10 @@ export interface WalkPlan {
   readonly ef: number;
   /** How many of the found get their true score. */
   readonly rescored: number;
-  readonly filtering: 'plain' | 'predicate' | 'two-hop';
+  readonly filtering: 'plain' | 'predicate' | 'two-hop' | 'no-walk';
   readonly byRows: boolean;
+  /** The place of the block to walk through; all rows without. */
+  readonly block?: number;
   /** Allowed rows. */
   readonly matches: number;
 }
@@ -34,29 +37,63 @@ export interface GraphFacts {
   readonly spec: VectorSpec;
   readonly rowCount: number;
   readonly efConstruct: number;
+  /** Whether there are links over all rows. */
+  readonly isWhole: boolean;
+  /** The smallest block with links of its own that holds all allowed rows. Asked only where it could help. */
+  readonly findBlock?: () => GraphBlock | undefined;
 }
 
-export function planQuery(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFacts): QueryPlan {
+export interface GraphBlock {
+  readonly place: number;
+  /** How many it holds. */
+  readonly rows: number;
+}
+
+interface Choice {
+  readonly plan: QueryPlan;
+  readonly costNs: number;
+}
+
+export function planQuery(query: IndexQuery, facts: GraphFacts): QueryPlan {
+  const { spec, rowCount } = facts;
   const matches = countAllowed(query.allowed, rowCount);
   const scan = { kind: 'scan', matches } as const;
   const stride = strideBytes(spec);
   if (query.exact === true || matches * stride <= (query.scanBytesMax ?? 0) || matches <= query.k) return scan;
+  const choices: Choice[] = [{ plan: scan, costNs: matches * (scanRowNs + scanByteNs * stride) }];
+  const walks = walkChoices(query, facts, matches);
+  choices.push(...walks.byCodes());
+  if (facts.isWhole) choices.push(...walks.through(rowCount));
+  const block = matches === rowCount && facts.isWhole ? undefined : facts.findBlock?.();
+  if (block !== undefined) choices.push(...walks.through(block.rows, block.place));
+  return choices.reduce((best, one) => (one.costNs < best.costNs ? one : best)).plan;
+}
+
+function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFacts, matches: number): { byCodes(): readonly Choice[]; through(rows: number, block?: number): readonly Choice[] } {
+  const stride = strideBytes(spec);
   const { ignore, rescore, oversampling = 1 } = query.quantization ?? {};
   const wanted = Math.min(rowCount, Math.ceil(query.k * Math.max(1, oversampling)));
   const ef = Math.max(query.hnswEf ?? efConstruct, wanted);
   const rescored = rescore === false ? query.k : query.quantization?.oversampling === undefined ? undefined : wanted;
-  const share = matches / rowCount;
-  const rowNs = walkRowNs + walkByteNs * (ignore === true ? stride : spec.size);
-  const walk = (filtering: WalkPlan['filtering'], efOf: number, costNs: number): { readonly plan: QueryPlan; readonly costNs: number } =>
-    ({ plan: { kind: 'walk', ef: efOf, rescored: rescored ?? efOf, filtering, byRows: ignore === true, matches }, costNs });
-  const choices = [{ plan: scan as QueryPlan, costNs: matches * (scanRowNs + scanByteNs * stride) }];
-  if (matches === rowCount) choices.push(walk('plain', ef, rowsPerEf * ef * rowNs));
-  else choices.push(walk('predicate', ef, (rowsPerEf * ef * rowNs) / share));
-  if (share >= twoHop.shareMin && share < twoHop.shareMax) {
-    const wide = Math.max(ef, twoHop.efMin);
-    choices.push(walk('two-hop', wide, twoHop.rowsPerEf * wide * rowNs * twoHop.rowCost));
-  }
-  return choices.reduce((best, one) => (one.costNs < best.costNs ? one : best)).plan;
+  const byRows = ignore === true;
+  const rowNs = walkRowNs + walkByteNs * (byRows ? stride : spec.size);
+  const walk = (filtering: WalkPlan['filtering'], efOf: number, costNs: number, block?: number): Choice => {
+    const scored = rescored ?? efOf;
+    const place = block === undefined ? {} : { block };
+    return { plan: { kind: 'walk', ef: efOf, rescored: scored, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
+  };
+  return {
+    byCodes: () => (byRows ? [] : [walk('no-walk', ef, matches * (scanRowNs + scanByteNs * spec.size))]),
+    through: (rows, block) => {
+      const evaluated = Math.min(rowsPerEf * ef, rows);
+      const share = matches / rows;
+      if (share === 1) return [walk('plain', ef, evaluated * rowNs, block)];
+      const choices = [walk('predicate', ef, Math.min(evaluated / share, rows) * rowNs, block)];
+      if (share < twoHop.shareMin || share >= twoHop.shareMax) return choices;
+      const wide = Math.max(ef, twoHop.efMin);
+      return [...choices, walk('two-hop', wide, twoHop.rowsPerEf * wide * rowNs * twoHop.rowCost, block)];
+    },
+  };
 }
 
 /** Bits behind the last row do not count. */

@@ -10,7 +10,7 @@ import type { VectorSpec } from '../vector/distance.ts';
 
 /** How a graph is to be searched; without one nothing of it matters. */
 export interface IndexSettings {
-  /** Length of the list that a walk keeps; without it the graph's `efConstruct`. */
+  /** Length of the list of nearest that a search by codes keeps; without it the graph's `efConstruct`. */
   readonly hnswEf?: number;
   /** Scans. */
   readonly exact?: boolean;
@@ -46,20 +46,32 @@ export interface VectorIndex {
 }
 
 export interface GraphConfig {
-  /** Links of a row, twice as many on the lowest level; from 2 to 512. */
+  /** Links of a row, twice as many on the lowest level; from 2 to 512. 0: no links over all rows, only those of the blocks. */
   readonly m: number;
   readonly efConstruct: number;
   /** 0: all. */
   readonly threadsMax: number;
+  readonly blocks?: GraphBlocks;
+  /** Codes and links over all rows are those of the graph that is loaded; only the blocks are built. */
+  readonly keepsLinks?: boolean;
 }
 
-/** 0 codes, 1 links: what the files of a graph hold (native/core/codes.h and hnsw-graph.h draw them). */
-export type GraphPart = 0 | 1;
+/** Blocks of rows that get links of their own: a search whose allowed rows all lie in one block can walk that block alone. */
+export interface GraphBlocks {
+  /** As `GraphConfig.m`, at least 2. */
+  readonly m: number;
+  /** Of each block its rows, ascending, at least one. */
+  readonly lists: readonly Uint32Array[];
+}
+
+/** 0 codes, 1 links, 2 blocks: what the files of a graph hold (native/core/codes.h, hnsw-graph.h and hnsw-blocks.h draw them). */
+export type GraphPart = 0 | 1 | 2;
 
 export interface GraphBuild {
-  /** `unfit`: values that have no codes; `missed`: walks over these rows miss too much. Both stay on the scan. */
-  readonly outcome: 'built' | 'unfit' | 'missed';
-  /** 0 unless built. */
+  /** `unfit`: values that have no codes; `missed`: walks over these rows miss too much; `empty`: m is 0 and there are no blocks. All stay on
+   *  the scan. */
+  readonly outcome: 'built' | 'unfit' | 'missed' | 'empty';
+  /** 0 unless built, and for a part that there is none of. */
   sizeBytes(part: GraphPart): number;
   pieces(part: GraphPart): Iterable<Uint8Array>;
   /** Searches use it from now on. */

@@ -19,6 +19,9 @@ export interface FieldIndex {
   select(condition: Condition, into: Uint32Array): boolean;
   /** Rows by value, then by row; a row once per value. undefined where the type has no order (keyword, bool, uuid). */
   ordered(direction: 'asc' | 'desc', startFrom?: number | bigint): Iterable<OrderedRow> | undefined;
+  /** Of a sealed index whose type is asked for equal values: the rows, ascending, of each value that at least `rowsMin` rows have; now and
+   *  then undefined, to let others run. */
+  largeValues?(rowsMin: number): Iterable<Uint32Array | undefined>;
   /** Bytes of the sealed form, at once (about 1 ms per 1000 distinct values): for tests. */
   encode(): Uint8Array;
   /** The same bytes for an index of any size: the loop is never held. Nothing may be added until it ends. */

@@ -8,7 +8,7 @@ import type { OrderedRow } from './field-index.ts';
 import type { FieldType } from './field-schema.ts';
 import type { MatchValue, RangeBounds } from './filter.ts';
 import { sortSteps, type Steps } from './steps.ts';
-import { addRow, bytesOf, firstPlace, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
+import { addRow, bytesOf, firstPlace, largeLists, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
 import type { IndexSection, MutableStore, Postings, RowPieces, SealedStore } from './value-store.ts';
 
 export type NumberType = Extract<FieldType, 'integer' | 'float' | 'datetime'>;
@@ -207,6 +207,10 @@ export class SealedNumbers implements SealedStore {
         yield { row, value: best.value };
       for (const { cursor } of equal) cursor.at += step;
     }
+  }
+
+  *largeValues(rowsMin: number): Generator<Uint32Array | undefined> {
+    for (const run of this.#runs) if (this.#type !== 'integer' || run.kind !== 'float') yield* largeLists(run, rowsMin);
   }
 
   sections(): readonly IndexSection[] {

@@ -129,6 +129,10 @@ abstract class AnsweringIndex<Store extends ValueStore, Facts extends RowFacts> 
 
 /** A sealed segment's index, as decode-field-index.ts makes it. */
 export class SealedFieldIndex extends AnsweringIndex<SealedStore, RowFacts> implements FieldIndex {
+  largeValues(rowsMin: number): Iterable<Uint32Array | undefined> {
+    return answersMatches(this.schema) ? this.store.largeValues(rowsMin) : [];
+  }
+
   protected override encodeSteps(): Steps<Uint8Array> {
     return encodeFieldIndex(this.schema, this.store, this.facts);
   }
@@ -199,7 +203,7 @@ function createStore(type: FieldType): MutableStore {
 }
 
 /** Whether match conditions are its business: `lookup: false` switches them off for integers. */
-function answersMatches(schema: FieldSchema): boolean {
+export function answersMatches(schema: FieldSchema): boolean {
   if (schema.type === 'integer') return schema.params?.['lookup'] !== false;
   return schema.type !== 'float' && schema.type !== 'datetime';
 }

@@ -7,7 +7,7 @@ import { uuidPattern } from '../base/ids.ts';
 import type { FieldType } from './field-schema.ts';
 import type { MatchValue } from './filter.ts';
 import { sortSteps, turnsPerStep, type Steps } from './steps.ts';
-import { addRow, bytesOf, firstPlace, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
+import { addRow, bytesOf, firstPlace, largeLists, packPostings, piecesWithout, rowsBetween, toRowPieces } from './value-store.ts';
 import type { IndexSection, MutableStore, Postings, RowPieces, SealedStore } from './value-store.ts';
 
 export type TermType = Extract<FieldType, 'keyword' | 'uuid' | 'bool'>;
@@ -147,6 +147,10 @@ export class SealedTerms implements SealedStore {
 
   ordered(): undefined {
     return undefined;
+  }
+
+  largeValues(rowsMin: number): Iterable<Uint32Array | undefined> {
+    return largeLists(this.#postings, rowsMin);
   }
 
   sections(): readonly IndexSection[] {

@@ -42,6 +42,8 @@ export interface ValueStore {
 }
 
 export interface SealedStore extends ValueStore {
+  /** The rows, ascending, of each value of the index's type that at least `rowsMin` rows have. Now and then undefined, to let others run. */
+  largeValues(rowsMin: number): Iterable<Uint32Array | undefined>;
   sections(): readonly IndexSection[];
 }
 
@@ -61,6 +63,17 @@ export interface Postings {
 /** Rows of the values from `first` to before `end`. */
 export function rowsBetween(postings: Postings, first: number, end: number): Uint32Array {
   return postings.rows.subarray(postings.starts[first] ?? 0, postings.starts[end] ?? 0);
+}
+
+/** Values between two pauses. */
+const valuesPerPause = 65_536;
+
+export function* largeLists(postings: Postings, rowsMin: number): Generator<Uint32Array | undefined> {
+  const { starts } = postings;
+  for (let at = 0; at + 1 < starts.length; at += 1) {
+    if ((starts[at + 1] ?? 0) - (starts[at] ?? 0) >= rowsMin) yield rowsBetween(postings, at, at + 1);
+    if (at % valuesPerPause === valuesPerPause - 1) yield undefined;
+  }
 }
 
 /** All rows but those of the values at these places; `skipped` in any order, -1 is ignored. */

@@ -29,12 +29,15 @@
 //  pidx  the encoded index of one payload field (payload/)
 //  code  int8 codes of one named vector, one record for each in its `vec` file: an image of native/core/codes.h
 //  graph links between them: an image of native/core/hnsw-graph.h. `outcome` 0. Where building found that these vectors are better
-//        scanned, the file says so and has no data: `outcome` 1, values that have no codes; 2, walks miss too much. No `code` file then
+//        scanned, the file says so and has no data: `outcome` 1, values that have no codes; 2, walks miss too much; 3, `m` is 0 and there
+//        are no blocks. No `code` file then. `m` 0 with `outcome` 0: no data, codes and blocks alone
+//  block links within blocks of them, rows that share a value of a payload field: an image of native/core/hnsw-blocks.h, or no data where
+//        no block was large enough. `fields`: 48 bits of a hash of the fields and their types. Absent where no field was to have links
 import { must } from '../base/assert.ts';
 import { crc32 } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
 
-export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx' | 'code' | 'graph';
+export type FileKind = 'vec' | 'has' | 'pay' | 'ids' | 'idx' | 'del' | 'pidx' | 'code' | 'graph' | 'block';
 
 export interface FileKindInfo {
   readonly formatVersion: number;
@@ -54,6 +57,7 @@ export const FILE_KINDS: Readonly<Record<FileKind, FileKindInfo>> = {
   pidx: { formatVersion: 1, rebuildable: true, fields: [] },
   code: { formatVersion: 1, rebuildable: true, fields: [] },
   graph: { formatVersion: 1, rebuildable: true, fields: ['m', 'efConstruct', 'outcome'] },
+  block: { formatVersion: 1, rebuildable: true, fields: ['m', 'efConstruct', 'fields'] },
 };
 
 /** @internal for tests */

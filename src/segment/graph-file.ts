@@ -1,4 +1,4 @@
-// The `code` and `graph` files of one named vector: written from a build, read back into an index.
+// The `code`, `graph` and `block` files of one named vector: written from a build, read back into an index.
 import { CorruptionError } from '../base/errors.ts';
 import type { GraphBuild, GraphConfig, GraphPart, GraphSlot } from '../index/vector-index.ts';
 import { headerField, type FileKind } from './files.ts';
@@ -6,9 +6,9 @@ import { SegmentFileReader, type NamedFile } from './read-file.ts';
 import type { SegmentFile } from './segment.ts';
 import { writeDescribed, type FilesPlace } from './write-file.ts';
 
-const kindOf: readonly [FileKind, FileKind] = ['code', 'graph'];
+const kindOf: Readonly<Record<GraphPart, FileKind>> = { 0: 'code', 1: 'graph', 2: 'block' };
 // Codes in the header of a `graph` file; never renumbered.
-const outcomes: readonly GraphBuild['outcome'][] = ['built', 'unfit', 'missed'];
+const outcomes: readonly GraphBuild['outcome'][] = ['built', 'unfit', 'missed', 'empty'];
 const pieceBytes = 1 << 20;
 
 /** What the files of a graph say: how it was built, or why there is none. */
@@ -16,57 +16,75 @@ export interface GraphFacts {
   readonly m: number;
   readonly efConstruct: number;
   readonly outcome: GraphBuild['outcome'];
+  /** Absent where no payload field was to have links. */
+  readonly blocks?: BlockFacts;
+}
+
+export interface BlockFacts {
+  readonly m: number;
+  /** Of the fields whose values have blocks (payload-blocks.ts). */
+  readonly fieldsHash: number;
 }
 
 export interface GraphFiles {
   /** undefined where the outcome is that there is no graph. */
   readonly code: NamedFile | undefined;
   readonly graph: NamedFile;
+  readonly block: NamedFile | undefined;
 }
 
 export function isGraphFile({ kind }: { readonly kind: string }): boolean {
-  return kind === 'code' || kind === 'graph';
+  return kind === 'code' || kind === 'graph' || kind === 'block';
 }
 
 /** The folder is not synced yet. */
-export async function writeGraph(place: FilesPlace, build: GraphBuild, of: { readonly name: string; readonly rows: number; readonly config: GraphConfig }): Promise<SegmentFile[]> {
+export async function writeGraph(place: FilesPlace, build: GraphBuild, of: { readonly name: string; readonly rows: number; readonly facts: GraphFacts }): Promise<SegmentFile[]> {
+  const { m, efConstruct, outcome, blocks } = of.facts;
   const write = (part: GraphPart, fields: readonly number[]): Promise<SegmentFile> =>
     writeDescribed(place, { kind: kindOf[part], rows: of.rows, stride: 0, dataBytes: build.sizeBytes(part), fields }, build.pieces(part), of.name);
-  const graph = await write(1, [of.config.m, of.config.efConstruct, outcomes.indexOf(build.outcome)]);
-  return build.outcome === 'built' ? [await write(0, []), graph] : [graph];
+  const files = [await write(1, [m, efConstruct, outcomes.indexOf(outcome)])];
+  if (outcome === 'built') files.unshift(await write(0, []));
+  if (blocks !== undefined) files.push(await write(2, [blocks.m, efConstruct, blocks.fieldsHash]));
+  return files;
 }
 
 /** Loads the graph beside the rows. Every byte is proved on the way. @throws CorruptionError */
 export async function loadGraph(place: FilesPlace, files: GraphFiles, into: { readonly slot: GraphSlot; readonly rows: number }): Promise<GraphFacts> {
   await using graph = await openReader(place, files.graph);
-  const facts = factsOf(graph.reader, into.rows);
+  await using block = files.block === undefined ? undefined : await openReader(place, files.block);
+  const facts = factsOf(graph.reader, block?.reader, into.rows);
   if (facts.outcome !== 'built') return facts;
   if (files.code === undefined) throw new CorruptionError({ file: graph.reader.path, problem: 'has no codes beside it' });
   await using code = await openReader(place, files.code);
-  const readers = [code.reader, graph.reader] as const;
+  const readers: Readonly<Record<GraphPart, SegmentFileReader | undefined>> = { 0: code.reader, 1: graph.reader, 2: block?.reader };
   await into.slot.load({
     file: graph.reader.path,
     efConstruct: facts.efConstruct,
-    sizeBytes: (part) => readers[part].header.dataBytes,
+    sizeBytes: (part) => readers[part]?.header.dataBytes ?? 0,
     read: async (part, use) => {
-      const { header } = readers[part];
-      for (let at = 0; at < header.dataBytes; at += pieceBytes) use(await readers[part].read(at, Math.min(pieceBytes, header.dataBytes - at)), at);
+      const reader = readers[part];
+      const sizeBytes = reader?.header.dataBytes ?? 0;
+      for (let at = 0; reader !== undefined && at < sizeBytes; at += pieceBytes) use(await reader.read(at, Math.min(pieceBytes, sizeBytes - at)), at);
     },
   });
   return facts;
 }
 
-/** The header alone. @throws CorruptionError */
-export async function readGraphFacts(place: FilesPlace, file: NamedFile, rows: number): Promise<GraphFacts> {
-  await using graph = await openReader(place, file);
-  return factsOf(graph.reader, rows);
+/** The headers alone. @throws CorruptionError */
+export async function readGraphFacts(place: FilesPlace, files: GraphFiles, rows: number): Promise<GraphFacts> {
+  await using graph = await openReader(place, files.graph);
+  await using block = files.block === undefined ? undefined : await openReader(place, files.block);
+  return factsOf(graph.reader, block?.reader, rows);
 }
 
-function factsOf({ header, path }: SegmentFileReader, rows: number): GraphFacts {
-  if (header.rows !== rows) throw new CorruptionError({ file: path, offsetBytes: 16, problem: `links ${header.rows} vectors, there are ${rows}` });
+function factsOf({ header, path }: SegmentFileReader, block: SegmentFileReader | undefined, rows: number): GraphFacts {
+  for (const { header: { rows: found }, path: file } of [{ header, path }, ...(block === undefined ? [] : [block])]) {
+    if (found !== rows) throw new CorruptionError({ file, offsetBytes: 16, problem: `links ${found} vectors, there are ${rows}` });
+  }
   const outcome = outcomes[headerField(header, 'outcome')];
   if (outcome === undefined) throw new CorruptionError({ file: path, offsetBytes: 48, problem: `outcome ${headerField(header, 'outcome')} is not known` });
-  return { m: headerField(header, 'm'), efConstruct: headerField(header, 'efConstruct'), outcome };
+  const blocks = block === undefined ? {} : { blocks: { m: headerField(block.header, 'm'), fieldsHash: headerField(block.header, 'fields') } };
+  return { m: headerField(header, 'm'), efConstruct: headerField(header, 'efConstruct'), outcome, ...blocks };
 }
 
 async function openReader(place: FilesPlace, file: NamedFile): Promise<{ readonly reader: SegmentFileReader } & AsyncDisposable> {

@@ -96,7 +96,8 @@ export function findVectorFiles(from: Described, name: string): VectorFiles | un
   if (findFile(from.description, 'vec', name) === undefined) return undefined;
   const graph = findFile(from.description, 'graph', name);
   const code = findFile(from.description, 'code', name);
-  return { vec: getFile(from, 'vec', name), has: getFile(from, 'has', name), ...(graph === undefined ? {} : { graph: { graph, code } }) };
+  const block = findFile(from.description, 'block', name);
+  return { vec: getFile(from, 'vec', name), has: getFile(from, 'has', name), ...(graph === undefined ? {} : { graph: { graph, code, block } }) };
 }
 
 function findFile(description: SegmentDescription, kind: FileKind, of: string | undefined): NamedFile | undefined {

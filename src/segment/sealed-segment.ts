@@ -3,6 +3,7 @@
 // until a checkpoint captures and saves it.
 import { invariant, must } from '../base/assert.ts';
 import type { PointId, Seq } from '../base/ids.ts';
+import type { VectorIndexing } from '../command/indexing-config.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
 import { createFieldIndex } from '../payload/stored-index.ts';
@@ -13,19 +14,20 @@ import { parseJsonPath } from '../payload/json-path.ts';
 import type { RowSource } from '../payload/select-rows.ts';
 import { writeDeletedBits } from './deleted-bits.ts';
 import { writeFieldIndex } from './payload-index-file.ts';
-import { isGraphFile, type GraphFacts } from './graph-file.ts';
+import { isGraphFile, type BlockFacts, type GraphFacts } from './graph-file.ts';
 import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
 import { InFlight } from '../base/in-flight.ts';
 import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
+import { blockFactsOf, blockLists } from './payload-blocks.ts';
 import type { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
 import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
 import { strideBytes } from '../vector/distance.ts';
-import type { GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
+import type { NewGraph, SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export type { OpenSegmentOptions };
@@ -51,6 +53,14 @@ export interface GraphState {
   readonly canBeIndexed: boolean;
   /** What the files say; absent where there are none. */
   readonly facts?: GraphFacts;
+}
+
+export interface GraphRequest extends FilesPlace {
+  readonly name: string;
+  readonly indexing: VectorIndexing;
+  /** The codes and links over all rows stay; they are as the configuration wants them. */
+  readonly keepsLinks: boolean;
+  readonly signal?: AbortSignal;
 }
 
 const payloadBatchRows = 256;
@@ -195,9 +205,24 @@ export class SealedSegment implements Segment {
       [name, { vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined, ...(facts === undefined ? {} : { facts }) }]));
   }
 
+  /** What the files of a graph should say of blocks, by the payload indexes of now. */
+  blockFacts(indexing: VectorIndexing): BlockFacts | undefined {
+    return blockFactsOf(this.#fieldIndexes, indexing);
+  }
+
   /** Builds a graph into files, beside the one in use. undefined where the vector is gone or searches are always exact. */
-  buildGraph(request: GraphRequest): Promise<NewGraph | undefined> {
-    return this.#inFlight.run(async () => await this.#columns.get(request.name)?.buildGraph(request));
+  buildGraph({ indexing, ...request }: GraphRequest): Promise<NewGraph | undefined> {
+    return this.#inFlight.run(async () => {
+      const column = this.#columns.get(request.name);
+      if (column === undefined) return undefined;
+      const fields = new Map(this.#fieldIndexes); // as they are now; what comes meanwhile makes other facts
+      const blockFacts = blockFactsOf(fields, indexing);
+      const { m, efConstruct, threadsMax } = indexing;
+      const config = { m, efConstruct, threadsMax, keepsLinks: request.keepsLinks };
+      if (blockFacts === undefined) return await column.buildGraph({ ...request, config });
+      const lists = await blockLists(fields, indexing, { slots: column.slots, strideBytes: strideBytes(column.index.spec) });
+      return await column.buildGraph({ ...request, config: { ...config, blocks: { m: blockFacts.m, lists } }, blockFacts });
+    });
   }
 
   /** Takes files into the description, in the place of older ones, and into use. Without `graph` there is none any more. Not while the

@@ -7,7 +7,7 @@ import type { GraphConfig, IndexHits, IndexQuery, VectorIndex, VectorIndexes } f
 import { countBits } from '../payload/bitmap.ts';
 import { strideBytes, type Datatype, type Distance, type VectorSpec } from '../vector/distance.ts';
 import { readBits, writeBits } from './bits-file.ts';
-import { loadGraph, readGraphFacts, writeGraph, type GraphFacts, type GraphFiles } from './graph-file.ts';
+import { loadGraph, readGraphFacts, writeGraph, type BlockFacts, type GraphFacts, type GraphFiles } from './graph-file.ts';
 import { dataOffset, headerField } from './files.ts';
 import { pathOf, readRanges, SegmentFileReader, type NamedFile } from './read-file.ts';
 import { RowSlots } from './row-slots.ts';
@@ -49,9 +49,11 @@ export interface VectorFiles {
   readonly graph?: GraphFiles;
 }
 
-export interface GraphRequest extends FilesPlace {
+export interface ColumnGraphRequest extends FilesPlace {
   readonly name: string;
   readonly config: GraphConfig;
+  /** What the files say of the blocks of the configuration; absent where there are none. */
+  readonly blockFacts?: BlockFacts;
   readonly signal?: AbortSignal;
 }
 
@@ -104,17 +106,18 @@ export class SealedColumn {
   }
 
   /** undefined where searches are always exact. What it reads has been proved before. */
-  async buildGraph({ name, config, signal, ...place }: GraphRequest): Promise<NewGraph | undefined> {
+  async buildGraph({ name, config, blockFacts, signal, ...place }: ColumnGraphRequest): Promise<NewGraph | undefined> {
     if (this.index.graph === undefined) return undefined;
     await this.#check();
     const build = await this.index.graph.build(config, signal);
     try {
-      const files = await writeGraph(place, build, { name, rows: this.slots.length, config });
+      const facts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome, ...(blockFacts === undefined ? {} : { blocks: blockFacts }) };
+      const files = await writeGraph(place, build, { name, rows: this.slots.length, facts });
       return {
         files,
         install: () => {
           build.install();
-          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome };
+          this.#graphFacts = facts;
         },
         discard: () => { build.discard(); },
       };
@@ -132,7 +135,7 @@ export class SealedColumn {
   async #loadGraph(place: FilesPlace, files: GraphFiles): Promise<void> {
     const { graph: slot } = this.index;
     const rows = this.slots.length;
-    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files.graph, rows) : await loadGraph(place, files, { slot, rows });
+    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files, rows) : await loadGraph(place, files, { slot, rows });
   }
 
   get memoryBytes(): number {

@@ -18,7 +18,7 @@ export function chooseGraph(candidates: readonly HeldSegment<SealedSegment>[], i
   let chosen: (GraphJob & { readonly sizeBytes: number }) | undefined;
   for (const held of candidates) {
     for (const [name, state] of held.segment.graphStates()) {
-      const task = graphTask(state, indexing(name));
+      const task = graphTask(state, indexing(name), held.segment.blockFacts(indexing(name)));
       if (task !== undefined && (chosen === undefined || state.sizeBytes > chosen.sizeBytes)) chosen = { held, name, task, sizeBytes: state.sizeBytes };
     }
   }
@@ -28,10 +28,9 @@ export function chooseGraph(candidates: readonly HeldSegment<SealedSegment>[], i
 /** Writes the files of a graph; nothing names them yet. undefined: there is to be none. */
 export async function runGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name, task }: GraphJob, indexing: Indexing, signal: AbortSignal): Promise<NewGraph | undefined> {
   if (task === 'drop') return undefined;
-  const { m, efConstruct, threadsMax } = indexing(name);
   held.retain();
   try {
-    const graph = await held.segment.buildGraph({ ...folder.place, name, config: { m, efConstruct, threadsMax }, signal });
+    const graph = await held.segment.buildGraph({ ...folder.place, name, indexing: indexing(name), keepsLinks: task === 'blocks', signal });
     await folder.disk.syncDirectory(folder.place.filesDirectory);
     return graph;
   } finally {
@@ -56,9 +55,8 @@ async function publishFiles(folder: ShardFolder, segment: SealedSegment, durable
 /** Every graph that the new segment should have; it is in no manifest yet. */
 export async function buildGraphs(parts: Pick<CheckpointParts, 'folder'>, segment: SealedSegment, indexing: Indexing, signal: AbortSignal): Promise<void> {
   for (const [name, state] of segment.graphStates()) {
-    if (graphTask(state, indexing(name)) !== 'build') continue;
-    const { m, efConstruct, threadsMax } = indexing(name);
-    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: { m, efConstruct, threadsMax }, signal }));
+    if (graphTask(state, indexing(name), segment.blockFacts(indexing(name))) !== 'build') continue;
+    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, indexing: indexing(name), keepsLinks: false, signal }));
   }
   await parts.folder.disk.syncDirectory(parts.folder.place.filesDirectory);
 }

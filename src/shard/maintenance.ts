@@ -14,6 +14,7 @@ import { must } from '../base/assert.ts';
 import type { Indexing } from '../command/indexing-config.ts';
 import { entrySizeBytes } from '../log/entry.ts';
 import type { Entry } from '../log/shard-log.ts';
+import type { PayloadSchema } from '../payload/field-schema.ts';
 import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
@@ -40,12 +41,15 @@ export class Maintenance {
   #mergeMayFind = true;
   #indexing: Indexing;
   #lastEntryMs = -Infinity;
+  /** Of the last entry: payload indexes that come or go change which graphs there should be. */
+  #payloadSchema: PayloadSchema;
   /** The graph under way; given up when a merge wants its segment. */
   #graph: { readonly held: HeldSegment<SealedSegment>; readonly giveUp: AbortController } | undefined;
 
   constructor(parts: CheckpointParts, options: { readonly limits: ShardLimits; readonly logger: Logger; readonly indexing: Indexing }) {
     this.#indexing = options.indexing;
     this.#parts = parts;
+    this.#payloadSchema = parts.state.payloadSchema;
     this.#limits = options.limits;
     this.#logger = options.logger;
   }
@@ -76,7 +80,9 @@ export class Maintenance {
     this.#lastEntryMs = performance.now();
     this.#logBytes += entrySizeBytes(entry.body.byteLength);
     if (this.#isDue()) void this.checkpoint().catch(() => undefined); // recorded; the next trigger tries again
-    if (this.#merge === undefined && this.#headIsWorthSealing()) {
+    const { payloadSchema } = this.#parts.state;
+    if (payloadSchema !== this.#payloadSchema || (this.#merge === undefined && this.#headIsWorthSealing())) {
+      this.#payloadSchema = payloadSchema;
       this.#mergeMayFind = true;
       this.startMerge();
     }

@@ -52,7 +52,7 @@ function scannedVectors(sealed: readonly SealedSegment[]): ReadonlyMap<string, n
   const scanned = new Map<string, number>();
   for (const segment of sealed) {
     for (const [name, { facts, vectors }] of segment.graphStates()) {
-      if (facts !== undefined && facts.outcome !== 'built') scanned.set(name, (scanned.get(name) ?? 0) + vectors);
+      if (facts?.outcome === 'unfit' || facts?.outcome === 'missed') scanned.set(name, (scanned.get(name) ?? 0) + vectors);
     }
   }
   return scanned;

@@ -16,13 +16,14 @@ export interface NativeHits {
   readonly counts: Uint32Array;
 }
 
-/** Codes and links of the rows of one file, inside the addon. Must not be used after `closeGraph`. */
+/** Codes of the rows of one file, links between all of them, and blocks of them with links of their own, inside the addon. Must not be
+ *  used after `closeGraph`. */
 export interface GraphHandle {
   readonly nativeGraph: never;
 }
 
-/** The two images of a graph: 0 codes, 1 links. */
-type GraphPart = 0 | 1;
+/** The images of a graph: 0 codes, 1 links, 2 blocks. */
+type GraphPart = 0 | 1 | 2;
 
 interface NativeBuild {
   /** `unfit`: values that have no codes; `missed`: walks over such data miss too much. Without a graph then. */
@@ -68,17 +69,26 @@ export interface Addon {
   ): Promise<NativeHits>;
   scoreRows(rows: RowsHandle, vector: Float32Array, list: Uint32Array): Promise<Float32Array>;
   cancel(ticket: number): void;
-  /** In the background, behind all searches; `threadsMax` 0: on all threads. `m` from 2 to 512. */
+  /** In the background, behind all searches; `threadsMax` 0: on all threads. `m` from 2 to 512; 0: codes alone. */
   buildGraph(rows: RowsHandle, m: number, efConstruct: number, threadsMax: number, ticket: number): Promise<NativeBuild>;
-  /** To fill with images from files, then to check. */
-  emptyGraph(codeBytes: number, graphBytes: number): GraphHandle;
+  /** Likewise: a graph with the codes and links of `graph`, and blocks. List i is `rows[starts[i]]` … `rows[starts[i + 1] - 1]`, ascending. A
+   *  block whose walks miss too much is left out. */
+  buildBlocks(
+    rows: RowsHandle, graph: GraphHandle, m: number, efConstruct: number, threadsMax: number, lists: Uint32Array, starts: Uint32Array, ticket: number,
+  ): Promise<GraphHandle>;
+  /** The smallest block that holds all allowed rows, as [place, rows]. */
+  findBlock(graph: GraphHandle, allowed: Uint32Array): Uint32Array | undefined;
+  /** Memory of the blocks beside their image. */
+  blockIndexBytes(graph: GraphHandle): number;
+  /** To fill with images from files, then to check. Only the codes must be there. */
+  emptyGraph(codeBytes: number, graphBytes: number, blockBytes: number): GraphHandle;
   graphBytes(graph: GraphHandle, part: GraphPart): number;
   readGraph(graph: GraphHandle, part: GraphPart, offset: number, length: number): Uint8Array;
   fillGraph(graph: GraphHandle, part: GraphPart, offset: number, bytes: Uint8Array): void;
   /** Rejects with ERR_DAMAGED where the images are not of these rows, or a search could leave them. */
   checkGraph(rows: RowsHandle, graph: GraphHandle): Promise<void>;
-  /** `settings`: four numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate,
-   *  2 two-hop), and 1 where the walk goes by the rows instead of the codes. */
+  /** `settings`: five numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate, 2 two-hop,
+   *  3 no walk: all allowed rows), 1 where distances are the rows' own instead of the codes', and the block to walk through or -1. */
   searchGraph(
     rows: RowsHandle, graph: GraphHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[],
     settings: Float32Array, ticket: number,

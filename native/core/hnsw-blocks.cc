@@ -1,0 +1,151 @@
+#include "hnsw-blocks.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+#include "bitmap.h"
+
+namespace nearkeep {
+namespace {
+
+struct Header {
+  uint32_t rows, blocks;
+  uint8_t zeros[56];
+};
+static_assert(sizeof(Header) == 64);
+
+struct Entry {
+  uint64_t graph_bytes;
+  uint32_t rows, zero;
+};
+static_assert(sizeof(Entry) == 16);
+
+constexpr uint64_t Padded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+std::shared_ptr<BlockGraphs> BlockGraphs::Pack(uint32_t rows, const std::vector<Part>& parts) {
+  uint64_t bytes = sizeof(Header) + Padded(parts.size() * sizeof(Entry));
+  for (const Part& part : parts) bytes += Padded(part.rows->size() * 4) + Padded(part.graph->image()->size_bytes());
+  auto image = std::make_shared<Image>(bytes);
+  const Header header = {rows, static_cast<uint32_t>(parts.size()), {}};
+  memcpy(image->data(), &header, sizeof header);
+  uint8_t* entries = image->data() + sizeof header;
+  uint8_t* place = entries + Padded(parts.size() * sizeof(Entry));
+  for (size_t at = 0; at < parts.size(); ++at) {
+    const Part& part = parts[at];
+    const Image& graph = *part.graph->image();
+    const Entry entry = {graph.size_bytes(), static_cast<uint32_t>(part.rows->size()), 0};
+    memcpy(entries + at * sizeof entry, &entry, sizeof entry);
+    memcpy(place, part.rows->data(), part.rows->size() * 4);
+    place += Padded(part.rows->size() * 4);
+    memcpy(place, graph.data(), graph.size_bytes());
+    place += Padded(graph.size_bytes());
+  }
+  const char* problem = nullptr;
+  return Open(rows, std::move(image), &problem);
+}
+
+std::shared_ptr<BlockGraphs> BlockGraphs::Open(uint32_t rows, std::shared_ptr<Image> image, const char** problem) {
+  *problem = nullptr;
+  const uint64_t size = image->size_bytes();
+  if (size < sizeof(Header)) return *problem = "is too short for a header", nullptr;
+  Header header;
+  memcpy(&header, image->data(), sizeof header);
+  if (header.rows != rows) return *problem = "is of other rows", nullptr;
+  uint64_t offset = sizeof(Header) + Padded(uint64_t{header.blocks} * sizeof(Entry));
+  if (offset > size) return *problem = "is too short for its blocks", nullptr;
+  std::shared_ptr<BlockGraphs> graphs(new BlockGraphs(rows, image));
+  graphs->blocks_.reserve(header.blocks);
+  for (uint32_t at = 0; at < header.blocks; ++at) {
+    Entry entry;
+    memcpy(&entry, image->data() + sizeof(Header) + size_t{at} * sizeof entry, sizeof entry);
+    const uint64_t rows_bytes = Padded(uint64_t{entry.rows} * 4);
+    if (entry.rows == 0 || entry.rows > rows || rows_bytes > size - offset) return *problem = "has a block of a size that cannot be", nullptr;
+    const auto* of_nodes = reinterpret_cast<const uint32_t*>(image->data() + offset);
+    for (uint32_t node = 0; node < entry.rows; ++node) {
+      if (of_nodes[node] >= rows || (node > 0 && of_nodes[node] <= of_nodes[node - 1])) return *problem = "has a block with rows that are not in order", nullptr;
+    }
+    offset += rows_bytes;
+    if (entry.graph_bytes > size - offset || Padded(entry.graph_bytes) > size - offset) return *problem = "has a block of a size that cannot be", nullptr;
+    auto graph = HnswGraph::Open(entry.rows, Image::Part(*image, offset, entry.graph_bytes), problem);
+    if (graph == nullptr) return nullptr;
+    graphs->blocks_.push_back({of_nodes, std::move(graph)});
+    offset += Padded(entry.graph_bytes);
+  }
+  if (offset != size) return *problem = "has another size than its blocks need", nullptr;
+  graphs->IndexRows();
+  return graphs;
+}
+
+void BlockGraphs::IndexRows() {
+  if (blocks_.empty()) return;
+  first_.resize(size_t{rows_} + 1);
+  for (const BlockGraph& block : blocks_) {
+    for (uint32_t node = 0; node < block.graph->rows(); ++node) ++first_[block.rows[node] + 1];
+  }
+  for (uint32_t row = 0; row < rows_; ++row) first_[row + 1] += first_[row];
+  of_rows_.resize(first_[rows_]);
+  std::vector<uint32_t> next(first_.begin(), first_.end() - 1);
+  for (uint32_t at = 0; at < blocks_.size(); ++at) {
+    for (uint32_t node = 0; node < blocks_[at].graph->rows(); ++node) of_rows_[next[blocks_[at].rows[node]]++] = at;
+  }
+}
+
+size_t BlockGraphs::FindCover(const uint32_t* allowed) const {
+  if (blocks_.empty()) return size();
+  std::vector<uint32_t> left;  // blocks that hold all rows so far
+  bool is_first = true;
+  const auto blocks_of = [this](uint32_t row) { return std::pair(of_rows_.begin() + first_[row], of_rows_.begin() + first_[row + 1]); };
+  for (uint32_t from = 0; from < rows_; from += 32) {
+    if (allowed[from / 32] == 0) continue;
+    ForEachSet(allowed, from, std::min<uint64_t>(rows_, uint64_t{from} + 32), [&](uint32_t row) {
+      const auto [begin, end] = blocks_of(row);
+      if (is_first) left.assign(begin, end);
+      else left.erase(std::remove_if(left.begin(), left.end(), [begin = begin, end = end](uint32_t at) { return std::find(begin, end, at) == end; }), left.end());
+      is_first = false;
+    });
+    if (!is_first && left.empty()) return size();
+  }
+  if (is_first) return size();
+  return *std::min_element(left.begin(), left.end(), [this](uint32_t a, uint32_t b) { return blocks_[a].graph->rows() < blocks_[b].graph->rows(); });
+}
+
+BlockBuildJob::BlockBuildJob(RowsView view, const HnswConfig& config, size_t workers, std::shared_ptr<const CodeTable> codes, std::vector<std::vector<uint32_t>> blocks)
+    : view_(std::move(view)), config_(config), workers_(workers), codes_(std::move(codes)), waiting_(std::move(blocks)) {
+  std::reverse(waiting_.begin(), waiting_.end());
+  BeginNext();
+}
+
+void BlockBuildJob::BeginNext() {
+  current_.reset();
+  if (waiting_.empty()) return;
+  current_ = std::make_unique<HnswBuildJob>(view_, config_, workers_, codes_, std::move(waiting_.back()));
+  waiting_.pop_back();
+}
+
+void BlockBuildJob::Run(size_t block, size_t worker) {
+  if (current_ == nullptr) return;
+  current_->Run(block, worker);
+  if (current_->Stopped()) Fail(current_->failure());
+}
+
+size_t BlockBuildJob::Advance() {
+  if (Stopped()) return 0;
+  if (current_ != nullptr) {
+    const size_t blocks = current_->Advance();
+    if (current_->Stopped()) return Fail(current_->failure()), 0;
+    if (blocks > 0) return blocks;
+    if (current_->outcome() == BuildOutcome::kBuilt) built_.push_back({current_->rows(), current_->graph()});
+    BeginNext();
+    if (current_ != nullptr) return current_->blocks();
+  }
+  std::vector<BlockGraphs::Part> parts;
+  for (const Built& one : built_) parts.push_back({&one.rows, one.graph.get()});
+  graphs_ = BlockGraphs::Pack(view_.row_count, parts);
+  built_.clear();
+  return 0;
+}
+
+}  // namespace nearkeep
