@@ -1,20 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { planQuery, type QueryPlan } from './filter-plan.ts';
+import { planQuery, type GraphFacts, type QueryPlan } from './filter-plan.ts';
 import type { IndexSettings } from './vector-index.ts';
 
 const facts = { spec: { size: 768, distance: 'Cosine', datatype: 'float32' }, rowCount: 100_000, efConstruct: 100, isWhole: true } as const;
 
 /** The first `matches` rows are allowed. */
-function plan(matches: number, settings: IndexSettings & { readonly k?: number } = {}): QueryPlan {
+function plan(matches: number, settings: IndexSettings & { readonly k?: number } = {}, changes: Partial<GraphFacts> = {}): QueryPlan {
   const allowed = new Uint32Array(facts.rowCount / 32);
   allowed.fill(0xffffffff, 0, matches >>> 5);
   if ((matches & 31) !== 0) allowed[matches >>> 5] = (1 << (matches & 31)) - 1;
-  return planQuery({ vector: new Float32Array(768), k: 10, allowed, ...settings }, facts);
+  return planQuery({ vector: new Float32Array(768), k: 10, allowed, ...settings }, { ...facts, ...changes });
 }
 
+const inBlock = (rows: number): Partial<GraphFacts> => ({ findBlock: () => ({ place: 3, rows }) });
+
 function brief(of: QueryPlan): string {
-  return of.kind === 'scan' ? `scan ${of.matches}` : `${of.filtering} ${of.ef}/${of.rescored}${of.byRows ? ' rows' : ''}`;
+  return of.kind === 'scan' ? `scan ${of.matches}` : `${of.filtering} ${of.ef}/${of.rescored}${of.byRows ? ' rows' : ''}${of.block === undefined ? '' : ` in ${of.block}`}`;
 }
 
 const cases: readonly (readonly [string, QueryPlan, string])[] = [
@@ -22,10 +24,19 @@ const cases: readonly (readonly [string, QueryPlan, string])[] = [
   ['hnsw_ef is the length of the list', plan(100_000, { hnswEf: 17 }), 'plain 17/17'],
   ['the list holds at least k', plan(100_000, { hnswEf: 17, k: 40 }), 'plain 40/40'],
   ['exact scans', plan(100_000, { exact: true }), 'scan 100000'],
-  ['few matches are scanned', plan(1_000), 'scan 1000'],
-  ['one match in ten: two hops, with a list that is not too short', plan(10_000, { hnswEf: 32 }), 'two-hop 64/64'],
+  ['very few matches are scanned', plan(100), 'scan 100'],
+  ['few matches: their codes, one after another', plan(1_000), 'no-walk 100/100'],
+  ['one match in ten: two hops, with a longer list', plan(10_000, { hnswEf: 32 }), 'two-hop 96/96'],
+  ['one match in twenty: codes, where two hops would lose their way', plan(5_000, { hnswEf: 32 }), 'no-walk 32/32'],
   ['most rows match: they are walked through', plan(80_000, { hnswEf: 64 }), 'predicate 64/64'],
-  ['a list as long as the matches is a scan', plan(100_000, { hnswEf: 50_000 }), 'scan 100000'],
+  ['a list of half of all rows: no walk', plan(100_000, { hnswEf: 50_000 }), 'no-walk 50000/50000'],
+  ['all rows of a block: plain, through its own links', plan(10_000, {}, inBlock(10_000)), 'plain 100/100 in 3'],
+  ['half of a block: through its other rows', plan(10_000, {}, inBlock(20_000)), 'predicate 100/100 in 3'],
+  ['few rows of a block: their codes', plan(1_000, {}, inBlock(20_000)), 'no-walk 100/100'],
+  ['full_scan_threshold goes before a block', plan(10_000, { scanBytesMax: 10_000 * 3072 }, inBlock(10_000)), 'scan 10000'],
+  ['without links over all rows, all are scanned', plan(100_000, {}, { isWhole: false }), 'scan 100000'],
+  ['without links over all rows, a block has its own', plan(10_000, {}, { isWhole: false, ...inBlock(10_000) }), 'plain 100/100 in 3'],
+  ['without links over all rows, rows of no block are scanned', plan(10_000, {}, { isWhole: false }), 'scan 10000'],
   ['full_scan_threshold lets small filters scan', plan(20_000, { scanBytesMax: 20_000 * 3072 }), 'scan 20000'],
   ['ignore walks by the rows', plan(100_000, { quantization: { ignore: true } }), 'plain 100/100 rows'],
   ['rescore false: true scores for k only', plan(100_000, { quantization: { rescore: false } }), 'plain 100/10'],

@@ -3,20 +3,25 @@
 // through that block. The number of allowed rows is counted, not estimated; then the cheapest by these costs is taken.
 //
 // Costs in nanoseconds, from native/core on one AVX-512 core; only their ratios matter:
-//   a scan reads rows one after another, or codes, which are a quarter of their bytes; a walk reads a code at a place that nobody can foresee
+//   a scan reads rows one after another; so can codes be read, which are a quarter of the bytes and miss next to nothing
+//   a walk reads a code at a place that nobody can foresee
 //   plain: a walk with list length ef evaluates about 15 ef rows
 //   predicate: the same until ef ALLOWED rows are found, so divided by their share
-//   two-hop: scores allowed rows only, but reads more lists; below a share of 5 % it loses its way, above 40 % it is no cheaper
+//   two-hop: scores allowed rows only, but reads more lists, and needs a longer list to miss as little, above all where the filter goes
+//   with the vectors; below a share of 10 % it loses its way, above 40 % it is no cheaper
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { countBits } from '../payload/bitmap.ts';
 import type { IndexQuery } from './vector-index.ts';
 
 const scanRowNs = 10;
 const scanByteNs = 1 / 15;
-const walkRowNs = 50;
-const walkByteNs = 0.25;
+const codeByteNs = 0.05;
+const walkRowNs = 25;
+const walkByteNs = 0.08;
 const rowsPerEf = 15;
-const twoHop = { shareMin: 0.05, shareMax: 0.4, efMin: 64, rowsPerEf: 24, rowCost: 1.4 } as const;
+const twoHop = { shareMin: 0.1, shareMax: 0.4, rowsPerEf: 24, rowCost: 1.4 } as const;
+/** So many times the list of a predicate walk. */
+const twoHopWidth = (share: number): number => (share < 0.2 ? 3 : 2);
 
 export interface WalkPlan {
   readonly kind: 'walk';
@@ -61,10 +66,11 @@ export function planQuery(query: IndexQuery, facts: GraphFacts): QueryPlan {
   const stride = strideBytes(spec);
   if (query.exact === true || matches * stride <= (query.scanBytesMax ?? 0) || matches <= query.k) return scan;
   const choices: Choice[] = [{ plan: scan, costNs: matches * (scanRowNs + scanByteNs * stride) }];
+  const block = matches === rowCount && facts.isWhole ? undefined : facts.findBlock?.();
+  if (!facts.isWhole && block === undefined) return scan;
   const walks = walkChoices(query, facts, matches);
   choices.push(...walks.byCodes());
   if (facts.isWhole) choices.push(...walks.through(rowCount));
-  const block = matches === rowCount && facts.isWhole ? undefined : facts.findBlock?.();
   if (block !== undefined) choices.push(...walks.through(block.rows, block.place));
   return choices.reduce((best, one) => (one.costNs < best.costNs ? one : best)).plan;
 }
@@ -83,14 +89,14 @@ function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFa
     return { plan: { kind: 'walk', ef: efOf, rescored: scored, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
   };
   return {
-    byCodes: () => (byRows ? [] : [walk('no-walk', ef, matches * (scanRowNs + scanByteNs * spec.size))]),
+    byCodes: () => (byRows ? [] : [walk('no-walk', ef, matches * (scanRowNs + codeByteNs * spec.size))]),
     through: (rows, block) => {
       const evaluated = Math.min(rowsPerEf * ef, rows);
       const share = matches / rows;
       if (share === 1) return [walk('plain', ef, evaluated * rowNs, block)];
       const choices = [walk('predicate', ef, Math.min(evaluated / share, rows) * rowNs, block)];
       if (share < twoHop.shareMin || share >= twoHop.shareMax) return choices;
-      const wide = Math.max(ef, twoHop.efMin);
+      const wide = ef * twoHopWidth(share);
       return [...choices, walk('two-hop', wide, twoHop.rowsPerEf * wide * rowNs * twoHop.rowCost, block)];
     },
   };

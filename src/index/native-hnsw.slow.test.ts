@@ -7,9 +7,11 @@ import { loadAddon } from '../vector/addon.ts';
 import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
 import { bitsOf } from '../vector/kernels.contract.ts';
 import { prepareQuery, toStored } from '../vector/stored-vector.ts';
+import type { QueryPlan } from './filter-plan.ts';
+import { NativeGraph } from './native-hnsw.ts';
 import { nativeIndexes } from './native-scan.ts';
 import { vectorFile } from './vector-index.contract.ts';
-import type { GraphImages, GraphPart, GraphSlot, IndexHits, VectorIndex } from './vector-index.ts';
+import type { GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery, VectorIndex } from './vector-index.ts';
 
 const addon = loadAddon();
 const config = { m: 16, efConstruct: 100, threadsMax: 0 };
@@ -74,10 +76,10 @@ if (addon === undefined) {
   const all = bits(rowCount, () => true);
 
   const imagesOf = (parts: readonly Uint8Array[]): GraphImages => ({
-    file: 'graph file', efConstruct: 100,
-    sizeBytes: (part) => must(parts[part], 'a part').length,
+    file: 'graph file', m: 16, efConstruct: 100,
+    sizeBytes: (part) => parts[part]?.length ?? 0,
     read: (part, use) => {
-      const bytes = must(parts[part], 'a part');
+      const bytes = parts[part] ?? Buffer.alloc(0);
       for (let at = 0; at < bytes.length; at += 70_000) use(bytes.subarray(at, at + 70_000), at);
       return Promise.resolve();
     },
@@ -137,6 +139,76 @@ if (addon === undefined) {
     }
     assert.ok(!graph.isLoaded);
     assert.equal(await recall(index, queries, { allowed: all }), 1);
+  });
+
+  /** Rows of one residue: 40 %, 10 %, 3 % and 0.5 % of all; and a row alone. */
+  const blockLists = [[5, 2], [10, 1], [33, 1], [200, 1], [rowCount, 1]].map(([divisor, residues]) =>
+    Uint32Array.from({ length: rowCount }, (_, row) => row).filter((row) => row % must(divisor, 'one') < must(residues, 'one')));
+  const planOf = (graph: GraphSlot, query: IndexQuery): QueryPlan => {
+    assert.ok(graph instanceof NativeGraph);
+    return must(graph.plan(query), 'a graph is loaded');
+  };
+
+  for (const distance of DISTANCES) {
+    test(`graph: ${distance}: rows that lie in one block are found by its links, with filters on top`, async (t) => {
+      const { index, graph, queries } = await open(t, { size, distance, datatype: 'float32' }, 88);
+      (await graph.build({ ...config, blocks: { m: 16, lists: blockLists } })).install();
+      const walked = new Set<number | undefined>();
+      for (const list of blockLists) {
+        for (const oneOf of [1, 2, 3]) {
+          const rows = new Set(list.filter((_, at) => at % oneOf === 0));
+          const allowed = bits(rowCount, (row) => rows.has(row));
+          const plan = planOf(graph, { vector: must(queries[0], 'a query'), k: 10, allowed, hnswEf: 32 });
+          if (plan.kind === 'walk') walked.add(plan.block);
+          assert.ok(await recall(index, queries, { allowed, hnswEf: 64 }) >= 0.95, `seed 88, each ${oneOf}th of ${list.length}`);
+        }
+      }
+      assert.ok(walked.has(0) && walked.has(1), 'the large blocks were walked');
+    });
+  }
+
+  test('graph: blocks without links over all rows; those are scanned', async (t) => {
+    const { index, graph, queries } = await open(t, { size, distance: 'Euclid', datatype: 'float32' }, 89);
+    const build = await graph.build({ m: 0, efConstruct: 100, threadsMax: 0, blocks: { m: 16, lists: blockLists.slice(0, 2) } });
+    assert.deepEqual([build.outcome, build.sizeBytes(1)], ['built', 0]);
+    build.install();
+    assert.equal(await recall(index, queries, { allowed: all }), 1);
+    const [large] = blockLists;
+    const rows = new Set(large);
+    assert.ok(await recall(index, queries, { allowed: bits(rowCount, (row) => rows.has(row)), hnswEf: 64 }) >= 0.95);
+    const empty = await graph.build({ m: 0, efConstruct: 100, threadsMax: 0, blocks: { m: 16, lists: [] } });
+    assert.deepEqual([empty.outcome, empty.sizeBytes(0), empty.sizeBytes(2)], ['empty', 0, 0]);
+  });
+
+  test('graph: blocks are written and loaded; damage is refused; links over all rows are kept where asked', async (t) => {
+    const { index, graph, queries } = await open(t, { size, distance: 'Euclid', datatype: 'float32' }, 90);
+    const build = await graph.build({ ...config, blocks: { m: 8, lists: blockLists } });
+    const parts = ([0, 1, 2] as const).map((part: GraphPart) => Buffer.concat([...build.pieces(part)]));
+    build.install();
+    assert.ok(graph.memoryBytes > parts.reduce((sum, { length }) => sum + length, 4 * rowCount));
+    const rows = new Set(must(blockLists[1], 'a list'));
+    const ask = queries.map((vector) => ({ vector, k: 10, allowed: bits(rowCount, (row) => rows.has(row)), hnswEf: 32 }));
+    const before = await index.search(ask);
+    graph.drop();
+    await graph.load(imagesOf(parts));
+    assertSame(await index.search(ask), before);
+    graph.drop();
+    const [codes, links, blocks] = parts;
+    assert.ok(codes && links && blocks);
+    const outside = Buffer.from(blocks);
+    outside.writeUInt32LE(rowCount, 64 + 128);
+    for (const [what, bad] of Object.entries({ 'cut blocks': blocks.subarray(0, -64), 'a row outside': outside, 'blocks of other rows': Buffer.concat([Buffer.of(1, 0, 0, 0), blocks.subarray(4)]) })) {
+      await assert.rejects(graph.load(imagesOf([codes, links, bad])), (error) => error instanceof CorruptionError && error.problem.includes('blocks'), what);
+    }
+    await graph.load(imagesOf([codes, links]));
+    const again = await graph.build({ ...config, keepsLinks: true, blocks: { m: 8, lists: blockLists.slice(1) } });
+    assert.ok(again.sizeBytes(2) < blocks.length);
+    assert.deepEqual(Buffer.concat([...again.pieces(1)]), links);
+    again.install();
+    assert.ok(await recall(index, queries, { allowed: ask[0]?.allowed ?? all, hnswEf: 64 }) >= 0.95);
+    const without = await graph.build({ ...config, keepsLinks: true });
+    assert.equal(without.sizeBytes(2), 0);
+    without.discard();
   });
 
   test('graph: products of very unequal lengths stay on the scan', async (t) => {

@@ -118,6 +118,7 @@ export class NativeGraph implements GraphSlot {
 
   async load(images: GraphImages): Promise<void> {
     const { addon, handle } = this.#options;
+    if ((images.m > 0) !== (images.sizeBytes(1) > 0)) throw new CorruptionError({ file: images.file, problem: `${images.m} links of a row do not make ${images.sizeBytes(1)} bytes` });
     const graph = addon.emptyGraph(images.sizeBytes(0), images.sizeBytes(1), images.sizeBytes(2));
     try {
       for (const part of parts) await images.read(part, (bytes, offset) => { addon.fillGraph(graph, part, offset, bytes); });

@@ -84,6 +84,8 @@ export interface GraphBuild {
 export interface GraphImages {
   /** For errors. */
   readonly file: string;
+  /** As built; 0: there are no links over all rows. */
+  readonly m: number;
   readonly efConstruct: number;
   sizeBytes(part: GraphPart): number;
   read(part: GraphPart, use: (bytes: Uint8Array, offset: number) => void): Promise<void>;

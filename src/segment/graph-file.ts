@@ -59,6 +59,7 @@ export async function loadGraph(place: FilesPlace, files: GraphFiles, into: { re
   const readers: Readonly<Record<GraphPart, SegmentFileReader | undefined>> = { 0: code.reader, 1: graph.reader, 2: block?.reader };
   await into.slot.load({
     file: graph.reader.path,
+    m: facts.m,
     efConstruct: facts.efConstruct,
     sizeBytes: (part) => readers[part]?.header.dataBytes ?? 0,
     read: async (part, use) => {
