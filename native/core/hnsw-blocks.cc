@@ -95,20 +95,27 @@ void BlockGraphs::IndexRows() {
 
 size_t BlockGraphs::FindCover(const uint32_t* allowed) const {
   if (blocks_.empty()) return size();
-  std::vector<uint32_t> left;  // blocks that hold all rows so far
-  bool is_first = true;
   const auto blocks_of = [this](uint32_t row) { return std::pair(of_rows_.begin() + first_[row], of_rows_.begin() + first_[row + 1]); };
-  for (uint32_t from = 0; from < rows_; from += 32) {
-    if (allowed[from / 32] == 0) continue;
-    ForEachSet(allowed, from, std::min<uint64_t>(rows_, uint64_t{from} + 32), [&](uint32_t row) {
+  const auto for_set_of_word = [this, allowed](uint32_t word, auto visit) { ForEachSet(allowed, word * 32, std::min<uint64_t>(rows_, uint64_t{word} * 32 + 32), visit); };
+  // Blocks that hold all rows so far. The last row goes first: where rows lie in order of their values it ends most searches at once.
+  std::vector<uint32_t> left;
+  for (auto word = static_cast<uint32_t>(WordsFor(rows_)); word-- > 0;) {
+    bool any = false;
+    for_set_of_word(word, [&](uint32_t row) {
       const auto [begin, end] = blocks_of(row);
-      if (is_first) left.assign(begin, end);
-      else left.erase(std::remove_if(left.begin(), left.end(), [begin = begin, end = end](uint32_t at) { return std::find(begin, end, at) == end; }), left.end());
-      is_first = false;
+      left.assign(begin, end);
+      any = true;
     });
-    if (!is_first && left.empty()) return size();
+    if (any) break;
   }
-  if (is_first) return size();
+  for (uint32_t word = 0; !left.empty() && word < WordsFor(rows_); ++word) {
+    if (allowed[word] == 0) continue;
+    for_set_of_word(word, [&](uint32_t row) {
+      const auto [begin, end] = blocks_of(row);
+      left.erase(std::remove_if(left.begin(), left.end(), [begin = begin, end = end](uint32_t at) { return std::find(begin, end, at) == end; }), left.end());
+    });
+  }
+  if (left.empty()) return size();
   return *std::min_element(left.begin(), left.end(), [this](uint32_t a, uint32_t b) { return blocks_[a].graph->rows() < blocks_[b].graph->rows(); });
 }
 

@@ -51,7 +51,7 @@ class BlockGraphs {
   const uint32_t rows_;
   const std::shared_ptr<Image> image_;
   std::vector<BlockGraph> blocks_;
-  // Blocks of row r: of_rows_[first_[r]] … of_rows_[first_[r + 1] - 1].
+  // Which blocks hold row r: the places in of_rows_ from first_[r] to before first_[r + 1].
   std::vector<uint32_t> first_, of_rows_;
 };
 

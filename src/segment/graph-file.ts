@@ -1,6 +1,6 @@
 // The `code`, `graph` and `block` files of one named vector: written from a build, read back into an index.
 import { CorruptionError } from '../base/errors.ts';
-import type { GraphBuild, GraphConfig, GraphPart, GraphSlot } from '../index/vector-index.ts';
+import type { GraphBuild, GraphPart, GraphSlot } from '../index/vector-index.ts';
 import { headerField, type FileKind } from './files.ts';
 import { SegmentFileReader, type NamedFile } from './read-file.ts';
 import type { SegmentFile } from './segment.ts';

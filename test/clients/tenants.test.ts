@@ -46,10 +46,9 @@ test('JS client: tenants with links of their own, alone and through a snapshot',
     hnsw_config: { m: 0, payload_m: 12, full_scan_threshold: 10 }, optimizers_config: { indexing_threshold: 10 },
   });
   await client.createPayloadIndex('tenants', { field_name: 'tenant', field_schema: { type: 'keyword', is_tenant: true }, wait: true });
-  for (let first = 0; first < pointCount; first += 1_000) {
-    const points = Array.from({ length: 1_000 }, (_, at) => ({ id: first + at, vector: vectorOf(first + at), payload: { tenant: tenantOf(first + at), even: at % 2 === 0 } }));
-    await client.upsert('tenants', { wait: true, points });
-  }
+  // in one request: all go from the head into one segment, and a restore finds nothing left to merge
+  const points = Array.from({ length: pointCount }, (_, id) => ({ id, vector: vectorOf(id), payload: { tenant: tenantOf(id) } }));
+  await client.upsert('tenants', { wait: true, points });
   await untilLinked(client, served.data, 'block');
 
   const recall = async (collection: string): Promise<number> => {
