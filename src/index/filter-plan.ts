@@ -22,6 +22,8 @@ const rowsPerEf = 15;
 const twoHop = { shareMin: 0.1, shareMax: 0.4, rowsPerEf: 24, rowCost: 1.4 } as const;
 /** So many times the list of a predicate walk. */
 const twoHopWidth = (share: number): number => (share < 0.2 ? 3 : 2);
+/** So many times the list of a walk through all rows: rows of one value lie together, queries may lie elsewhere. */
+const blockWidth = 2;
 
 export interface WalkPlan {
   readonly kind: 'walk';
@@ -79,7 +81,7 @@ function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFa
   const stride = strideBytes(spec);
   const { ignore, rescore, oversampling = 1 } = query.quantization ?? {};
   const wanted = Math.min(rowCount, Math.ceil(query.k * Math.max(1, oversampling)));
-  const ef = Math.max(query.hnswEf ?? efConstruct, wanted);
+  const list = Math.max(query.hnswEf ?? efConstruct, wanted);
   const rescored = rescore === false ? query.k : query.quantization?.oversampling === undefined ? undefined : wanted;
   const byRows = ignore === true;
   const rowNs = walkRowNs + walkByteNs * (byRows ? stride : spec.size);
@@ -89,8 +91,9 @@ function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFa
     return { plan: { kind: 'walk', ef: efOf, rescored: scored, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
   };
   return {
-    byCodes: () => (byRows ? [] : [walk('no-walk', ef, matches * (scanRowNs + codeByteNs * spec.size))]),
+    byCodes: () => (byRows ? [] : [walk('no-walk', list, matches * (scanRowNs + codeByteNs * spec.size))]),
     through: (rows, block) => {
+      const ef = block === undefined ? list : list * blockWidth;
       const evaluated = Math.min(rowsPerEf * ef, rows);
       const share = matches / rows;
       if (share === 1) return [walk('plain', ef, evaluated * rowNs, block)];

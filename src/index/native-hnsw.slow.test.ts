@@ -158,7 +158,7 @@ if (addon === undefined) {
         for (const oneOf of [1, 2, 3]) {
           const rows = new Set(list.filter((_, at) => at % oneOf === 0));
           const allowed = bits(rowCount, (row) => rows.has(row));
-          const plan = planOf(graph, { vector: must(queries[0], 'a query'), k: 10, allowed, hnswEf: 32 });
+          const plan = planOf(graph, { vector: must(queries[0], 'a query'), k: 10, allowed, hnswEf: 16 });
           if (plan.kind === 'walk') walked.add(plan.block);
           assert.ok(await recall(index, queries, { allowed, hnswEf: 64 }) >= 0.95, `seed 88, each ${oneOf}th of ${list.length}`);
         }
