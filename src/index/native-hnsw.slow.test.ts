@@ -141,8 +141,8 @@ if (addon === undefined) {
     assert.equal(await recall(index, queries, { allowed: all }), 1);
   });
 
-  /** Rows of one residue: 40 %, 10 %, 3 % and 0.5 % of all; and a row alone. */
-  const blockLists = [[5, 2], [10, 1], [33, 1], [200, 1], [rowCount, 1]].map(([divisor, residues]) =>
+  /** Rows of one residue: 30 %, 10 %, 3 % and 0.5 % of all; and a row alone. */
+  const blockLists = [[10, 3], [10, 1], [33, 1], [200, 1], [rowCount, 1]].map(([divisor, residues]) =>
     Uint32Array.from({ length: rowCount }, (_, row) => row).filter((row) => row % must(divisor, 'one') < must(residues, 'one')));
   const planOf = (graph: GraphSlot, query: IndexQuery): QueryPlan => {
     assert.ok(graph instanceof NativeGraph);

@@ -11,8 +11,8 @@ import { slices } from './slices.ts';
 
 /** Fewer rows are scored one after another in less time than a walk takes, whatever their size. */
 const blockRowsMin = 1_000;
-/** Of all rows. Through a larger one a walk over all rows finds its way at twice the cost at most. */
-const blockShareMax = 0.5;
+/** Of all rows. Where more are allowed, a walk over all rows costs less than one with the longer list that blocks need (index/filter-plan.ts). */
+const blockShareMax = 0.35;
 
 /** Fields that are asked for equal values; `enable_hnsw: false` opts one out. */
 function getsBlocks(schema: FieldSchema, { payloadFields }: VectorIndexing): boolean {
