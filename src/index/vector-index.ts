@@ -57,7 +57,7 @@ export interface GraphConfig {
 }
 
 /** Blocks of rows that get links of their own: a search whose allowed rows all lie in one block can walk that block alone. */
-export interface GraphBlocks {
+interface GraphBlocks {
   /** As `GraphConfig.m`, at least 2. */
   readonly m: number;
   /** Of each block its rows, ascending, at least one. */

@@ -59,6 +59,7 @@ export interface KnownConditions {
   find(condition: Condition, rowCount: number): RowKnowledge;
 }
 
+/** One for all segments.  @internal for tests */
 export class ConditionCache {
   readonly #bytesMax: number;
   /** Least recently used first. */
