@@ -110,7 +110,7 @@ napi_value MapRows(napi_env env, Arguments& arguments) {
   if (arguments.ok() && (offset > size_bytes || (size_bytes - offset) / spec.StrideBytes() < rows)) arguments.Refuse("the rows do not lie inside the file");
   if (!arguments.ok()) return nullptr;
   auto job = std::make_shared<MapJob>(path, size_bytes);
-  return Environment::Of(env).Start(job, 1, 0, [=](napi_env at, napi_value* error) {
+  return Environment::Of(env).StartInput(job, 1, 0, [=](napi_env at, napi_value* error) {
     return job->Result(at, spec, kernels, offset, rows, error);
   });
 }

@@ -8,6 +8,11 @@ namespace nearkeep {
 namespace {
 
 constexpr unsigned kThreadsMin = 2;
+constexpr unsigned kInputThreads = 4;
+// Where all cores are wanted, a thread that builds gets about a tenth of what another one gets.
+constexpr int kBuildNiceness = 10;
+
+size_t Cores() { return std::max(kThreadsMin, std::thread::hardware_concurrency()); }
 
 napi_value FailureError(napi_env env, Failure failure) {
   switch (failure) {
@@ -51,17 +56,29 @@ Environment& Environment::Of(napi_env env) {
 
 void Environment::OnEnd(void* data) {
   auto* self = static_cast<Environment*>(data);
-  self->pool_.reset();
+  self->searchers_.reset();
+  self->builders_.reset();
+  self->inputs_.reset();
   napi_release_threadsafe_function(self->wake_, napi_tsfn_abort);
   delete self;
 }
 
-Pool& Environment::pool() {
-  if (pool_ == nullptr) pool_ = std::make_unique<Pool>(std::max(kThreadsMin, std::thread::hardware_concurrency()));
-  return *pool_;
+Pool& Environment::searchers() {
+  if (searchers_ == nullptr) searchers_ = std::make_unique<Pool>(Cores());
+  return *searchers_;
 }
 
-size_t Environment::workers() { return pool().threads(); }
+Pool& Environment::builders() {
+  if (builders_ == nullptr) builders_ = std::make_unique<Pool>(Cores(), kBuildNiceness);
+  return *builders_;
+}
+
+Pool& Environment::inputs() {
+  if (inputs_ == nullptr) inputs_ = std::make_unique<Pool>(kInputThreads);
+  return *inputs_;
+}
+
+size_t Environment::workers() { return Cores(); }
 
 std::shared_ptr<Environment::Pending> Environment::Promise(std::shared_ptr<Job> job, uint32_t ticket, MakeResult make_result, napi_value* promise) {
   auto pending = std::make_shared<Pending>();
@@ -75,7 +92,7 @@ std::shared_ptr<Environment::Pending> Environment::Promise(std::shared_ptr<Job> 
 }
 
 napi_value Environment::Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result) {
-  Pool& threads = pool();
+  Pool& threads = searchers();
   napi_value promise = nullptr;
   const auto pending = Promise(job, ticket, std::move(make_result), &promise);
   if (pending != nullptr) threads.Submit(std::move(job), blocks, [this, pending] { Ended(pending); });
@@ -83,10 +100,18 @@ napi_value Environment::Start(std::shared_ptr<Job> job, size_t blocks, uint32_t 
 }
 
 napi_value Environment::StartBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, uint32_t ticket, MakeResult make_result) {
-  Pool& threads = pool();
+  Pool& threads = builders();
   napi_value promise = nullptr;
   const auto pending = Promise(job, ticket, std::move(make_result), &promise);
   if (pending != nullptr) threads.SubmitBackground(std::move(job), blocks, threads_max, [this, pending] { Ended(pending); });
+  return promise;
+}
+
+napi_value Environment::StartInput(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result) {
+  Pool& threads = inputs();
+  napi_value promise = nullptr;
+  const auto pending = Promise(job, ticket, std::move(make_result), &promise);
+  if (pending != nullptr) threads.Submit(std::move(job), blocks, [this, pending] { Ended(pending); });
   return promise;
 }
 

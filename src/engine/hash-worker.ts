@@ -61,8 +61,9 @@ async function hashFile(part: FilePart, outer: Hash, id: number): Promise<void> 
     throw new CorruptionError({ file: part.path, problem: `has ${handle.sizeBytes} bytes instead of ${part.sizeBytes}` });
   }
   const own = part.sha256 === undefined ? undefined : createHash('sha256');
+  const memory = Buffer.allocUnsafeSlow(Math.min(pieceBytes, part.sizeBytes));
   for (let at = 0; at < part.sizeBytes && abortedId !== id; at += pieceBytes) {
-    const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at));
+    const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at), memory);
     outer.update(piece);
     own?.update(piece);
     report(id, piece.length);

@@ -76,8 +76,9 @@ export class NodeDisk implements Disk {
     if (await cloned(from, to)) return;
     await using source = await this.openRead(from);
     await using target = await this.create(to);
+    const memory = Buffer.allocUnsafeSlow(Math.min(copyPieceBytes, source.sizeBytes));
     for (let at = 0; at < source.sizeBytes; at += copyPieceBytes) {
-      await target.append([await source.read(at, Math.min(copyPieceBytes, source.sizeBytes - at))]);
+      await target.append([await source.read(at, Math.min(copyPieceBytes, source.sizeBytes - at), memory)]);
       await target.sync();
       await yieldToLoop();
     }
@@ -118,8 +119,8 @@ class NodeReadHandle implements ReadHandle {
     this.sizeBytes = sizeBytes;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
+  async read(offset: number, length: number, memory?: Buffer): Promise<Buffer> {
+    const buffer = memory !== undefined && memory.length >= length ? memory.subarray(0, length) : Buffer.allocUnsafe(length);
     let done = 0;
     while (done < length) {
       const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done);

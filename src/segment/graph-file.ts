@@ -2,7 +2,7 @@
 import { CorruptionError } from '../base/errors.ts';
 import type { GraphBuild, GraphConfig, GraphPart, GraphSlot } from '../index/vector-index.ts';
 import { headerField, type FileKind } from './files.ts';
-import { SegmentFileReader, type NamedFile } from './read-file.ts';
+import { pieceMemory, SegmentFileReader, type NamedFile } from './read-file.ts';
 import type { SegmentFile } from './segment.ts';
 import { writeDescribed, type FilesPlace } from './write-file.ts';
 
@@ -50,7 +50,8 @@ export async function loadGraph(place: FilesPlace, files: GraphFiles, into: { re
     sizeBytes: (part) => readers[part].header.dataBytes,
     read: async (part, use) => {
       const { header } = readers[part];
-      for (let at = 0; at < header.dataBytes; at += pieceBytes) use(await readers[part].read(at, Math.min(pieceBytes, header.dataBytes - at)), at);
+      const memory = pieceMemory(header.dataBytes);
+      for (let at = 0; at < header.dataBytes; at += pieceBytes) use(await readers[part].read(at, Math.min(pieceBytes, header.dataBytes - at), memory), at);
     },
   });
   return facts;

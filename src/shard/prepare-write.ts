@@ -20,17 +20,15 @@ const idBytesMax = 17;
 type Specs = ReadonlyMap<string, VectorSpec>;
 
 /** Everything that can be told without the state of points. @throws RequestError with the wire's text */
-export function checkWrite(operation: WriteOperation, specs: Specs): void {
+export async function checkWrite(operation: WriteOperation, specs: Specs): Promise<void> {
   switch (operation.kind) {
     case 'upsert':
-      for (const point of operation.points) {
+      return await checkEach(operation.points, (point) => {
         checkVectors(point.vectors, specs);
         checkPayload(point.payload);
-      }
-      return;
+      });
     case 'update-vectors':
-      for (const point of operation.points) checkVectors(point.vectors, specs);
-      return;
+      return await checkEach(operation.points, (point) => checkVectors(point.vectors, specs));
     case 'delete-vectors':
       for (const name of operation.names) specOf(name, specs);
       return;
@@ -59,6 +57,15 @@ export function checkWrite(operation: WriteOperation, specs: Specs): void {
       return;
     default:
       unreachable(operation);
+  }
+}
+
+async function checkEach<T>(points: readonly T[], check: (point: T) => void): Promise<void> {
+  const pause = slices();
+  for (const point of points) {
+    check(point);
+    const due = pause();
+    if (due !== undefined) await due;
   }
 }
 

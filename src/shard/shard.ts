@@ -153,7 +153,7 @@ export class Shard {
 
   check(operation: WriteOperation): Promise<void> {
     return this.#use(async () => {
-      checkWrite(operation, this.#state.vectors);
+      await checkWrite(operation, this.#state.vectors);
       const required = requiredIds(operation);
       if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
     });
@@ -260,8 +260,9 @@ export class Shard {
 
   async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     const startMs = performance.now();
-    checkWrite(operation, this.#state.vectors);
-    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors, this.#queue.bodies) };
+    const specs = this.#state.vectors;
+    await checkWrite(operation, specs);
+    const prepared = { specs, entries: await toEntries(operation, specs, this.#queue.bodies) };
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
     const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
@@ -322,7 +323,7 @@ export class Shard {
   async #submit(operation: WriteOperation, prepared: PreparedWrite): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
-      checkWrite(operation, this.#state.vectors);
+      await checkWrite(operation, this.#state.vectors);
       entries = await toEntries(operation, this.#state.vectors, this.#queue.bodies);
     }
     const required = requiredIds(operation);

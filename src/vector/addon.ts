@@ -68,7 +68,7 @@ export interface Addon {
   ): Promise<NativeHits>;
   scoreRows(rows: RowsHandle, vector: Float32Array, list: Uint32Array): Promise<Float32Array>;
   cancel(ticket: number): void;
-  /** In the background, behind all searches; `threadsMax` 0: on all threads. `m` from 2 to 512. */
+  /** On threads of its own, which stand back behind those that search; `threadsMax` 0: on all of them. `m` from 2 to 512. */
   buildGraph(rows: RowsHandle, m: number, efConstruct: number, threadsMax: number, ticket: number): Promise<NativeBuild>;
   /** To fill with images from files, then to check. */
   emptyGraph(codeBytes: number, graphBytes: number): GraphHandle;

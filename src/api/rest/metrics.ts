@@ -149,6 +149,13 @@ async function processFamilies(context: ProbeContext): Promise<readonly Family[]
   return [
     gauge('memory_resident_bytes', 'Resident memory', [{ value: memory.rss }]),
     gauge('memory_allocated_bytes', 'Heap in use and buffers', [{ value: memory.heapUsed + memory.external }]),
+    loopFamily(context),
+    {
+      name: 'process_cpu_seconds_total',
+      type: 'counter',
+      help: 'CPU time of all threads, user and system',
+      samples: [{ value: (usage.userCPUTime + usage.systemCPUTime) / 1e6 }],
+    },
     gauge('process_threads', 'Threads', known(threads)),
     gauge('process_open_fds', 'Open file descriptors', known(openFiles)),
     gauge('process_open_mmaps', 'Memory mappings', known(openMaps)),
@@ -165,6 +172,15 @@ async function processFamilies(context: ProbeContext): Promise<readonly Family[]
       samples: [{ value: usage.majorPageFault }],
     },
   ];
+}
+
+function loopFamily({ takeLoopDelay }: ProbeContext): Family {
+  const { p50Seconds, p99Seconds, maxSeconds } = takeLoopDelay();
+  return gauge('event_loop_delay_seconds', 'How late the event loop was since the last scrape', [
+    { labels: { quantile: '0.5' }, value: p50Seconds },
+    { labels: { quantile: '0.99' }, value: p99Seconds },
+    { labels: { quantile: '1' }, value: maxSeconds },
+  ]);
 }
 
 function gauge(name: string, help: string, samples: readonly Sample[]): Family {

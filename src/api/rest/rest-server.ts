@@ -13,7 +13,7 @@ import { callSeconds, disconnectSignal, lastValues, withinSeconds } from './call
 import { checkCollectionName } from './collection-name.ts';
 import { sendAnswer, sendError } from './envelope.ts';
 import { frameworkLogger } from './framework-logger.ts';
-import type { ProcessFacts } from './process-facts.ts';
+import type { LoopDelay, ProcessFacts } from './process-facts.ts';
 import { dropRest, readJsonBody } from './request-body.ts';
 import { ResponseStats } from './response-stats.ts';
 import type { RestAnswer, RestRoute } from './route.ts';
@@ -45,6 +45,8 @@ export interface RestServerOptions {
   readonly isReady: () => boolean;
   /** What /metrics and /telemetry tell about the process. */
   readonly processFacts: () => Promise<ProcessFacts>;
+  /** How late the event loop was since the last call. */
+  readonly takeLoopDelay: () => LoopDelay;
 }
 
 /** Names have up to 255 characters, each up to four bytes, each byte three characters when escaped; snapshot names are longer. */
