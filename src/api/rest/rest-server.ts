@@ -9,7 +9,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Access } from '../../engine/access.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { admit, type Admission } from './admission.ts';
-import { callSeconds, disconnectSignal, lastValues, withinSeconds } from './call-signals.ts';
+import { callController, callSeconds, lastValues, withinSeconds } from './call-signals.ts';
 import { checkCollectionName } from './collection-name.ts';
 import { sendAnswer, sendError } from './envelope.ts';
 import { frameworkLogger } from './framework-logger.ts';
@@ -134,14 +134,13 @@ async function serve(
   checkCollectionParameter(route, params);
   const query = lastValues(request);
   const seconds = callSeconds(route, query);
-  const gone = disconnectSignal(reply);
-  gone.addEventListener('abort', () => {
+  const controller = callController(reply, () => {
     logger.info({ method: route.method, route: route.path, ms: Math.round(reply.elapsedTime) }, 'client left before the answer');
   });
   const kind = route.body ?? (route.method === 'GET' || route.method === 'DELETE' ? 'none' : 'json');
   const body = kind === 'json' ? await readJsonBody(request, settings.bodyLimitBytes) : undefined;
   const work = (signal: AbortSignal): Promise<RestAnswer> => route.handle({ params, query, body, signal, request, reply });
-  await sendAnswer(reply, seconds === undefined ? await work(gone) : await withinSeconds(seconds, gone, work));
+  await sendAnswer(reply, seconds === undefined ? await work(controller.signal) : await withinSeconds(seconds, controller, work));
   return reply;
 }
 
