@@ -165,7 +165,7 @@ napi_value CheckGraph(napi_env env, Arguments& arguments) {
   auto job = std::make_shared<CheckJob>(rows->view(), handle->images[0], handle->images[1]);
   napi_ref reference;  // the handle stays until the check has ended
   napi_create_reference(env, arguments.Get(1), 1, &reference);
-  return Environment::Of(env).StartInput(job, 1, 0, [job, reference](napi_env at, napi_value* error) {
+  return Environment::Of(env).StartInput(job, [job, reference](napi_env at, napi_value* error) {
     napi_value object = nullptr;
     napi_get_reference_value(at, reference, &object);
     napi_delete_reference(at, reference);

@@ -93,7 +93,7 @@ napi_value LiftAsync(napi_env env, napi_callback_info info) {
   napi_ref keep;  // the body's memory, until the job has ended
   if (!arguments.ok() || napi_create_reference(env, arguments.Get(0), 1, &keep) != napi_ok) return nullptr;
   auto job = std::make_shared<LiftJob>(body.data, body.length);
-  return Environment::Of(env).StartInput(job, 1, 0, [job, keep](napi_env settling, napi_value*) {
+  return Environment::Of(env).StartInput(job, [job, keep](napi_env settling, napi_value*) {
     napi_delete_reference(settling, keep);
     return ResultOf(settling, job->lifted);
   });

@@ -8,7 +8,7 @@ namespace nearkeep {
 namespace {
 
 constexpr unsigned kThreadsMin = 2;
-constexpr unsigned kInputThreads = 4;
+constexpr unsigned kReadThreads = 4;
 // Where all cores are wanted, a thread that builds gets about a tenth of what another one gets.
 constexpr int kBuildNiceness = 10;
 
@@ -59,6 +59,7 @@ void Environment::OnEnd(void* data) {
   self->searchers_.reset();
   self->builders_.reset();
   self->inputs_.reset();
+  self->readers_.reset();
   napi_release_threadsafe_function(self->wake_, napi_tsfn_abort);
   delete self;
 }
@@ -74,8 +75,13 @@ Pool& Environment::builders() {
 }
 
 Pool& Environment::inputs() {
-  if (inputs_ == nullptr) inputs_ = std::make_unique<Pool>(kInputThreads);
+  if (inputs_ == nullptr) inputs_ = std::make_unique<Pool>(Cores());
   return *inputs_;
+}
+
+Pool& Environment::readers() {
+  if (readers_ == nullptr) readers_ = std::make_unique<Pool>(kReadThreads);
+  return *readers_;
 }
 
 size_t Environment::workers() { return Cores(); }
@@ -107,11 +113,19 @@ napi_value Environment::StartBackground(std::shared_ptr<Job> job, size_t blocks,
   return promise;
 }
 
-napi_value Environment::StartInput(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result) {
+napi_value Environment::StartInput(std::shared_ptr<Job> job, MakeResult make_result) {
   Pool& threads = inputs();
   napi_value promise = nullptr;
-  const auto pending = Promise(job, ticket, std::move(make_result), &promise);
-  if (pending != nullptr) threads.Submit(std::move(job), blocks, [this, pending] { Ended(pending); });
+  const auto pending = Promise(job, 0, std::move(make_result), &promise);
+  if (pending != nullptr) threads.Submit(std::move(job), 1, [this, pending] { Ended(pending); });
+  return promise;
+}
+
+napi_value Environment::StartRead(std::shared_ptr<Job> job, MakeResult make_result) {
+  Pool& threads = readers();
+  napi_value promise = nullptr;
+  const auto pending = Promise(job, 0, std::move(make_result), &promise);
+  if (pending != nullptr) threads.Submit(std::move(job), 1, [this, pending] { Ended(pending); });
   return promise;
 }
 

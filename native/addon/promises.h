@@ -1,8 +1,8 @@
 // What one JavaScript environment owns: thread pools, and the way back from their threads to promises.
 //
-// Searches, builds and input (request bodies, files that are opened) have threads of their own, bounded and none of them libuv's, which
-// are left to reads, writes and syncs of files: no kind of work waits in the queue of another. Threads that build stand back where there
-// are not enough cores, so that a build costs searches and the event loop little and still goes on under any load.
+// Searches, builds, input (request bodies, graphs that are opened) and reads of files have threads of their own, bounded and none of them
+// libuv's, which are left to writes and syncs: no kind of work waits in the queue of another. Threads that build stand back where there are
+// not enough cores, so that a build costs searches and the event loop little and still goes on under any load.
 //
 // Jobs end on pool threads. Each ended job goes to a list; only the one that finds the list empty wakes the event loop, and one
 // wake-up settles all that have ended by then.
@@ -37,8 +37,10 @@ class Environment {
   napi_value Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result);
   // The same on the threads that build, on at most `threads_max` of them at a time; 0: on all.
   napi_value StartBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, uint32_t ticket, MakeResult make_result);
-  // The same on the threads for input. For jobs without a limit of time, such as a large body or a slow disk.
-  napi_value StartInput(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result);
+  // The same on the threads for input: jobs of one block that may take long, such as a large body.
+  napi_value StartInput(std::shared_ptr<Job> job, MakeResult make_result);
+  // The same on the threads that wait for the disk.
+  napi_value StartRead(std::shared_ptr<Job> job, MakeResult make_result);
   void Cancel(uint32_t ticket);
 
  private:
@@ -55,6 +57,7 @@ class Environment {
   Pool& searchers();
   Pool& builders();
   Pool& inputs();
+  Pool& readers();
   void Ended(std::shared_ptr<Pending> pending);
   void SettleEnded();
   void Settle(const Pending& pending);
@@ -67,7 +70,7 @@ class Environment {
   std::unordered_map<uint32_t, std::weak_ptr<Job>> by_ticket_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Pending>> ended_;  // guarded by mutex_
-  std::unique_ptr<Pool> searchers_, builders_, inputs_;  // last: their threads use the above
+  std::unique_ptr<Pool> searchers_, builders_, inputs_, readers_;  // last: their threads use the above
 };
 
 // For rejections: `code` is what callers look at, the message is for people.

@@ -88,6 +88,9 @@ export interface Addon {
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
   ): Approximation;
   exact(size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array): Float32Array;
+  /** Fills `target` from the open file, on threads that do nothing else; answers the bytes read, fewer where the file ends. Until it
+   *  settles the file must stay open and `target` untouched. */
+  readAt(descriptor: number, target: Uint8Array, offset: number): Promise<number>;
   /** An exclusive lock on the file, which is created where absent; undefined where it is held, by this process or another. */
   lockFile(path: string): { release(): void } | undefined;
 }
