@@ -4,6 +4,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { InvariantError } from '../base/assert.ts';
 import { CorruptionError } from '../base/errors.ts';
+import type { Disk, WriteHandle } from '../fs/disk.ts';
 import { blockBytes, decodeHeader, encodeHeader, FILE_KINDS, fileSizeBytes, isFileKind, segmentFileName, type FileHeader } from './files.ts';
 import { checkContent, readRanges, readSegmentFile, SegmentFileReader } from './read-file.ts';
 import { open, randomRows, seal, temporaryPlace } from './testing/segment-fixtures.ts';
@@ -38,6 +39,40 @@ for (const length of [0, 1, blockBytes - 1, blockBytes, blockBytes + 1, 3 * bloc
     assert.deepEqual((await reader.readAll()).subarray(4096, 4096 + length), data);
   });
 }
+
+test('of many files that are written at once two have a write or a sync under way', async (t) => {
+  const place = await temporaryPlace(t);
+  let running = 0;
+  let most = 0;
+  const counted = async <T>(work: () => Promise<T>): Promise<T> => {
+    running += 1;
+    most = Math.max(most, running);
+    try {
+      return await work();
+    } finally {
+      running -= 1;
+    }
+  };
+  const disk = Object.create(place.disk, {
+    create: {
+      value: async (file: string): Promise<WriteHandle> => {
+        const handle = await place.disk.create(file);
+        return Object.create(handle, {
+          sizeBytes: { get: () => handle.sizeBytes },
+          append: { value: (parts: readonly Uint8Array[]) => counted(() => handle.append(parts)) },
+          sync: { value: () => counted(() => handle.sync()) },
+          [Symbol.asyncDispose]: { value: () => handle.close() },
+        }) as WriteHandle;
+      },
+    },
+    findStat: { value: (file: string) => place.disk.findStat(file) },
+    rename: { value: (from: string, to: string) => place.disk.rename(from, to) },
+  }) as Disk;
+  const files = Array.from({ length: 7 }, (_, at) => pattern(3 * blockBytes + at));
+  const written = await Promise.all(files.map((data) => writeSegmentFile({ ...place, disk }, header(data.length), [data])));
+  for (const [at, file] of written.entries()) assert.deepEqual((await readSegmentFile(place, { kind: 'pay', ...file })).data, files[at]);
+  assert.equal(most, 2);
+});
 
 test('an equal file that is there is kept, and nothing temporary stays', async (t) => {
   const place = await temporaryPlace(t);
