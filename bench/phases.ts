@@ -26,7 +26,7 @@ export interface Phase {
 
 export interface PhaseTools {
   /** Shown in the next line of progress. */
-  progress(text: string): void;
+  readonly progress: (text: string) => void;
   /** Aborted when the phase's time is over. */
   readonly signal: AbortSignal;
 }
@@ -55,10 +55,7 @@ export class PhaseLog {
 
   /** Runs and notes one phase. @throws what `work` threw, after it was noted */
   async run(name: string, work: (tools: PhaseTools) => Promise<Readonly<Record<string, number | string>>>): Promise<Phase> {
-    const over = new AbortController();
-    const late = setTimeout(() => {
-      over.abort(new RangeError(`${name} took longer than ${this.#secondsMax} s`));
-    }, this.#secondsMax * 1000);
+    const over = AbortSignal.timeout(this.#secondsMax * 1000);
     let shown = '';
     const watch = new Watch(this.#watched, (state) => {
       this.tell(`${name}: ${shown === '' ? 'at work' : shown}; ${state}`);
@@ -66,12 +63,11 @@ export class PhaseLog {
     this.tell(`${name} begins`);
     const started = performance.now();
     const ended = await Promise.race([
-      work({ progress: (text) => { shown = text; }, signal: over.signal }).then((facts) => ({ facts }), (error: unknown) => ({ error })),
+      work({ progress: (text) => { shown = text; }, signal: over }).then((facts) => ({ facts }), (error: unknown) => ({ error })),
       new Promise<{ readonly error: unknown }>((resolve) => {
-        over.signal.addEventListener('abort', () => { resolve({ error: over.signal.reason }); });
+        over.addEventListener('abort', () => { resolve({ error: new RangeError(`it took longer than ${this.#secondsMax} s`) }); });
       }),
     ]);
-    clearTimeout(late);
     const seconds = (performance.now() - started) / 1000;
     const phase: Phase = {
       name, seconds, ...(await watch.stop()), facts: 'facts' in ended ? ended.facts : {},

@@ -19,7 +19,7 @@ test('of many that yield one goes on in each turn of the loop, in their order', 
   };
   await Promise.all(['a', 'b', 'c'].map(work));
   isOver = true;
-  assert.deepEqual(turns.map(([who]) => who), [...'abcabcabc']);
+  assert.deepEqual(turns.map(([who]) => who), 'abcabcabc'.split(''));
   assert.equal(new Set(turns.map(([, at]) => at)).size, turns.length, 'no two in one turn');
 });
 
@@ -28,5 +28,6 @@ test('one that yields while another goes on is not forgotten', async () => {
   const first = yieldToLoop();
   const second = yieldToLoop().then(() => yieldToLoop());
   await first;
-  await Promise.all([yieldToLoop(), second]);
+  const ends = await Promise.all([yieldToLoop().then(() => 'third'), second.then(() => 'second')]);
+  assert.deepEqual(ends, ['third', 'second']);
 });

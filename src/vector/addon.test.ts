@@ -93,7 +93,7 @@ test('it works in worker threads, which may end at any time', withAddon, () => {
 
 test('searches, bodies and reads are answered while every thread that builds is busy, and those stand back', withAddon, async () => {
   const addon = must(loadAddon(), 'the addon is built');
-  const liftJson = (addon as unknown as { liftJson(body: Uint8Array): Promise<unknown> }).liftJson;
+  const { liftJson } = addon as unknown as { readonly liftJson: (body: Uint8Array) => Promise<unknown> };
   const rows = addon.growRows('scalar', 64, 'Dot', 'float32');
   const random = seededRandom(9);
   addon.appendRows(rows, new Uint8Array(Float32Array.from({ length: 64 * 30_000 }, () => random.next() - 0.5).buffer));
