@@ -76,6 +76,7 @@ test('while the read fails, writes, checks, checkpoints and freezes are refused 
     const { seq } = shard.position();
     for (let time = 0; time < 2; time += 1) await assert.rejects(use(shard), (error: unknown) => error instanceof RequestError && error.code === 'unavailable' && stalled.test(String(error)), title);
     assert.equal(shard.position().seq, seq, title);
+    await assert.rejects(shard.checkpoint(), stalled); // shows until it is made, which needs nobody's call
     mend();
     await use(shard);
     assert.equal((await payloads(shard))[0], '{"n":1,"a":1}', title);
@@ -126,21 +127,23 @@ test('an entry that stalls half way through many rows goes on where it stopped',
 });
 
 test('a checkpoint that waits for an entry has its failed read tried once more', async () => {
-  const { shard, inner, faults } = await openStored();
-  await upsert(shard, draft(3));
-  let fails = 1;
-  faults.decide = ({ kind, path }) => {
-    if (kind !== 'read' || !path.endsWith('.pay') || fails === 0) return undefined;
-    fails -= 1;
-    return broken;
-  };
-  const write = assert.rejects(shard.write(set(1, '{"a":1}'), { wait: true }), stalled);
-  while (shard.info().unappliedEntries === 0) await Promise.resolve();
+  const { disk, inner, faults } = faultyDisk();
+  const shard = await Shard.create(shardOptions(disk, '/shard', { limits: { ...smallLimits, headRowsMax: 10_000 } }));
+  await upsert(shard, ...Array.from({ length: 4_000 }, (_, id) => draft(id, { n: 1 })));
   await shard.checkpoint();
-  await write;
-  assert.equal(fails, 0);
+  let reads = 0;
+  let checkpoint: Promise<void> | undefined;
+  faults.decide = ({ kind, path }) => {
+    if (kind !== 'read' || !path.endsWith('.vec')) return undefined;
+    reads += 1;
+    checkpoint ??= shard.checkpoint();
+    return reads === 6 ? broken : undefined;
+  };
+  await assert.rejects(shard.write({ kind: 'overwrite-payload', selector: where(1), payload: '{"n":2}' }, { wait: true }), stalled);
+  await checkpoint;
+  assert.ok(reads > 6, 'it was read again');
   assert.equal(shard.info().status, 'green');
-  assert.equal((await payloads(shard))[0], '{"n":1,"a":1}');
+  assert.equal(await shard.count({ filter: where(2).filter, exact: true }), 4_000);
   await closeSound(shard, inner);
 });
 
