@@ -3,7 +3,6 @@
 //
 // The script runs once; before each change the disk is forked with what is synced and what is not, and every fork is cut and
 // started by itself. Runs of power-cut.test.ts, in a thread of their own.
-import assert from 'node:assert/strict';
 import { must } from '../../src/base/assert.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import type { DecideFault, OperationKind } from '../../src/fs/testing/faulty-disk.ts';
