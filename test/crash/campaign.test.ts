@@ -193,7 +193,7 @@ async function withProver(work: (prove: Prove) => Promise<void>): Promise<void> 
   }
 }
 
-test(`${damagesOfEach} flips and ${damagesOfEach} truncations of stored files, seed ${seed}`, { timeout: 3_600_000 }, async (t) => {
+test(`${damagesOfEach} flips and ${damagesOfEach} truncations of stored files, seed ${seed}`, async (t) => {
   await using folder = await temporaryFolder();
   const root = folder.path;
   const places = await makeWithBare(root);

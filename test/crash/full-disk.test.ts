@@ -110,7 +110,7 @@ function upload(url: string, archive: ArrayBuffer, name: string): ReturnType<typ
   return call(url, 'POST', `/collections/${name}/snapshots/upload`, { body: form });
 }
 
-test('a full disk: 507, reads, and writing goes on when there is room', { timeout: 120_000 }, async (t) => {
+test('a full disk: 507, reads, and writing goes on when there is room', async (t) => {
   const disk = await mountSmallDisk();
   if (disk.missing !== undefined) {
     const { skip } = skipReason(disk.missing);
