@@ -37,8 +37,8 @@ interface Traced {
 /** @param decide faults above the trace: what they swallow is not in it */
 async function openTraced(decide: DecideFault = () => undefined): Promise<Traced> {
   const disk = new MemoryDisk();
-  const { disk: seen, trace } = tracedDisk(disk, dataDirectory, stableNames());
-  const engine = await openMemoryEngine(new FaultyDisk(seen, decide));
+  const traced = tracedDisk(disk, dataDirectory, stableNames());
+  const engine = await openMemoryEngine(new FaultyDisk(traced.disk, decide));
   await engine.createCollection('a', { vectors: dot, shardNumber: 2 });
   await engine.write('a', { kind: 'upsert', points: points({ from: 0, to: 24 }, 1) }, { wait: true });
   await settle(engine);
@@ -46,24 +46,24 @@ async function openTraced(decide: DecideFault = () => undefined): Promise<Traced
   const { name } = await engine.snapshots.create('a');
   await settle(engine);
   const during: Traced['during'] = async (work) => {
-    const before = trace().length;
+    const before = traced.trace().length;
     await work();
     await settle(engine);
-    const lines = trace().slice(before).map((line) => line.replace(/^(append .*) \d+$/, '$1'));
+    const lines = traced.trace().slice(before).map((line) => line.replace(/^(append .*) \d+$/, '$1'));
     return lines.filter((line, at) => !line.startsWith('append ') || line !== lines[at - 1]);
   };
   return { engine, disk, snapshot: name, during };
 }
 
 const restores: readonly { readonly title: string; readonly golden: string; readonly run: (traced: Traced) => Promise<unknown> }[] = [
-  { title: 'an upload into a new name', golden: 'restore-upload-new.txt', run: ({ engine, snapshot }) => uploadSnapshot(engine, { collection: 'a', name: snapshot }, 'n') },
-  { title: 'an upload over a collection', golden: 'restore-upload-over.txt', run: ({ engine, snapshot }) => uploadSnapshot(engine, { collection: 'a', name: snapshot }, 'a') },
-  { title: 'a recover from a stored snapshot into a new name', golden: 'restore-recover-new.txt', run: ({ engine, snapshot }) => engine.snapshots.recover('n', { priority: 'snapshot', location: snapshotUrl('a', snapshot) }) },
-  { title: 'an undo', golden: 'restore-undo.txt', run: ({ engine }) => engine.snapshots.undo('a') },
+  { title: 'the order of an upload into a new name', golden: 'restore-upload-new.txt', run: ({ engine, snapshot }) => uploadSnapshot(engine, { collection: 'a', name: snapshot }, 'n') },
+  { title: 'the order of an upload over a collection', golden: 'restore-upload-over.txt', run: ({ engine, snapshot }) => uploadSnapshot(engine, { collection: 'a', name: snapshot }, 'a') },
+  { title: 'the order of a recover from a stored snapshot into a new name', golden: 'restore-recover-new.txt', run: ({ engine, snapshot }) => engine.snapshots.recover('n', { priority: 'snapshot', location: snapshotUrl('a', snapshot) }) },
+  { title: 'the order of an undo', golden: 'restore-undo.txt', run: ({ engine }) => engine.snapshots.undo('a') },
 ];
 
 for (const { title, golden, run } of restores) {
-  test(`the order of ${title}`, async () => {
+  test(title, async () => {
     const traced = await openTraced();
     if (golden === 'restore-undo.txt') await uploadSnapshot(traced.engine, { collection: 'a', name: traced.snapshot }, 'a');
     const lines = await traced.during(() => run(traced));
@@ -86,11 +86,11 @@ function findUnsynced(lines: readonly string[]): readonly string[] {
     if (kind === 'create' || kind === 'makeDirectory') owed.add(`name ${first}`);
     if (kind === 'link') owed.add(`name ${second}`);
     if (kind === 'rename') {
-      for (const each of [...owed]) if (each === `name ${first}` || each.startsWith(`name ${first}/`)) owed.delete(each);
+      for (const each of owed) if (each === `name ${first}` || each.startsWith(`name ${first}/`)) owed.delete(each);
       owed.add(`name ${second}`);
     }
-    if (kind === 'syncDirectory') for (const each of [...owed]) if (each.startsWith('name ') && parent(each.slice(5)) === first) owed.delete(each);
-    if (kind === 'remove' || kind === 'removeTree') for (const each of [...owed]) if (each.endsWith(` ${first}`) || each.includes(` ${first}/`)) owed.delete(each);
+    if (kind === 'syncDirectory') for (const each of owed) if (each.startsWith('name ') && parent(each.slice(5)) === first) owed.delete(each);
+    if (kind === 'remove' || kind === 'removeTree') for (const each of owed) if (each.endsWith(` ${first}`) || each.includes(` ${first}/`)) owed.delete(each);
   }
   return [...owed];
 }
