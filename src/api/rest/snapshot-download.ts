@@ -22,7 +22,8 @@ export async function sendArchive(download: ArchiveDownload, request: FastifyReq
     download.release();
   });
   reply.header('etag', `"${download.etag}"`);
-  reply.header('last-modified', new Date(download.lastModifiedMs).toUTCString());
+  // never later than the answer: a snapshot of before the clock went back is sent whole rather than taken for known
+  reply.header('last-modified', new Date(Math.min(download.lastModifiedMs, Date.now())).toUTCString());
   reply.header('accept-ranges', 'bytes');
   reply.header('content-disposition', disposition(download.name));
   if (isNotModified(download, request.headers)) {
