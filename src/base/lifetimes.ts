@@ -11,7 +11,7 @@ export interface Lifetime {
   readonly forMs: number;
 }
 
-/** Of watching, before wall time alone can end anything. */
+/** Of watching, before wall time alone can end anything.  @internal for tests */
 export const watchedMsMin = 3_600_000;
 
 export class Lifetimes {
