@@ -8,10 +8,10 @@
 // - A restore builds collections of new uuids beside the old; the directory's compare-and-set makes them the named ones. The old
 //   stay as closed folders while the restore can be undone (replaced.ts).
 import { randomUUID } from 'node:crypto';
-import path from 'node:path';
 import { invariant, must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
+import { Lifetimes } from '../base/lifetimes.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -25,13 +25,13 @@ import { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible, refuseOtherVectors } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
+import { directoryKey, loadDirectory, type Versioned } from './load-directory.ts';
 import { InDoubtError, type Metastore } from './metastore.ts';
-import { replacedUuids, withoutReplaced, withRestored, withUndone } from './replaced.ts';
+import { keptCollection, keptShard, momentAfter, replacedUuids, withoutReplaced, withRestored, withUndone, type KeptState } from './replaced.ts';
 import { shardNotFound, ShardSet } from './shard-set.ts';
 import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 
-const directoryKey = 'dir';
 const recordKey = (uuid: string): string => `c.${uuid}`;
 /** Ids of restores that a record remembers: a start after a crash asks for the last few only. */
 const restoresKeptMax = 16;
@@ -51,11 +51,6 @@ interface Restored {
   readonly record: CollectionRecord;
 }
 
-interface Versioned<T> {
-  readonly value: T;
-  readonly revision: number;
-}
-
 export class Catalog implements SnapshotSource {
   readonly #metastore: Metastore;
   readonly #files: ShardFiles;
@@ -64,6 +59,7 @@ export class Catalog implements SnapshotSource {
   /** Configuration and shards change their vectors together: a freeze sees both before or both after. */
   readonly #vectorChanges = new Lock();
   readonly #clock: Clock;
+  readonly #lifetimes: Lifetimes;
   readonly #undoMs: number;
   readonly #collections = new Map<string, Collection>(); // by uuid
   #directory: Versioned<NameDirectory>;
@@ -73,6 +69,7 @@ export class Catalog implements SnapshotSource {
     this.#files = new ShardFiles(options);
     this.#logger = options.logger;
     this.#clock = options.clock;
+    this.#lifetimes = new Lifetimes(options.clock);
     this.#undoMs = options.undoMs ?? 0;
     this.#directory = directory;
   }
@@ -227,7 +224,7 @@ export class Catalog implements SnapshotSource {
         const { aliases } = request;
         const names = restored.map(({ name, collection: { uuid }, aliases: wanted }) => ({ name, uuid, aliases: wanted }));
         const before = this.#directory.value;
-        const directory = withRestored(before, names, { aliases, atMs: this.#clock.now(), undoMs: this.#undoMs });
+        const directory = withRestored(before, names, { aliases, atMs: await this.#nextMoment(), undoMs: this.#undoMs });
         for (const { collection, record } of restored) {
           await this.#metastore.create(recordKey(collection.uuid), record);
           this.#collections.set(collection.uuid, collection);
@@ -255,7 +252,7 @@ export class Catalog implements SnapshotSource {
       const place = { id, generation: Math.max(old.generation, ...dropped.map(({ generation }) => generation)) + 1 };
       const slot = await this.#files.adoptOne(collection.uuid, collection.config, { place, staging: request.shard });
       const added = new ShardSet([slot]);
-      const atMs = this.#clock.now();
+      const atMs = await this.#nextMoment();
       const replaced = this.#undoMs > 0 ? [...kept, { ...old, atMs, untilMs: atMs + this.#undoMs }] : kept;
       try {
         refuseOtherVectors(added.shards(), collection.config);
@@ -279,13 +276,14 @@ export class Catalog implements SnapshotSource {
     return this.#change(async () => {
       const collection = this.get(name);
       const { value: record } = await this.#record(collection.uuid);
-      const moment = { atMs: this.#clock.now(), undoMs: this.#undoMs };
-      const shards = (record.replaced ?? []).filter(({ untilMs }) => untilMs > moment.atMs);
-      const state = this.#replacedOf(collection.name);
+      const shards = (record.replaced ?? []).filter((place) => !this.#isOver(keptShard(collection.uuid, place)));
+      const found = this.#replacedOf(collection.name);
+      const state = found === undefined || this.#isOver(keptCollection(found)) ? undefined : found;
       const latest = Math.max(-Infinity, ...shards.map(({ atMs }) => atMs));
       if (shards.length > 0 && latest >= (state?.atMs ?? -Infinity)) return await this.#undoShards(collection, record, shards.filter(({ atMs }) => atMs === latest));
       const before = this.#directory.value;
-      const directory = withUndone(before, collection.name, moment);
+      const moment = { atMs: await this.#nextMoment(), undoMs: this.#undoMs };
+      const directory = state === undefined ? undefined : withUndone(before, collection.name, moment);
       if (directory === undefined || state === undefined) throw new RequestError('not-found', `Collection \`${collection.name}\` has no replaced state to bring back`);
       const back = await this.#openCollection(collection.name, state.uuid);
       try {
@@ -301,15 +299,21 @@ export class Catalog implements SnapshotSource {
     });
   }
 
-  dropReplaced(): Promise<boolean> {
-    return this.#changes.run(() => this.#dropReplaced(() => true));
+  dropOldestReplaced(): Promise<boolean> {
+    return this.#changes.run(async () => {
+      const kept = await this.#kept(Object.values(this.#directory.value.names));
+      const [oldest] = kept.sort((a, b) => a.atMs - b.atMs);
+      return oldest !== undefined && (await this.#dropReplaced(({ key }) => key === oldest.key));
+    });
   }
 
-  /** Removes kept states whose time has passed, all of them where space runs low. */
+  /** Removes kept states whose time has passed, and the oldest of the others as long as space runs low. */
   async tidyReplaced(): Promise<void> {
-    const { freeBytes, totalBytes } = await this.#files.space();
-    const until = freeBytes < totalBytes * lowSpaceShare ? Infinity : this.#clock.now();
-    await this.#changes.run(() => this.#dropReplaced((state) => state.untilMs <= until));
+    await this.#changes.run(() => this.#dropReplaced((kept) => this.#isOver(kept)));
+    for (;;) {
+      const { freeBytes, totalBytes } = await this.#files.space();
+      if (freeBytes >= totalBytes * lowSpaceShare || !(await this.dropOldestReplaced())) return;
+    }
   }
 
   async hasCommitted(restoreId: string): Promise<boolean> {
@@ -413,6 +417,7 @@ export class Catalog implements SnapshotSource {
       try {
         await this.#removeRecord(uuid);
         await this.#files.removeCollection(uuid);
+        this.#lifetimes.forget(uuid);
       } catch (error) {
         this.#logger.warn({ uuid, error: String(error) }, 'files of a collection that is gone stay until the next start');
       }
@@ -421,7 +426,7 @@ export class Catalog implements SnapshotSource {
 
   async #undoShards(collection: Collection, record: CollectionRecord, back: readonly { readonly id: number; readonly generation: number }[]): Promise<void> {
     const places = record.shards.map((place) => back.find(({ id }) => id === place.id) ?? place).map(({ id, generation }) => ({ id, generation }));
-    const atMs = this.#clock.now();
+    const atMs = await this.#nextMoment();
     const swapped = record.shards.filter((place) => back.some(({ id }) => id === place.id)).map((place) => ({ ...place, atMs, untilMs: atMs + this.#undoMs }));
     const kept = (record.replaced ?? []).filter((place) => !back.some(({ id }) => id === place.id));
     const next = { ...record, shards: places, replaced: [...kept, ...swapped] };
@@ -443,10 +448,10 @@ export class Catalog implements SnapshotSource {
     await collection.replaceSet(set).retire(set);
   }
 
-  async #dropReplaced(isGone: (state: { readonly untilMs: number }) => boolean): Promise<boolean> {
+  async #dropReplaced(isGone: (state: KeptState) => boolean): Promise<boolean> {
     let dropped = false;
     const before = this.#directory.value;
-    const directory = withoutReplaced(before, isGone);
+    const directory = withoutReplaced(before, (state) => isGone(keptCollection(state)));
     if (directory !== before) {
       await this.#setDirectory(directory);
       await this.#retireUnnamed(before);
@@ -454,13 +459,30 @@ export class Catalog implements SnapshotSource {
     }
     for (const uuid of Object.values(directory.names)) {
       const { value } = await this.#record(uuid);
-      const [kept, gone] = partition(value.replaced ?? [], (place) => !isGone(place));
+      const [kept, gone] = partition(value.replaced ?? [], (place) => !isGone(keptShard(uuid, place)));
       if (gone.length === 0) continue;
       await this.#setRecord(uuid, { ...value, replaced: kept });
       await this.#files.removeShards(uuid, gone);
+      for (const place of gone) this.#lifetimes.forget(keptShard(uuid, place).key);
       dropped = true;
     }
     return dropped;
+  }
+
+  #isOver({ key, atMs, untilMs }: KeptState): boolean {
+    return this.#lifetimes.isOver(key, { fromMs: atMs, forMs: untilMs - atMs });
+  }
+
+  /** Later than every state that is kept. */
+  async #nextMoment(): Promise<number> {
+    return momentAfter(this.#clock.now(), await this.#kept([...Object.values(this.#directory.value.names), ...replacedUuids(this.#directory.value)]));
+  }
+
+  /** Of collections, and of shards of the collections with these uuids. */
+  async #kept(uuids: readonly string[]): Promise<KeptState[]> {
+    const kept = Object.values(this.#directory.value.replaced ?? {}).map(keptCollection);
+    for (const uuid of uuids) kept.push(...((await this.#record(uuid)).value.replaced ?? []).map((place) => keptShard(uuid, place)));
+    return kept;
   }
 
   #replacedOf(name: string): ReplacedState | undefined {
@@ -572,21 +594,4 @@ function withRestore({ restores = [] }: CollectionRecord, restoreId: string): re
 
 function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): readonly [readonly T[], readonly T[]] {
   return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
-}
-
-/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
-async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
-  const record = await metastore.get(directoryKey);
-  if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
-  const folder = path.join(dataDirectory, 'collections');
-  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
-    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
-  }
-  const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
-  return { value: emptyDirectory, revision };
-}
-
-/** Where a collection's files lie, for the verifier. */
-export function collectionDirectory(dataDirectory: string, uuid: string): string {
-  return path.join(dataDirectory, 'collections', uuid);
 }

@@ -234,3 +234,8 @@ export class ShardFiles {
     return path.join(this.#root, uuid, 'shards', `${place.id}.g${place.generation}`);
   }
 }
+
+/** Where a collection's files lie, for the verifier. */
+export function collectionDirectory(dataDirectory: string, uuid: string): string {
+  return path.join(dataDirectory, 'collections', uuid);
+}

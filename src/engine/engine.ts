@@ -32,6 +32,8 @@ export interface EngineOptions {
   readonly recovery: RecoverySettings;
   /** How long what a restore replaces can be brought back; 0: not at all. Default 24. */
   readonly undoHours?: number;
+  /** For tests: milliseconds between two looks at what is kept for an undo. */
+  readonly tidyMs?: number;
   /** For tests on a simulated disk. */
   readonly machine?: Machine;
 }
@@ -47,7 +49,7 @@ interface RecoverySettings {
 
 const undoHoursDefault = 24;
 /** Between two looks at what is kept for an undo. */
-const tidyMs = 60_000;
+const tidyMsDefault = 60_000;
 
 type Closer = () => Promise<void>;
 
@@ -219,7 +221,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     disk, dataDirectory, metastore, indexes, clock, logger, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
   });
   closers.push(() => catalog.close());
-  closers.push(await startTidying(catalog, logger));
+  closers.push(await startTidying(catalog, logger, options.tidyMs));
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
@@ -231,7 +233,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */
-async function startTidying(catalog: Catalog, logger: Logger): Promise<Closer> {
+async function startTidying(catalog: Catalog, logger: Logger, tidyMs = tidyMsDefault): Promise<Closer> {
   const tidy = (): Promise<void> => catalog.tidyReplaced().catch((error: unknown) => {
     logger.warn({ error: String(error) }, 'states kept for an undo could not be looked through');
   });

@@ -15,10 +15,9 @@ import {
   contentRoot, MANIFEST_BYTES_MAX, MEMBERS_MAX, SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_VERSION, shardMembers, totalsOf, type SealedManifest, type SnapshotCollection,
   type SnapshotKind, type SnapshotManifest, type SnapshotShard,
 } from './manifest.ts';
+import { createdAtMsMax } from './snapshot-name.ts';
 
 const bounds = { depthMax: 32, valuesMax: 1_000_000, containersMax: 250_000 };
-/** Seconds stand in the archive's headers as 11 octal digits. */
-const createdAtMsMax = (8 ** 11 - 1) * 1000;
 const shardIdMax = 2 ** 32 - 1;
 const versionPattern = /^[0-9A-Za-z.+-]{1,32}$/;
 /** Becomes the ending of a file name; which kinds exist is the shard's to judge. */

@@ -9,7 +9,7 @@ import { RequestError } from '../../base/errors.ts';
 import { parseBody } from '../../vector/lift-json.ts';
 
 /** Longest pause between two pieces of a body, and between two of a download. */
-const idleMsMax = 60_000;
+export const idleMsMax = 60_000;
 /** What is dropped of a refused body before the connection is closed: clients read no answer before they have sent their body, so
  *  one that is a little over the limit is dropped whole. */
 const lingerBytesMax = 64 * 1024 * 1024;
@@ -116,8 +116,8 @@ export function dropRest(raw: IncomingMessage): void {
 
 /** Ends the connection of a download that its client does not read: Node destroys a socket whose time is up, and takes the time
  *  back with the end of the answer. */
-export function closeWhenIdle(raw: IncomingMessage): void {
-  raw.socket.setTimeout(idleMsMax);
+export function closeWhenIdle(raw: IncomingMessage, idleMs: number): void {
+  raw.socket.setTimeout(idleMs);
 }
 
 /** Answers how to stop watching. Bytes that wait for us to read them are not the client's pause. */

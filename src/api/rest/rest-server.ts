@@ -14,7 +14,7 @@ import { checkCollectionName } from './collection-name.ts';
 import { sendAnswer, sendError } from './envelope.ts';
 import { frameworkLogger } from './framework-logger.ts';
 import type { LoopDelay, ProcessFacts } from './process-facts.ts';
-import { dropRest, readJsonBody } from './request-body.ts';
+import { dropRest, idleMsMax, readJsonBody } from './request-body.ts';
 import { ResponseStats } from './response-stats.ts';
 import type { RestAnswer, RestRoute } from './route.ts';
 import { restRoutes } from './route-tables.ts';
@@ -34,6 +34,8 @@ export interface RestSettings {
   readonly corsOrigins: readonly string[];
   readonly metricsPrefix: string;
   readonly boundToLoopback: boolean;
+  /** How long a download waits for a client that takes nothing; default a minute. */
+  readonly downloadIdleMs?: number;
 }
 
 export interface RestServerOptions {
@@ -139,7 +141,7 @@ async function serve(
   });
   const kind = route.body ?? (route.method === 'GET' || route.method === 'DELETE' ? 'none' : 'json');
   const body = kind === 'json' ? await readJsonBody(request, settings.bodyLimitBytes) : undefined;
-  const work = (signal: AbortSignal): Promise<RestAnswer> => route.handle({ params, query, body, signal, request, reply });
+  const work = (signal: AbortSignal): Promise<RestAnswer> => route.handle({ params, query, body, signal, idleMs: settings.downloadIdleMs ?? idleMsMax, request, reply });
   await sendAnswer(reply, seconds === undefined ? await work(controller.signal) : await withinSeconds(seconds, controller, work));
   return reply;
 }

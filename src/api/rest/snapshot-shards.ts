@@ -17,8 +17,8 @@ import { openSnapshotForm } from './snapshot-form.ts';
 import { readDryRun, readUploadOptions } from './snapshot-options.ts';
 import { answerUpload, existing, recover, sendStored, storedRoutes, upload, warnOfOverwrite } from './snapshots.ts';
 
-/** A client that takes no byte for so long has left. */
-const idleMsMax = 5 * 60_000;
+/** A stream cannot be resumed: its client gets so many times the patience of a download. */
+const streamPatience = 5;
 const shardIdMax = 2 ** 32 - 1;
 const fileNamePattern = /^[0-9a-f]{64}\.[a-z]{2,8}$/;
 
@@ -135,7 +135,7 @@ async function alreadyInProgress({ reply }: RestCall): Promise<RestAnswer> {
 }
 
 /** Without length and ETag: the archive is of this call alone. */
-async function sendStream(archive: ArchiveDownload, { request, reply }: RestCall): Promise<RestAnswer> {
+async function sendStream(archive: ArchiveDownload, { request, reply, idleMs }: RestCall): Promise<RestAnswer> {
   if (reply.raw.destroyed) {
     archive.release();
     return { kind: 'sent' };
@@ -144,16 +144,14 @@ async function sendStream(archive: ArchiveDownload, { request, reply }: RestCall
     archive.release();
   });
   reply.type('application/octet-stream').header('content-disposition', disposition(archive.name));
-  const cut = (): void => {
-    request.raw.destroy();
-  };
-  await reply.send(Readable.from(withPatience(archive.read(0, archive.sizeBytes - 1), cut), { objectMode: false }));
+  const patience = { ms: streamPatience * idleMs, cut: () => request.raw.destroy() };
+  await reply.send(Readable.from(withPatience(archive.read(0, archive.sizeBytes - 1), patience), { objectMode: false }));
   return { kind: 'sent' };
 }
 
-async function* withPatience(pieces: AsyncIterable<Buffer>, cut: () => void): AsyncGenerator<Buffer> {
+async function* withPatience(pieces: AsyncIterable<Buffer>, { ms, cut }: { readonly ms: number; readonly cut: () => void }): AsyncGenerator<Buffer> {
   for await (const piece of pieces) {
-    const timer = setTimeout(cut, idleMsMax);
+    const timer = setTimeout(cut, ms);
     timer.unref();
     try {
       yield piece;
