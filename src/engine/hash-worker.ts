@@ -4,6 +4,7 @@ import { parentPort } from 'node:worker_threads';
 import { must } from '../base/assert.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
+import { PieceMemory, readPieces } from '../fs/read-pieces.ts';
 import type { FilePart, HashPart } from '../snapshot/hasher.ts';
 
 export interface HashJob {
@@ -26,9 +27,9 @@ export interface HashAnswer {
   readonly failure?: HashFailure;
 }
 
-const pieceBytes = 1 << 20;
 const reportBytes = 16 << 20;
 const disk = new NodeDisk();
+const memory = new PieceMemory(); // one job at a time
 const port = must(parentPort, 'this module runs in a worker thread');
 let abortedId = 0;
 let readBytes = 0;
@@ -61,13 +62,13 @@ async function hashFile(part: FilePart, outer: Hash, id: number): Promise<void> 
     throw new CorruptionError({ file: part.path, problem: `has ${handle.sizeBytes} bytes instead of ${part.sizeBytes}` });
   }
   const own = part.sha256 === undefined ? undefined : createHash('sha256');
-  for (let at = 0; at < part.sizeBytes && abortedId !== id; at += pieceBytes) {
-    const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at));
+  for await (const piece of readPieces(handle, { from: 0, to: part.sizeBytes }, memory)) {
+    if (abortedId === id) return;
     outer.update(piece);
     own?.update(piece);
     report(id, piece.length);
   }
-  if (own === undefined || abortedId === id || own.digest('hex') === part.sha256) return;
+  if (own === undefined || own.digest('hex') === part.sha256) return;
   throw new CorruptionError({ file: part.path, offsetBytes: 0, problem: 'does not match its sha256' });
 }
 

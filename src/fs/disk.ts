@@ -24,8 +24,8 @@ export interface SpaceInfo {
 /** An open file for reading at positions. */
 export interface ReadHandle extends AsyncDisposable {
   readonly sizeBytes: number;
-  /** Exactly `length` bytes from `offset`. @throws CorruptionError when the file ends before. */
-  read(offset: number, length: number): Promise<Buffer>;
+  /** Exactly `length` bytes from `offset`; in the beginning of `memory` where it is given. @throws CorruptionError when the file ends before. */
+  read(offset: number, length: number, memory?: Buffer): Promise<Buffer>;
   close(): Promise<void>;
 }
 

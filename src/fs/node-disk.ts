@@ -2,6 +2,7 @@
 // writev can take part of the bytes without an error.
 import { constants, promises as fs, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import { invariant } from '../base/assert.ts';
 import { yieldToLoop } from '../base/clock.ts';
 import { CorruptionError, isNotFound } from '../base/errors.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from './disk.ts';
@@ -118,8 +119,9 @@ class NodeReadHandle implements ReadHandle {
     this.sizeBytes = sizeBytes;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
+  async read(offset: number, length: number, memory?: Buffer): Promise<Buffer> {
+    const buffer = memory?.subarray(0, length) ?? Buffer.allocUnsafe(length);
+    invariant(buffer.length === length, 'the memory holds what is read');
     let done = 0;
     while (done < length) {
       const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done);

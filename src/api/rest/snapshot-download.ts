@@ -1,9 +1,9 @@
 // GET and HEAD of one archive: whole or one byte range, resumable by ETag or date. Never compressed, so that ranges are those
 // of the archive.
-import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ArchiveDownload } from '../../snapshot/description.ts';
 import { closeWhenIdle } from './request-body.ts';
+import { sendPieces } from './send-pieces.ts';
 
 /** Inclusive. */
 interface ByteRange {
@@ -45,7 +45,7 @@ export async function sendArchive(download: ArchiveDownload, request: FastifyReq
     return;
   }
   closeWhenIdle(request.raw);
-  await reply.send(Readable.from(download.read(start, end), { objectMode: false }));
+  await sendPieces(download.read(start, end, { isLent: true }), reply);
 }
 
 /** One range of `bytes=`. Undefined: no range, several, or one that is not understood; then the whole is sent.  @internal for tests */
