@@ -88,6 +88,8 @@ export interface Addon {
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
   ): Approximation;
   exact(size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array): Float32Array;
+  /** Whole blocks of 64 bytes into one sha256 state of eight words, or into two at once. Absent where the CPU has no instructions for it. */
+  readonly compressSha?: (first: Uint32Array, second: Uint32Array | undefined, bytes: Uint8Array) => void;
   /** An exclusive lock on the file, which is created where absent; undefined where it is held, by this process or another. */
   lockFile(path: string): { release(): void } | undefined;
 }
