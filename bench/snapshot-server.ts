@@ -6,12 +6,16 @@ import { promisify } from 'node:util';
 import { startServer, type ServerProcess } from '../test/support/server-process.ts';
 
 const runFile = promisify(execFile);
-const pollMs = 2;
+const pollMs = 5;
 
 export interface Created {
   readonly name: string;
   readonly size: number;
   readonly checksum: string;
+}
+
+export async function plainGet(url: string, file: string): Promise<void> {
+  await runFile('curl', ['-sSf', '-o', file, url]);
 }
 
 export class SnapshotServer implements AsyncDisposable {
@@ -64,7 +68,7 @@ export class SnapshotServer implements AsyncDisposable {
 
   /** One plain GET, without Range, as a browser sends it. */
   async download(collection: string, name: string, file: string): Promise<void> {
-    await runFile('curl', ['-sSf', '-o', file, `${this.#process.url}/collections/${collection}/snapshots/${name}`]);
+    await plainGet(`${this.#process.url}/collections/${collection}/snapshots/${name}`, file);
   }
 
   /** Answers when the archive has been received, staged and verified; the restore goes on. */

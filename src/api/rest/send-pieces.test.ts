@@ -56,7 +56,10 @@ test('a reader that pauses gets every piece as it was lent, and the source waits
   const { source, port } = await serve(t, { count });
   const response = await get(port);
   assert.deepEqual([response.statusCode, response.headers['content-length'], response.headers['x-name']], [200, String(count * pieceBytes), 'a']);
-  await sleep(100); // nothing is read meanwhile: what the system holds is full
+  for (let seen = 0; seen === 0 || seen < source.asked;) { // nothing is read meanwhile: what the system holds fills up
+    seen = source.asked;
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
+  }
   assert.ok(source.asked < count, `${source.asked} pieces were asked for`);
   const got: Buffer[] = [];
   for await (const chunk of response) got.push(chunk as Buffer);
