@@ -1,14 +1,16 @@
 // The most that a piece of work takes beyond what was there before: resident memory of a process, blocks of folders.
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { residentBytes } from './harness.ts';
 
 const memoryEveryMs = 1;
+const pageBytes = 4096;
 const runFile = promisify(execFile);
 
 export interface Usage {
-  /** Peaks above the start. */
+  /** Peaks above the start. Memory of the process alone: pages of mapped files are the system's to take back. */
   readonly memoryBytes: number;
+  readonly withMappedBytes: number;
   readonly diskBytes: number;
   /** Left of them at the end. */
   readonly memoryStaysBytes: number;
@@ -16,11 +18,13 @@ export interface Usage {
 }
 
 export async function usageOf(place: { readonly pid: number; readonly folders: readonly string[] }, work: () => Promise<unknown>): Promise<Usage> {
-  const memoryBefore = residentBytes(place.pid);
+  const memoryBefore = residentOf(place.pid);
   const diskBefore = await diskBytes(place.folders);
-  const peaks = { memory: memoryBefore, disk: diskBefore };
+  const peaks = { ...memoryBefore, disk: diskBefore };
   const timer = setInterval(() => {
-    peaks.memory = Math.max(peaks.memory, residentBytes(place.pid));
+    const now = residentOf(place.pid);
+    peaks.own = Math.max(peaks.own, now.own);
+    peaks.withMapped = Math.max(peaks.withMapped, now.withMapped);
   }, memoryEveryMs);
   let working = true;
   const watched = (async () => {
@@ -33,12 +37,17 @@ export async function usageOf(place: { readonly pid: number; readonly folders: r
     clearInterval(timer);
     await watched;
   }
-  const memoryAfter = residentBytes(place.pid);
+  const memoryAfter = residentOf(place.pid);
   const diskAfter = await diskBytes(place.folders);
   return {
-    memoryBytes: peaks.memory - memoryBefore, memoryStaysBytes: memoryAfter - memoryBefore,
+    memoryBytes: peaks.own - memoryBefore.own, withMappedBytes: peaks.withMapped - memoryBefore.withMapped, memoryStaysBytes: memoryAfter.own - memoryBefore.own,
     diskBytes: Math.max(peaks.disk, diskAfter) - diskBefore, diskStaysBytes: diskAfter - diskBefore,
   };
+}
+
+function residentOf(pid: number): { readonly own: number; readonly withMapped: number } {
+  const [, resident = NaN, shared = NaN] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ').map(Number);
+  return { own: (resident - shared) * pageBytes, withMapped: resident * pageBytes };
 }
 
 /** Blocks on the disk, those of a file with several names once. Files that go while they are counted do not count. */
