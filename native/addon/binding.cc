@@ -16,6 +16,7 @@ void RegisterJsonFloats(napi_env env, napi_value exports);  // json-binding.cc
 namespace nearkeep {
 
 void RegisterGraphs(napi_env env, napi_value exports);  // graph-binding.cc
+void RegisterSha(napi_env env, napi_value exports);     // sha-binding.cc
 
 namespace {
 
@@ -378,6 +379,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "exact", Call<Exact>);
   Export(env, exports, "lockFile", Call<LockFile>);
   RegisterGraphs(env, exports);
+  RegisterSha(env, exports);
 #if defined(NEARKEEP_JSON_FLOATS)
   RegisterJsonFloats(env, exports);
 #endif

@@ -70,6 +70,17 @@ const CodeKernels& CodeKernelsFor(const Kernels& kernels) {
   return kScalarCodes;
 }
 
+bool OffersSha() {
+#if defined(__x86_64__)
+  uint32_t eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return false;
+  const bool ssse3 = ecx >> 9 & 1, sse41 = ecx >> 19 & 1;
+  return ssse3 && sse41 && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx >> 29 & 1);
+#else
+  return false;
+#endif
+}
+
 const Kernels* FindKernels(const std::string& name) {
   for (const Kernels* kernels : OfferedKernels()) {
     if (name == kernels->name) return kernels;

@@ -20,4 +20,7 @@ const std::vector<const CodeKernels*>& OfferedCodeKernels();
 // Those that go with a table of float kernels.
 const CodeKernels& CodeKernelsFor(const Kernels& kernels);
 
+// Whether CompressSha may be called.
+bool OffersSha();
+
 }  // namespace nearkeep

@@ -12,6 +12,8 @@ import { routePoint } from './route.ts';
 const pagePointsMax = 512;
 /** Of vectors: payloads come on top. */
 const pageBytes = 8 << 20;
+/** Rows in memory, of all targets together: each by itself may hold more, and there may be many. */
+const unsealedBytesMax = 48 << 20;
 const everything = { payload: { kind: 'all' }, vectors: { kind: 'all' } } as const;
 
 export interface ReshardProgress {
@@ -26,11 +28,21 @@ export async function reshard(sources: readonly Shard[], targets: readonly Shard
     for await (const page of pagesOf(source, progress.signal)) {
       await Promise.all([...byTarget(page, targets.length)].map(([index, points]) => must(targets[index], 'a route is an index into the targets')
         .write({ kind: 'upsert', points }, { wait: true })));
+      await makeRoom(targets);
       pointsDone += page.length;
       progress.onPoints?.(pointsDone);
     }
   }
   return pointsDone;
+}
+
+/** Puts the fullest shards into files until the rest is little. */
+async function makeRoom(targets: readonly Shard[]): Promise<void> {
+  const unsealed = (): number => targets.reduce((sum, { unsealedBytes }) => sum + unsealedBytes, 0);
+  for (const target of targets.toSorted((a, b) => b.unsealedBytes - a.unsealedBytes)) {
+    if (unsealed() <= unsealedBytesMax) return;
+    await target.checkpoint();
+  }
 }
 
 async function* pagesOf(shard: Shard, signal: AbortSignal | undefined): AsyncGenerator<readonly PointRecord[]> {

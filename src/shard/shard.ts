@@ -197,6 +197,11 @@ export class Shard {
     }
   }
 
+  /** Memory of rows that are in no file but the log. */
+  get unsealedBytes(): number {
+    return this.#state.unsealedBytes;
+  }
+
   /** Everything applied so far into sealed files; a start then replays nothing of it. */
   checkpoint(): Promise<void> {
     this.#refuseClosed();

@@ -154,7 +154,7 @@ function downloadOf({ disk }: CreateContext, { folder, sealed, remove }: Unpubli
   let released = false;
   return {
     name: about.name, sizeBytes: layout.sizeBytes, etag: sealed.sha256, lastModifiedMs: about.atMs,
-    read: (start, end) => archiveBytes({ open: (name) => disk.openRead(`${folder}/${name}`) }, layout, { start, end }),
+    read: (start, end, how) => archiveBytes({ open: (name) => disk.openRead(`${folder}/${name}`) }, layout, { start, end, ...how }),
     release: () => {
       if (!released) void remove();
       released = true;

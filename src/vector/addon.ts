@@ -91,6 +91,8 @@ export interface Addon {
   /** Fills `target` from the open file, on threads that do nothing else; answers the bytes read, fewer where the file ends. Until it
    *  settles the file must stay open and `target` untouched. */
   readAt(descriptor: number, target: Uint8Array, offset: number): Promise<number>;
+  /** Whole blocks of 64 bytes into one sha256 state of eight words, or into two at once. Absent where the CPU has no instructions for it. */
+  readonly compressSha?: (first: Uint32Array, second: Uint32Array | undefined, bytes: Uint8Array) => void;
   /** An exclusive lock on the file, which is created where absent; undefined where it is held, by this process or another. */
   lockFile(path: string): { release(): void } | undefined;
 }

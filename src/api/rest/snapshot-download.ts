@@ -1,10 +1,10 @@
 // GET and HEAD of one archive: whole or one byte range, resumable by ETag or date. Never compressed, so that ranges are those
 // of the archive.
-import { Readable } from 'node:stream';
 import type { FastifyRequest } from 'fastify';
 import type { ArchiveDownload } from '../../snapshot/description.ts';
 import { closeWhenIdle } from './request-body.ts';
 import type { RestCall } from './route.ts';
+import { sendPieces } from './send-pieces.ts';
 
 /** Inclusive. */
 interface ByteRange {
@@ -47,7 +47,7 @@ export async function sendArchive(download: ArchiveDownload, { request, reply, i
     return;
   }
   closeWhenIdle(request.raw, idleMs);
-  await reply.send(Readable.from(download.read(start, end), { objectMode: false }));
+  await sendPieces(download.read(start, end, { isLent: true }), reply);
 }
 
 /** One range of `bytes=`. Undefined: no range, several, or one that is not understood; then the whole is sent.  @internal for tests */

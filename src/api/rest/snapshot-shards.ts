@@ -1,5 +1,4 @@
 // Snapshots of one shard: stored ones, the streamed one, and the partial ones that follow another copy of the shard.
-import { Readable } from 'node:stream';
 import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { ArchiveDownload } from '../../snapshot/description.ts';
@@ -12,6 +11,7 @@ import { answerJob } from './jobs.ts';
 import { readFlag } from './query-parameters.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
+import { sendPieces } from './send-pieces.ts';
 import { disposition } from './snapshot-download.ts';
 import { openSnapshotForm } from './snapshot-form.ts';
 import { readDryRun, readUploadOptions } from './snapshot-options.ts';
@@ -145,7 +145,7 @@ async function sendStream(archive: ArchiveDownload, { request, reply, idleMs }: 
   });
   reply.type('application/octet-stream').header('content-disposition', disposition(archive.name));
   const patience = { ms: streamPatience * idleMs, cut: () => request.raw.destroy() };
-  await reply.send(Readable.from(withPatience(archive.read(0, archive.sizeBytes - 1), patience), { objectMode: false }));
+  await sendPieces(withPatience(archive.read(0, archive.sizeBytes - 1, { isLent: true }), patience), reply);
   return { kind: 'sent' };
 }
 
