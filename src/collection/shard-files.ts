@@ -110,7 +110,7 @@ export class ShardFiles {
   openSome(uuid: string, config: CollectionConfig, places: readonly ShardPlace[]): Promise<readonly ShardSlot[]> {
     return mapLimit(places, shardsOpeningMax, async (place): Promise<ShardSlot> => {
       try {
-        const shard = await Shard.open(this.#shardOptions(uuid, config, place));
+        const shard = await Shard.open({ ...this.#shardOptions(uuid, config, place), damagedGraphs: 'drop' });
         return { ...place, shard, replica: shard };
       } catch (error) {
         this.#logger.error({ collection: uuid, shard: place.id, error: String(error) }, 'shard refused to open; its files are left as they are');

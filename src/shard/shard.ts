@@ -19,6 +19,7 @@ import { removeUnfinished } from '../fs/atomic-file.ts';
 import { noIndexing, type Indexing } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
+import type { DamagedGraphs } from '../segment/graph-file.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
@@ -51,6 +52,8 @@ export interface ShardOptions extends ShardIdentity {
   readonly vectors: ReadonlyMap<string, VectorSpec>;
   /** When segments get graphs; without it never. */
   readonly indexing?: Indexing;
+  /** Of `open`; default `refuse`. With `drop` they are logged, searches scan, and the background brings what is to be. */
+  readonly damagedGraphs?: DamagedGraphs;
   /** For tests that seal and merge small data. */
   readonly limits?: ShardLimits;
 }
@@ -87,6 +90,7 @@ export class Shard {
   readonly #maintenance: Maintenance;
   readonly #logger: Logger;
   readonly #inFlight = new Gauge();
+  readonly #damagedGraphsFound: number;
   #closing: Promise<void> | undefined;
 
   private constructor(options: ShardOptions, { stored, segments, log }: ShardContents) {
@@ -107,6 +111,7 @@ export class Shard {
     this.#logger = logger;
     this.#queue = queue;
     this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger, indexing });
+    this.#damagedGraphsFound = logDamagedGraphs(segments, logger);
   }
 
   /** A new, empty shard; durable but for the name of its folder, which is the caller's to sync. */
@@ -189,7 +194,7 @@ export class Shard {
     try {
       return describeShard({
         view, log: this.#log.info(), stored: this.#folder.stored, maintenance: this.#maintenance, failure: this.#queue.failure?.message,
-        sealed: this.#state.sealed.map(({ segment }) => segment),
+        sealed: this.#state.sealed.map(({ segment }) => segment), damagedGraphsFound: this.#damagedGraphsFound,
       });
     } finally {
       this.#state.closeLater(view.release());
@@ -213,9 +218,11 @@ export class Shard {
     await Promise.all([stored, applied]);
   }
 
-  /** For freeze.ts: waits until every write so far is stored, then keeps writers out until the answer is called. */
-  holdWriters(): Promise<() => void> {
-    return new Promise((resolve, reject) => {
+  /** For freeze.ts: waits until every write so far is stored, then keeps writers out until the answer is called. From here on no
+   *  manifest names a graph that was found damaged. */
+  async holdWriters(): Promise<() => void> {
+    await this.#maintenance.forgetDamagedGraphs();
+    return await new Promise((resolve, reject) => {
       const turn = this.#queue.takeTurn(async () => {
         await this.#queue.stored();
         await new Promise<void>((release) => {
@@ -391,9 +398,9 @@ function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
 }
 
 /** All or none. */
-export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
-  const { disk, indexes } = options;
-  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, specs: manifest.vectors, payloadSchema: manifest.payloadSchema };
+export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes' | 'damagedGraphs'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
+  const { disk, indexes, damagedGraphs = 'refuse' } = options;
+  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, damagedGraphs, specs: manifest.vectors, payloadSchema: manifest.payloadSchema };
   const opened: SealedSegment[] = [];
   try {
     for (const description of manifest.segments) opened.push(await openSealedSegment({ ...place, description }));
@@ -402,6 +409,19 @@ export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directo
     await Promise.all(opened.map((segment) => segment.close()));
     throw error;
   }
+}
+
+function logDamagedGraphs(segments: readonly SealedSegment[], logger: Logger): number {
+  let found = 0;
+  for (const segment of segments) {
+    for (const [vector, { damage, vectors }] of segment.graphStates()) {
+      if (damage === undefined) continue;
+      const { file, offsetBytes, problem } = damage;
+      logger.error({ file, offsetBytes, problem, vector, vectors }, 'graph is damaged; its vectors are scanned until another one is built');
+      found += 1;
+    }
+  }
+  return found;
 }
 
 /** false where the time is over first; a failure before that is thrown. */
