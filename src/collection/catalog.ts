@@ -14,9 +14,10 @@ import type { Clock } from '../base/clock.ts';
 import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
+import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf } from '../command/indexing-config.ts';
+import { refuseNewName, refuseVectorName } from '../command/names.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
@@ -115,6 +116,8 @@ export class Catalog implements SnapshotSource {
 
   create(name: string, create: CreateCollection): Promise<void> {
     return this.#change(async () => {
+      refuseNewName('collection_name', name);
+      if (!isUnnamed(create.vectors)) for (const vector of Object.keys(create.vectors)) refuseVectorName(vector);
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);

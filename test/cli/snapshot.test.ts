@@ -88,8 +88,9 @@ test('create, list, download, inspect, verify, upload, recover, undo, delete', a
   flipped[place] = (flipped[place] ?? 0) ^ 1;
   const unsound = await nearkeep(['verify', '-'], { input: flipped });
   assert.deepEqual([unsound.exit, unsound.lines.length, unsound.lines[0]?.['type'], unsound.lines[0]?.['code']], [4, 1, 'error', 'VERIFY_FAILED']);
-  assert.match(unsound.lines[0]?.['message'] as string, /^verification failed: \d+ problems?$/);
-  assert.ok((unsound.lines[0]?.['details'] as { readonly problems: readonly unknown[] }).problems.length > 0);
+  const { message, details } = unsound.lines[0] as { readonly message: string; readonly details: { readonly problems: readonly unknown[] } };
+  assert.match(message, /^verification failed: \d+ problems?$/);
+  assert.ok(details.problems.length > 0);
   const bad = path.join(folder.path, 'bad.snapshot');
   writeFileSync(bad, flipped);
   const refused = await nearkeep(['snapshot', 'upload', 'c', bad, ...at]);
