@@ -27,16 +27,16 @@ import { encodeOperation, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
-import { checkWrite, requiredIds, toEntries } from './prepare-write.ts';
+import { checkWrite, requiredIds, toEntries, toStoredEntries } from './prepare-write.ts';
 import { retrieveFrom } from './read-records.ts';
 import { replay } from './replay.ts';
-import { countView, scrollView } from './scroll.ts';
+import { countView, scrollStored, scrollView } from './scroll.ts';
 import { searchView } from './search.ts';
 import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder, type HeldManifest } from './shard-folder.ts';
 import { describeShard } from './shard-info.ts';
 import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
-import type { RestoreOrigin } from './shard-operation.ts';
+import type { RestoreOrigin, StoredDraft } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
@@ -183,6 +183,22 @@ export class Shard {
 
   scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
     return this.#read((view) => scrollView(view, request, signal));
+  }
+
+  /** A page by id of the points as they are stored, for `putStored` of another shard. */
+  scrollStored(request: Pick<ScrollRequest, 'offset' | 'limit'>, signal?: AbortSignal): Promise<readonly StoredDraft[]> {
+    return this.#read((view) => scrollStored(view, request, signal));
+  }
+
+  /** Points of a shard with the very same vectors: rows are taken as they are. Each id once; resolves when all are applied. */
+  putStored(points: readonly StoredDraft[]): Promise<void> {
+    return this.#use(async () => {
+      const entries = await toStoredEntries(points, this.#queue.bodies);
+      await this.#queue.waitForRoom();
+      await this.#maintenance.waitForRoom();
+      const submitted = await this.#queue.takeTurn(() => this.#submitAll(entries));
+      await Promise.all(submitted.flatMap(({ stored, applied }) => [stored, applied]));
+    });
   }
 
   count(request: CountRequest, signal?: AbortSignal): Promise<number> {
@@ -334,6 +350,14 @@ export class Shard {
     }
     const required = requiredIds(operation);
     if (required.length > 0) await this.#refuseMissing(required);
+    const submitted = await this.#submitAll(entries);
+    const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
+    if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
+    return submitted;
+  }
+
+  /** Under the writers' turn. */
+  async #submitAll(entries: readonly EncodedEntry[]): Promise<readonly SubmittedEntry[]> {
     const submitted: SubmittedEntry[] = [];
     const pause = slices();
     for (const entry of entries) {
@@ -341,8 +365,6 @@ export class Shard {
       const due = pause();
       if (due !== undefined) await due;
     }
-    const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
-    if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
     return submitted;
   }
 
