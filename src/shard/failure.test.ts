@@ -99,6 +99,16 @@ test('a manifest whose publishing failed half way may be found by the next start
   assert.deepEqual(await allIds(reopened), [1, 2]);
 });
 
+test('what work that failed has written is removed at once', async () => {
+  const { disk, inner, faults } = faultyDisk();
+  await using shard = await Shard.create(shardOptions(disk, '/shard'));
+  await upsert(shard, draft(1), draft(2));
+  faults.decide = ({ kind, path }) => (kind === 'syncDirectory' && path === '/shard/files' ? { kind: 'error', code: 'EIO' } : undefined);
+  await assert.rejects(shard.checkpoint(), /EIO/);
+  await shard.settle();
+  assert.deepEqual(await inner.list('/shard/files'), []);
+});
+
 test('an entry that cannot be applied stops writes and changes no answer; after a new start all is there', async () => {
   const { disk, faults } = faultyDisk();
   const options = shardOptions(disk, '/shard');
