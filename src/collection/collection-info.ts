@@ -11,6 +11,8 @@ export interface CollectionInfo {
   readonly points: number;
   readonly indexedVectors: number;
   readonly scannedVectors: ReplicaInfo['scannedVectors'];
+  readonly damagedGraphs: ReplicaInfo['damagedGraphs'];
+  readonly damagedGraphsFound: number;
   readonly segments: number;
   readonly payloadSchema: ReplicaInfo['payloadSchema'];
   readonly unappliedEntries: number;

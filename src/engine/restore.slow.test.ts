@@ -468,6 +468,9 @@ test('an archive whose shards hold other vectors than it says is refused before 
   const archive = await archiveOf(engine, 'c');
   const changed = await lie(archive, (text) => text.replace('"text":{"size":3', '"text":{"size":5'));
   await assert.rejects(upload(engine, 'new', changed), refused('bad-request', /shard 0 does not hold the vectors that snapshot\.json describes/));
-  assert.deepEqual(engine.listCollections(), ['c']);
-  assert.equal(readdirSync(path.join(at.folder, 'storage', 'collections')).length, 1);
+  await engine.createCollection('spread', { vectors: { image: { size: 4, distance: 'Dot' }, text: { size: 5, distance: 'Dot' } }, shardNumber: 2 });
+  await assert.rejects(upload(engine, 'spread', changed, { reshard: true }), refused('bad-request', /shard 0 does not hold the vectors that snapshot\.json describes/));
+  assert.equal(engine.collectionInfo('spread').points, 0);
+  assert.deepEqual(engine.listCollections(), ['c', 'spread']);
+  assert.equal(readdirSync(path.join(at.folder, 'storage', 'collections')).length, 2);
 });

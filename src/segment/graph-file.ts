@@ -18,6 +18,10 @@ export interface GraphFacts {
   readonly outcome: GraphBuild['outcome'];
 }
 
+/** What opening does with a graph that is damaged or lost: it can be built again, so a shard need not be refused for it. What comes
+ *  from elsewhere is refused. */
+export type DamagedGraphs = 'refuse' | 'drop';
+
 export interface GraphFiles {
   /** undefined where the outcome is that there is no graph. */
   readonly code: NamedFile | undefined;

@@ -2,6 +2,7 @@
 // (mapped by the index) and payload texts. Deletes, payload indexes built later and dropped vectors are state beyond the files
 // until a checkpoint captures and saves it.
 import { invariant, must } from '../base/assert.ts';
+import type { CorruptionError } from '../base/errors.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
@@ -51,6 +52,8 @@ export interface GraphState {
   readonly canBeIndexed: boolean;
   /** What the files say; absent where there are none. */
   readonly facts?: GraphFacts;
+  /** Why a graph that there was is in no use. */
+  readonly damage?: CorruptionError;
 }
 
 const payloadBatchRows = 256;
@@ -92,7 +95,7 @@ export async function saveSealedState(request: SaveRequest): Promise<SegmentDesc
 }
 
 export class SealedSegment implements Segment {
-  /** As opened, or as last saved. */
+  /** As opened, but for damaged graphs, or as last saved. */
   description: SegmentDescription;
   /** The file of each payload index that has one. */
   readonly fileOf = new WeakMap<FieldIndex, SegmentFile>();
@@ -110,14 +113,16 @@ export class SealedSegment implements Segment {
   #closing: Promise<void> | undefined;
 
   private constructor(description: SegmentDescription, loaded: LoadedSegment) {
-    this.description = description;
+    const { columns } = loaded;
+    const files = description.files.filter((file) => !isGraphFile(file) || file.of === undefined || columns.get(file.of)?.graphDamage === undefined);
+    this.description = { ...description, files };
     this.#ids = loaded.ids;
     this.#versions = loaded.versions;
     this.#order = loaded.order;
     this.#live = new GrowingBits(andNotInto(fullBits(description.rows), loaded.deleted));
     this.#deletedCount = countBits(loaded.deleted);
     this.#payloads = loaded.payloads;
-    this.#columns = loaded.columns;
+    this.#columns = columns;
     for (const [field, { index, file }] of loaded.fieldIndexes) {
       this.#fieldIndexes.set(field, index);
       this.fileOf.set(index, file);
@@ -191,8 +196,10 @@ export class SealedSegment implements Segment {
 
   /** Of each vector that some row carries. */
   graphStates(): ReadonlyMap<string, GraphState> {
-    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts }]) =>
-      [name, { vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined, ...(facts === undefined ? {} : { facts }) }]));
+    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts, graphDamage: damage }]) => [name, {
+      vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined,
+      ...(facts === undefined ? {} : { facts }), ...(damage === undefined ? {} : { damage }),
+    }]));
   }
 
   /** Builds a graph into files, beside the one in use. undefined where the vector is gone or searches are always exact. */

@@ -7,7 +7,7 @@ import type { GraphConfig, IndexHits, IndexQuery, VectorIndex, VectorIndexes } f
 import { countBits } from '../payload/bitmap.ts';
 import { strideBytes, type Datatype, type Distance, type VectorSpec } from '../vector/distance.ts';
 import { readBits, writeBits } from './bits-file.ts';
-import { loadGraph, readGraphFacts, writeGraph, type GraphFacts, type GraphFiles } from './graph-file.ts';
+import { loadGraph, readGraphFacts, writeGraph, type DamagedGraphs, type GraphFacts, type GraphFiles } from './graph-file.ts';
 import { dataOffset, headerField } from './files.ts';
 import { pathOf, readRanges, SegmentFileReader, type NamedFile } from './read-file.ts';
 import { RowSlots } from './row-slots.ts';
@@ -63,12 +63,21 @@ export interface NewGraph {
   discard(): void;
 }
 
+export interface OpenColumnOptions {
+  readonly spec: VectorSpec;
+  /** Of the segment. */
+  readonly rows: number;
+  readonly indexes: VectorIndexes;
+  readonly damagedGraphs: DamagedGraphs;
+}
+
 export class SealedColumn {
   readonly slots: RowSlots;
   readonly index: VectorIndex;
   readonly #reader: SegmentFileReader;
   #checking: Promise<void> | undefined;
   #graphFacts: GraphFacts | undefined;
+  #graphDamage: CorruptionError | undefined;
 
   private constructor(slots: RowSlots, index: VectorIndex, reader: SegmentFileReader) {
     this.slots = slots;
@@ -76,8 +85,7 @@ export class SealedColumn {
     this.#reader = reader;
   }
 
-  /** `rows`: of the segment. */
-  static async open(place: FilesPlace, files: VectorFiles, options: { readonly spec: VectorSpec; readonly rows: number; readonly indexes: VectorIndexes }): Promise<SealedColumn> {
+  static async open(place: FilesPlace, files: VectorFiles, options: OpenColumnOptions): Promise<SealedColumn> {
     const { spec, rows, indexes } = options;
     const slots = RowSlots.of(await readBits(place, files.has, rows));
     const reader = await openVectorFile(place, files.vec, { spec, count: slots.length });
@@ -85,7 +93,7 @@ export class SealedColumn {
     try {
       const file = { path: pathOf(place, files.vec), dataOffset, rowCount: slots.length, sizeBytes: files.vec.size };
       column = new SealedColumn(slots, await indexes.openFile(spec, file, () => reader.readAll()), reader);
-      if (files.graph !== undefined) await column.#loadGraph(place, files.graph);
+      if (files.graph !== undefined) await column.#openGraph(place, files.graph, options.damagedGraphs);
       return column;
     } catch (error) {
       await (column ?? reader).close();
@@ -96,6 +104,11 @@ export class SealedColumn {
   /** Of the graph in the column's files, also where there is a file to say that these vectors are scanned. */
   get graphFacts(): GraphFacts | undefined {
     return this.#graphFacts;
+  }
+
+  /** Of the files whose graph was dropped at open; until there is another one, or there is to be none. */
+  get graphDamage(): CorruptionError | undefined {
+    return this.#graphDamage;
   }
 
   /** Whether searches walk a graph. */
@@ -115,6 +128,7 @@ export class SealedColumn {
         install: () => {
           build.install();
           this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome };
+          this.#graphDamage = undefined;
         },
         discard: () => { build.discard(); },
       };
@@ -127,6 +141,16 @@ export class SealedColumn {
   dropGraph(): void {
     this.index.graph?.drop();
     this.#graphFacts = undefined;
+    this.#graphDamage = undefined;
+  }
+
+  async #openGraph(place: FilesPlace, files: GraphFiles, damagedGraphs: DamagedGraphs): Promise<void> {
+    try {
+      await this.#loadGraph(place, files);
+    } catch (error) {
+      if (damagedGraphs === 'refuse' || !(error instanceof CorruptionError)) throw error;
+      this.#graphDamage = error;
+    }
   }
 
   async #loadGraph(place: FilesPlace, files: GraphFiles): Promise<void> {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { InvariantError } from '../base/assert.ts';
@@ -74,23 +74,26 @@ test('of many files that are written at once two have a write or a sync under wa
   assert.equal(most, 2);
 });
 
-test('an equal file that is there is kept, and nothing temporary stays', async (t) => {
+test('an equal file takes the place of the one that is there, and nothing temporary stays', async (t) => {
   const place = await temporaryPlace(t);
   const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
   const file = path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay'));
-  const { ino } = await stat(file);
   assert.deepEqual(await writeSegmentFile(place, header(3), [Buffer.from('{'), Buffer.from('}!')]), first);
-  assert.equal((await stat(file)).ino, ino);
+  await checkContent(place, { kind: 'pay', ...first });
   assert.deepEqual(await readdir(place.filesDirectory), [path.basename(file)]);
 });
 
-test('a file of that name with another size is damage, and is replaced', async (t) => {
-  const place = await temporaryPlace(t);
-  const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
-  await writeFile(path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay')), 'cut');
-  await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
-  await checkContent(place, { kind: 'pay', ...first });
-});
+for (const [title, damage] of [['cut', (bytes: Buffer): Buffer => bytes.subarray(0, -1)], ['flipped', (bytes: Buffer): Buffer => { bytes[4097] = 0; return bytes; }]] as const) {
+  test(`a ${title} file of that name is replaced`, async (t) => {
+    const place = await temporaryPlace(t);
+    const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+    const file = path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay'));
+    await writeFile(file, damage(await readFile(file)));
+    await assert.rejects(checkContent(place, { kind: 'pay', ...first }), CorruptionError);
+    await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+    await checkContent(place, { kind: 'pay', ...first });
+  });
+}
 
 for (const [title, data] of [['too little', 'ab'], ['too much', 'abcd']] as const) {
   test(`${title} data is refused and leaves nothing`, async (t) => {

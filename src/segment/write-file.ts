@@ -24,15 +24,14 @@ const fileWrites = new Limit(2);
 
 export type Pieces = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** `pieces`: the data, as many bytes as the header says. The arrays are not kept. An equal file that is there stays as it is. */
+/** `pieces`: the data, as many bytes as the header says. The arrays are not kept. Takes the place of
+ *  a file of that name, which has the same bytes or is damaged. */
 export async function writeSegmentFile(place: FilesPlace, header: FileHeader, pieces: Pieces): Promise<{ readonly sha256: string; readonly size: number }> {
   const temporary = path.join(place.filesDirectory, `.tmp-${randomBytes(12).toString('hex')}`);
   const size = fileSizeBytes(header.dataBytes);
   try {
     const sha256 = await writeAll(place.disk, temporary, header, pieces);
-    const target = path.join(place.filesDirectory, segmentFileName(sha256, header.kind));
-    if ((await place.disk.findStat(target))?.sizeBytes === size) await place.disk.remove(temporary);
-    else await place.disk.rename(temporary, target);
+    await place.disk.rename(temporary, path.join(place.filesDirectory, segmentFileName(sha256, header.kind)));
     return { sha256, size };
   } catch (error) {
     await place.disk.removeTree(temporary);

@@ -14,6 +14,10 @@ export interface ShardInfo {
   readonly indexedVectors: number;
   /** Vector name → rows that stay on the exact scan because a graph over them would miss too much or cannot be. */
   readonly scannedVectors: ReadonlyMap<string, number>;
+  /** Vector name → rows whose graph was found damaged at open and that have no other one yet. */
+  readonly damagedGraphs: ReadonlyMap<string, number>;
+  /** Since the shard was opened. */
+  readonly damagedGraphsFound: number;
   readonly segments: number;
   readonly status: 'green' | 'yellow' | 'grey' | 'red';
   readonly optimizerError?: string;

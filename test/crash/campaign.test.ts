@@ -1,6 +1,6 @@
 // Single-bit flips and truncations, spread evenly over every kind of file of a data directory, a snapshot folder and an archive.
 // Deep verification finds each one and names the file. Of every tenth, use as well: what is asked is refused by that damage or
-// answered exactly as before. NEARKEEP_CAMPAIGN says how many of each, NEARKEEP_SEED repeats a run.
+// answered exactly as before; damage in a live graph refuses nothing. NEARKEEP_CAMPAIGN says how many of each, NEARKEEP_SEED repeats a run.
 import assert from 'node:assert/strict';
 import { cpSync, createReadStream, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -16,7 +16,7 @@ import type { VerifyProblem } from '../../src/engine/verify-report.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { decodeManifest, encodeManifest } from '../../src/shard/shard-manifest.ts';
 import { loadAddon } from '../../src/vector/addon.ts';
-import { makeSmall, openSmall, placesBelow, readAll, searchAll, type SmallData } from '../support/small-data.ts';
+import { makeSmall, openSmall, placesBelow, readAll, searchAll, settled, type SmallData } from '../support/small-data.ts';
 
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const damagesOfEach = Number(process.env['NEARKEEP_CAMPAIGN'] ?? (process.env['NEARKEEP_FAULTS'] === 'all' ? 1_000 : 120));
@@ -170,6 +170,7 @@ async function useCopy(root: string, snapshotName: string): Promise<Answers> {
   });
   await ask('contents of the archive', () => restored(createReadStream(places.archive), readFileSync(`${places.archive}.checksum`, 'latin1').trim()));
   await ask('contents of the bare archive', () => restored(createReadStream(path.join(path.dirname(places.archive), bareName))));
+  await settled(open);
   return answers;
 }
 
@@ -237,6 +238,32 @@ test(`${damagesOfEach} flips and ${damagesOfEach} truncations of stored files, s
   });
   t.diagnostic(`${JSON.stringify(counts)}, ${filesByKind(root).size} kinds of files; NEARKEEP_SEED=${seed} NEARKEEP_CAMPAIGN=${damagesOfEach} node --test dist/test/crash/campaign.test.js`);
   assert.deepEqual(undetected, [], `${undetected.length} of ${counts.damages} damages are not found`);
+});
+
+test(`damage in a graph of the data refuses nothing, and is gone when the graph is built again, seed ${seed}`, { skip: loadAddon() === undefined ? 'graphs need the addon' : false }, async () => {
+  await using folder = await temporaryFolder();
+  const root = path.join(folder.path, 'sound');
+  mkdirSync(root);
+  const { snapshotName } = await makeWithBare(root);
+  const sound = await use({ root, snapshotName });
+  const random = seededRandom(seed);
+  const files = filesByKind(root);
+  await withProver(async (prove) => {
+    for (const [kind, flips] of [['data/code', true], ['data/graph', true], ['data/graph', false]] as const) {
+      await using copy = await temporaryFolder();
+      cpSync(root, copy.path, { recursive: true });
+      const ofKind = must(files.get(kind), kind);
+      const file = path.join(copy.path, must(ofKind[random.below(ofKind.length)], kind));
+      const bytes = readFileSync(file);
+      const offset = random.below(bytes.length);
+      if (flips) bytes.writeUInt8(bytes.readUInt8(offset) ^ (1 << random.below(8)), offset);
+      writeFileSync(file, flips ? bytes : bytes.subarray(0, offset));
+      const { data } = placesBelow(copy.path, snapshotName);
+      assert.deepEqual((await prove(data)).map((problem) => problem.file), [file]);
+      assert.deepEqual(await useCopy(copy.path, snapshotName), sound, `${kind} at byte ${offset}`);
+      assert.deepEqual(await prove(data), [], `${kind} at byte ${offset}`);
+    }
+  });
 });
 
 /** Changes a text in the payloads of a shard and makes every checksum above it fit again. */

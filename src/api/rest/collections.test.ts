@@ -32,6 +32,18 @@ test('a collection is created, shown, changed and deleted', async (t) => {
   assert.deepEqual((await rest.send('GET', '/collections/c/exists')).json().result, { exists: false });
 });
 
+test('a damaged graph is a warning of its collection, and counted', async (t) => {
+  const rest = await startRest(t);
+  await rest.send('PUT', '/collections/c', { json: { vectors } });
+  rest.engine.damagedGraphs = new Map([['', 7], ['b', 9]]);
+  const { warnings } = (await rest.send('GET', '/collections/c')).json().result as { warnings: { message: string }[] };
+  assert.deepEqual(warnings.map(({ message }) => message.slice(0, message.indexOf(':'))), [
+    '7 rows of the vector are searched by exact scan until their graph is built again',
+    "9 rows of vector 'b' are searched by exact scan until their graph is built again",
+  ]);
+  assert.match((await rest.send('GET', '/metrics')).text, /^collection_damaged_graphs_total\{id="c"\} 2$/m);
+});
+
 test('a collection may be called like a route', async (t) => {
   const rest = await startRest(t);
   assert.equal((await rest.send('PUT', '/collections/aliases', { json: { vectors } })).status, 200);

@@ -71,6 +71,7 @@ export function result(value: (call: RestCall) => unknown): RestRoute['handle'] 
 }
 
 function collectionInfoJson(info: CollectionInfo): unknown {
+  const warnings = [...[...info.scannedVectors].map(scanWarning), ...[...info.damagedGraphs].map(damageWarning)];
   return {
     status: info.status,
     optimizer_status: info.optimizerError === undefined ? 'ok' : { error: info.optimizerError },
@@ -80,13 +81,20 @@ function collectionInfoJson(info: CollectionInfo): unknown {
     config: info.config,
     payload_schema: payloadSchemaJson(info),
     update_queue: { length: info.unappliedEntries },
-    ...(info.scannedVectors.size === 0 ? {} : { warnings: [...info.scannedVectors].map(scanWarning) }),
+    ...(warnings.length === 0 ? {} : { warnings: warnings.map((message) => ({ message })) }),
   };
 }
 
-function scanWarning([name, rows]: readonly [string, number]): { readonly message: string } {
-  const vector = name === '' ? 'the vector' : `vector '${name}'`;
-  return { message: `${rows} rows of ${vector} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)` };
+function scanWarning([name, rows]: readonly [string, number]): string {
+  return `${rows} rows of ${vectorText(name)} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)`;
+}
+
+function damageWarning([name, rows]: readonly [string, number]): string {
+  return `${rows} rows of ${vectorText(name)} are searched by exact scan until their graph is built again: its files were found damaged at the start; the log names them`;
+}
+
+function vectorText(name: string): string {
+  return name === '' ? 'the vector' : `vector '${name}'`;
 }
 
 function payloadSchemaJson(info: CollectionInfo): unknown {

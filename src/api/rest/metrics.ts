@@ -86,6 +86,12 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
       'Bytes of files in the data directory',
       each(({ diskBytes }) => diskBytes),
     ),
+    {
+      name: 'collection_damaged_graphs_total',
+      type: 'counter',
+      help: 'Graphs whose files were found damaged since the start',
+      samples: each(({ damagedGraphsFound }) => damagedGraphsFound),
+    },
   ];
 }
 

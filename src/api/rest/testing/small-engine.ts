@@ -131,6 +131,7 @@ export class SmallEngine {
   readonly configs = new Map<string, CollectionConfig>();
   readonly aliasNames = new Map<string, string>();
   points = 3;
+  damagedGraphs: CollectionInfo['damagedGraphs'] = new Map();
   /** Thrown by collectionInfo where set. */
   infoFailure: Error | undefined;
   /** Awaited by createCollection. */
@@ -165,6 +166,8 @@ export class SmallEngine {
       points: this.points,
       indexedVectors: this.points,
       scannedVectors: new Map(),
+      damagedGraphs: this.damagedGraphs,
+      damagedGraphsFound: this.damagedGraphs.size,
       segments: 2,
       payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
       unappliedEntries: 0,
