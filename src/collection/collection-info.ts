@@ -11,6 +11,7 @@ export interface CollectionInfo {
   readonly points: number;
   readonly indexedVectors: number;
   readonly scannedVectors: ReplicaInfo['scannedVectors'];
+  readonly codesBytes: ReplicaInfo['codesBytes'];
   readonly segments: number;
   readonly payloadSchema: ReplicaInfo['payloadSchema'];
   readonly unappliedEntries: number;

@@ -6,6 +6,7 @@
 // - Without a graph results are exact. With one, rows may be missing from them; those that are there have their true scores.
 // - Returned scores are computed in one fixed order in f64 and rounded to f32 once, so every implementation returns the same bits.
 // - The caller's arrays must not be written until the promise settles. No call blocks the event loop.
+import type { BinaryQueryEncoding, CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 
 /** How a graph is to be searched; without one nothing of it matters. */
@@ -18,6 +19,8 @@ export interface IndexSettings {
   readonly quantization?: { readonly ignore?: boolean; readonly rescore?: boolean; readonly oversampling?: number };
   /** Allowed rows of fewer bytes are scanned. */
   readonly scanBytesMax?: number;
+  /** How the query is encoded against binary codes. */
+  readonly binaryQuery?: BinaryQueryEncoding;
 }
 
 export interface IndexQuery extends IndexSettings {
@@ -51,6 +54,7 @@ export interface GraphConfig {
   readonly efConstruct: number;
   /** 0: all. */
   readonly threadsMax: number;
+  readonly codes: CodesConfig;
 }
 
 /** 0 codes, 1 links: what the files of a graph hold (native/core/codes.h and hnsw-graph.h draw them). */
@@ -73,6 +77,9 @@ export interface GraphImages {
   /** For errors. */
   readonly file: string;
   readonly efConstruct: number;
+  /** false: they are mapped from `codeFile`, whose bytes have been proved, and `read` is not asked for them. */
+  readonly codesInMemory: boolean;
+  readonly codeFile: { readonly path: string; readonly dataOffset: number };
   sizeBytes(part: GraphPart): number;
   read(part: GraphPart, use: (bytes: Uint8Array, offset: number) => void): Promise<void>;
 }

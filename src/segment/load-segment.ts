@@ -15,7 +15,7 @@ import type { NamedFile } from './read-file.ts';
 import type { SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { SortedRuns } from './sorted-runs.ts';
-import { SealedColumn, type VectorFiles } from './vector-file.ts';
+import { SealedColumn, type CodesPlacement, type VectorFiles } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export interface OpenSegmentOptions extends FilesPlace {
@@ -25,6 +25,8 @@ export interface OpenSegmentOptions extends FilesPlace {
   readonly indexes: VectorIndexes;
   /** Fields that the collection indexes; those without a file of that schema are built from the payloads. */
   readonly payloadSchema: PayloadSchema;
+  /** Without it in memory. */
+  readonly codesInMemory?: CodesPlacement;
 }
 
 export interface LoadedSegment {
@@ -50,7 +52,7 @@ export async function loadSegment(options: OpenSegmentOptions): Promise<LoadedSe
   try {
     for (const [name, spec] of options.specs) {
       const files = findVectorFiles(options, name);
-      if (files !== undefined) columns.set(name, await SealedColumn.open(options, files, { spec, rows, indexes: options.indexes }));
+      if (files !== undefined) columns.set(name, await SealedColumn.open(options, files, { spec, rows, indexes: options.indexes, codesInMemory: options.codesInMemory?.(name) ?? true }));
     }
   } catch (error) {
     await payloads.close();

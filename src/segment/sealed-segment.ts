@@ -18,14 +18,14 @@ import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
 import { InFlight } from '../base/in-flight.ts';
-import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
+import { findVectorFiles, loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
 import type { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
 import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
 import { strideBytes } from '../vector/distance.ts';
-import type { GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
+import type { CodesState, GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export type { OpenSegmentOptions };
@@ -51,6 +51,8 @@ export interface GraphState {
   readonly canBeIndexed: boolean;
   /** What the files say; absent where there are none. */
   readonly facts?: GraphFacts;
+  /** Of the graph in use; absent where there is none. */
+  readonly codes?: CodesState;
 }
 
 const payloadBatchRows = 256;
@@ -191,8 +193,10 @@ export class SealedSegment implements Segment {
 
   /** Of each vector that some row carries. */
   graphStates(): ReadonlyMap<string, GraphState> {
-    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts }]) =>
-      [name, { vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined, ...(facts === undefined ? {} : { facts }) }]));
+    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts, codes }]) => [name, {
+      vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined,
+      ...(facts === undefined ? {} : { facts }), ...(codes === undefined ? {} : { codes }),
+    }]));
   }
 
   /** Builds a graph into files, beside the one in use. undefined where the vector is gone or searches are always exact. */
@@ -212,6 +216,12 @@ export class SealedSegment implements Segment {
     this.description = { ...this.description, files: [...kept, ...(graph?.files ?? [])] };
     if (graph === undefined) column.dropGraph();
     else graph.install();
+  }
+
+  /** Reads the graph in use again from its files, with its codes elsewhere. */
+  async reloadGraph(place: FilesPlace, name: string, codesInMemory: boolean): Promise<void> {
+    const files = findVectorFiles({ ...place, description: this.description }, name)?.graph;
+    if (files !== undefined) await this.#inFlight.run(async () => { await this.#columns.get(name)?.loadGraph(place, files, codesInMemory); });
   }
 
   /** Its vectors are gone at once: rows lack it even when a vector of that name is created again. Its files, with the next save. */

@@ -55,12 +55,23 @@ export interface GraphRequest extends FilesPlace {
   readonly signal?: AbortSignal;
 }
 
+/** Where the codes of a vector's graph are to lie; else they are mapped from their file. */
+export type CodesPlacement = (vector: string) => boolean;
+
 /** A graph in files that no description names yet. */
 export interface NewGraph {
   readonly files: readonly SegmentFile[];
   /** Searches use it from now on. */
   install(): void;
   discard(): void;
+}
+
+interface ColumnOptions {
+  readonly spec: VectorSpec;
+  /** Of the segment. */
+  readonly rows: number;
+  readonly indexes: VectorIndexes;
+  readonly codesInMemory: boolean;
 }
 
 export class SealedColumn {
@@ -76,16 +87,15 @@ export class SealedColumn {
     this.#reader = reader;
   }
 
-  /** `rows`: of the segment. */
-  static async open(place: FilesPlace, files: VectorFiles, options: { readonly spec: VectorSpec; readonly rows: number; readonly indexes: VectorIndexes }): Promise<SealedColumn> {
-    const { spec, rows, indexes } = options;
+  static async open(place: FilesPlace, files: VectorFiles, options: ColumnOptions): Promise<SealedColumn> {
+    const { spec, rows, indexes, codesInMemory } = options;
     const slots = RowSlots.of(await readBits(place, files.has, rows));
     const reader = await openVectorFile(place, files.vec, { spec, count: slots.length });
     let column: SealedColumn | undefined;
     try {
       const file = { path: pathOf(place, files.vec), dataOffset, rowCount: slots.length, sizeBytes: files.vec.size };
       column = new SealedColumn(slots, await indexes.openFile(spec, file, () => reader.readAll()), reader);
-      if (files.graph !== undefined) await column.#loadGraph(place, files.graph);
+      if (files.graph !== undefined) await column.loadGraph(place, files.graph, codesInMemory);
       return column;
     } catch (error) {
       await (column ?? reader).close();
@@ -114,7 +124,7 @@ export class SealedColumn {
         files,
         install: () => {
           build.install();
-          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome };
+          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome, codes: config.codes };
         },
         discard: () => { build.discard(); },
       };
@@ -129,10 +139,11 @@ export class SealedColumn {
     this.#graphFacts = undefined;
   }
 
-  async #loadGraph(place: FilesPlace, files: GraphFiles): Promise<void> {
+  /** From its files, in place of the one in use. */
+  async loadGraph(place: FilesPlace, files: GraphFiles, codesInMemory: boolean): Promise<void> {
     const { graph: slot } = this.index;
     const rows = this.slots.length;
-    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files.graph, rows) : await loadGraph(place, files, { slot, rows });
+    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files, rows) : await loadGraph(place, files, { slot, rows, codesInMemory });
   }
 
   get memoryBytes(): number {

@@ -5,7 +5,7 @@ import type { LogInfo } from '../log/shard-log.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import type { StoredManifest } from './shard-manifest.ts';
-import type { ShardInfo } from './shard-types.ts';
+import type { CodesBytes, ShardInfo } from './shard-types.ts';
 import type { SegmentView, View } from './view.ts';
 
 export interface DescribedShard {
@@ -26,6 +26,7 @@ export function describeShard(shard: DescribedShard): ShardInfo {
     points: view.points,
     indexedVectors: indexedVectors(filled, shard.sealed),
     scannedVectors: scannedVectors(shard.sealed),
+    codesBytes: codesBytes(shard.sealed),
     segments: view.segments.length,
     status: error !== undefined ? 'red' : maintenance.isBusy ? 'yellow' : 'green',
     ...(error === undefined ? {} : { optimizerError: error }),
@@ -56,6 +57,12 @@ function scannedVectors(sealed: readonly SealedSegment[]): ReadonlyMap<string, n
     }
   }
   return scanned;
+}
+
+function codesBytes(sealed: readonly SealedSegment[]): CodesBytes {
+  const codes = sealed.flatMap((segment) => Array.from(segment.graphStates().values(), (state) => state.codes ?? []).flat());
+  const total = (isInMemory: boolean): number => codes.reduce((sum, each) => sum + (each.isInMemory === isInMemory ? each.bytes : 0), 0);
+  return { memory: total(true), mapped: total(false) };
 }
 
 function pointsWith(segments: readonly SegmentView[], field: string): number {

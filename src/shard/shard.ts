@@ -391,9 +391,10 @@ function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
 }
 
 /** All or none. */
-export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
-  const { disk, indexes } = options;
-  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, specs: manifest.vectors, payloadSchema: manifest.payloadSchema };
+export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes' | 'indexing'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
+  const { disk, indexes, indexing = noIndexing } = options;
+  const codesInMemory = (vector: string): boolean => indexing(vector).codesInMemory;
+  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, specs: manifest.vectors, payloadSchema: manifest.payloadSchema, codesInMemory };
   const opened: SealedSegment[] = [];
   try {
     for (const description of manifest.segments) opened.push(await openSealedSegment({ ...place, description }));

@@ -82,6 +82,16 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
       each(({ unappliedEntries }) => unappliedEntries),
     ),
     gauge(
+      'collection_codes_memory_bytes',
+      'Codes of graphs that are held in memory',
+      each(({ codesBytes }) => codesBytes.memory),
+    ),
+    gauge(
+      'collection_codes_mapped_bytes',
+      'Codes of graphs that are mapped from files',
+      each(({ codesBytes }) => codesBytes.mapped),
+    ),
+    gauge(
       'collection_disk_bytes',
       'Bytes of files in the data directory',
       each(({ diskBytes }) => diskBytes),
