@@ -4,7 +4,7 @@ import { CorruptionError, systemCode } from '../base/errors.ts';
 import type { Addon, GraphHandle, NativeHits, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { planQuery, type QueryPlan, type WalkPlan } from './filter-plan.ts';
-import type { GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
+import type { CodesConfig, GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
 
 const pieceBytes = 512 << 10;
 const filteringCodes = { plain: 0, predicate: 1, 'two-hop': 2 } as const;
@@ -58,6 +58,7 @@ export interface NativeGraphOptions {
 
 export class NativeGraph implements GraphSlot {
   readonly #options: NativeGraphOptions;
+  #counters = { queries: 0, evaluations: 0 };
   #loaded: { readonly graph: GraphHandle; readonly efConstruct: number } | undefined;
 
   constructor(options: NativeGraphOptions) {
@@ -68,6 +69,18 @@ export class NativeGraph implements GraphSlot {
     return this.#loaded !== undefined;
   }
 
+  get codes(): CodesConfig['kind'] | undefined {
+    return this.#loaded === undefined ? undefined : 'internal';
+  }
+
+  get mappedBytes(): number {
+    return 0;
+  }
+
+  get counters(): { readonly queries: number; readonly evaluations: number } {
+    return this.#counters;
+  }
+
   get memoryBytes(): number {
     const graph = this.#loaded?.graph;
     return graph === undefined ? 0 : parts.reduce<number>((sum, part) => sum + this.#options.addon.graphBytes(graph, part), 0);
@@ -75,6 +88,7 @@ export class NativeGraph implements GraphSlot {
 
   async build(config: GraphConfig, signal?: AbortSignal): Promise<GraphBuild> {
     const { addon, handle, counts } = this.#options;
+    invariant(config.codes.kind === 'internal', 'other codes come with the next commits');
     const built = await withTicket(addon, signal, (ticket) => addon.buildGraph(handle, config.m, config.efConstruct, config.threadsMax, ticket));
     counts.built += 1;
     const { graph, outcome } = built;
@@ -125,6 +139,7 @@ export class NativeGraph implements GraphSlot {
     const hits = await addon.searchGraph(
       handle, graph, walks.map(({ query }) => query.vector), walks.map(({ query }) => query.k), walks.map(({ query }) => query.allowed), settings, ticket,
     );
+    this.#counters = { queries: this.#counters.queries + walks.length, evaluations: hits.evaluations.reduce((sum, count) => sum + count, this.#counters.evaluations) };
     return splitHits(hits);
   }
 

@@ -16,6 +16,8 @@ export interface IndexSettings {
   readonly exact?: boolean;
   /** `ignore`: walks by the rows. `rescore` false: only the k nearest by code get their true score; `oversampling`: so many times k. */
   readonly quantization?: { readonly ignore?: boolean; readonly rescore?: boolean; readonly oversampling?: number };
+  /** How a walk by binary codes encodes the query; for other codes it does not matter. */
+  readonly binaryQuery?: BinaryQueryEncoding;
   /** Allowed rows of fewer bytes are scanned. */
   readonly scanBytesMax?: number;
 }
@@ -45,12 +47,26 @@ export interface VectorIndex {
   close(): Promise<void>;
 }
 
+/** By what a graph is walked. It is always built by the internal codes: bytes, each row with a step of its own. */
+export type CodesConfig =
+  | { readonly kind: 'internal' }
+  /** Bytes with one step for all rows, so that `quantile` (0.5 to 1) of the values need no clamping. */
+  | { readonly kind: 'scalar'; readonly quantile: number }
+  /** A byte for every `compression` / 4 components: the nearest of 256 centroids. */
+  | { readonly kind: 'product'; readonly compression: 4 | 8 | 16 | 32 | 64 }
+  /** Bits for a component: its sign, and for more than one bit whether it lies far from the mean. */
+  | { readonly kind: 'binary'; readonly encoding: 'one-bit' | 'one-and-half-bits' | 'two-bits' };
+
+/** `default` and `binary`: as many bits as the stored codes have. */
+export type BinaryQueryEncoding = 'default' | 'binary' | 'scalar4bits' | 'scalar8bits';
+
 export interface GraphConfig {
   /** Links of a row, twice as many on the lowest level; from 2 to 512. */
   readonly m: number;
   readonly efConstruct: number;
   /** 0: all. */
   readonly threadsMax: number;
+  readonly codes: CodesConfig;
 }
 
 /** 0 codes, 1 links: what the files of a graph hold (native/core/codes.h and hnsw-graph.h draw them). */
@@ -73,6 +89,10 @@ export interface GraphImages {
   /** For errors. */
   readonly file: string;
   readonly efConstruct: number;
+  /** False: codes are walked from a read-only map of `codeFile`. */
+  readonly codesInMemory: boolean;
+  /** Where the bytes of part 0 lie in a file that is never changed. */
+  readonly codeFile: { readonly path: string; readonly dataOffset: number; readonly sizeBytes: number };
   sizeBytes(part: GraphPart): number;
   read(part: GraphPart, use: (bytes: Uint8Array, offset: number) => void): Promise<void>;
 }
@@ -80,7 +100,14 @@ export interface GraphImages {
 /** The place for a graph beside the rows of an index. */
 export interface GraphSlot {
   readonly isLoaded: boolean;
+  /** Of the loaded graph. */
+  readonly codes: CodesConfig['kind'] | undefined;
+  /** Held in memory. */
   readonly memoryBytes: number;
+  /** Of codes that are walked from a map. */
+  readonly mappedBytes: number;
+  /** Walks so far, and the distances they computed; over all graphs of this slot. */
+  readonly counters: { readonly queries: number; readonly evaluations: number };
   /** In the background, behind all searches. */
   build(config: GraphConfig, signal?: AbortSignal): Promise<GraphBuild>;
   /** @throws CorruptionError naming `images.file` where the images are not those of a graph over these rows; then nothing is loaded. */

@@ -1,7 +1,7 @@
 // The `code` and `graph` files of one named vector: written from a build, read back into an index.
 import { CorruptionError } from '../base/errors.ts';
 import type { GraphBuild, GraphConfig, GraphPart, GraphSlot } from '../index/vector-index.ts';
-import { headerField, type FileKind } from './files.ts';
+import { dataOffset, headerField, type FileKind } from './files.ts';
 import { SegmentFileReader, type NamedFile } from './read-file.ts';
 import type { SegmentFile } from './segment.ts';
 import { writeDescribed, type FilesPlace } from './write-file.ts';
@@ -47,6 +47,8 @@ export async function loadGraph(place: FilesPlace, files: GraphFiles, into: { re
   await into.slot.load({
     file: graph.reader.path,
     efConstruct: facts.efConstruct,
+    codesInMemory: true,
+    codeFile: { path: code.reader.path, dataOffset, sizeBytes: files.code.size },
     sizeBytes: (part) => readers[part].header.dataBytes,
     read: async (part, use) => {
       const { header } = readers[part];

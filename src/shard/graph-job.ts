@@ -31,7 +31,7 @@ export async function runGraph({ folder }: Pick<CheckpointParts, 'folder'>, { he
   const { m, efConstruct, threadsMax } = indexing(name);
   held.retain();
   try {
-    const graph = await held.segment.buildGraph({ ...folder.place, name, config: { m, efConstruct, threadsMax }, signal });
+    const graph = await held.segment.buildGraph({ ...folder.place, name, config: { m, efConstruct, threadsMax, codes: { kind: 'internal' } }, signal });
     await folder.disk.syncDirectory(folder.place.filesDirectory);
     return graph;
   } finally {
@@ -58,7 +58,7 @@ export async function buildGraphs(parts: Pick<CheckpointParts, 'folder'>, segmen
   for (const [name, state] of segment.graphStates()) {
     if (graphTask(state, indexing(name)) !== 'build') continue;
     const { m, efConstruct, threadsMax } = indexing(name);
-    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: { m, efConstruct, threadsMax }, signal }));
+    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: { m, efConstruct, threadsMax, codes: { kind: 'internal' } }, signal }));
   }
   await parts.folder.disk.syncDirectory(parts.folder.place.filesDirectory);
 }
