@@ -80,7 +80,7 @@ async function measure(strategy: Strategy, queries: readonly IndexQuery[], truth
 async function run(addon: Addon): Promise<void> {
   const data = synthetic(Number(process.env['NEARKEEP_BENCH_ROWS'] ?? 100_000));
   const index = await openIndex(addon, benchFolder(), data.rows);
-  (await must(index.graph, 'a file has a place for a graph').build({ m: 16, efConstruct: 100, threadsMax: 0 })).install();
+  (await must(index.graph, 'a file has a place for a graph').build({ m: 16, efConstruct: 100, threadsMax: 0, codes: { kind: 'internal' } })).install();
   const open = await openGraph(addon, data);
   const planned: Strategy = { name: 'plan', search: (queries) => index.search(queries) };
   const scan: Strategy = { name: 'scan', search: (queries) => index.search(queries.map((query) => ({ ...query, exact: true }))) };

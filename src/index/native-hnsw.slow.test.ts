@@ -9,10 +9,10 @@ import { bitsOf } from '../vector/kernels.contract.ts';
 import { prepareQuery, toStored } from '../vector/stored-vector.ts';
 import { nativeIndexes } from './native-scan.ts';
 import { vectorFile } from './vector-index.contract.ts';
-import type { GraphImages, GraphPart, GraphSlot, IndexHits, VectorIndex } from './vector-index.ts';
+import type { GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, VectorIndex } from './vector-index.ts';
 
 const addon = loadAddon();
-const config = { m: 16, efConstruct: 100, threadsMax: 0 };
+const config: GraphConfig = { m: 16, efConstruct: 100, threadsMax: 0, codes: { kind: 'internal' } };
 const size = 24;
 
 /** Points around 40 centres, of one length, positive so that bytes can hold them. */
@@ -74,7 +74,7 @@ if (addon === undefined) {
   const all = bits(rowCount, () => true);
 
   const imagesOf = (parts: readonly Uint8Array[]): GraphImages => ({
-    file: 'graph file', efConstruct: 100,
+    file: 'graph file', efConstruct: 100, codesInMemory: true, codeFile: { path: '', dataOffset: 0, sizeBytes: 0 },
     sizeBytes: (part) => must(parts[part], 'a part').length,
     read: (part, use) => {
       const bytes = must(parts[part], 'a part');

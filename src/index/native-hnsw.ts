@@ -4,7 +4,7 @@ import { CorruptionError, systemCode } from '../base/errors.ts';
 import type { Addon, GraphHandle, NativeHits, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { planQuery, type QueryPlan, type WalkPlan } from './filter-plan.ts';
-import type { GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
+import type { CodesConfig, GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery, WalkCounts } from './vector-index.ts';
 
 const pieceBytes = 512 << 10;
 const filteringCodes = { plain: 0, predicate: 1, 'two-hop': 2 } as const;
@@ -48,16 +48,30 @@ export interface Walk {
   readonly plan: WalkPlan;
 }
 
+/** Of all graphs of a process. */
+export interface GraphCounts {
+  built: number;
+  readonly walked: WalkCounts;
+}
+
 export interface NativeGraphOptions {
   readonly addon: Addon;
   readonly spec: VectorSpec;
   readonly handle: RowsHandle;
   readonly rowCount: number;
-  readonly counts: { built: number };
+  readonly counts: GraphCounts;
+}
+
+function countWalk(counts: WalkCounts, { byRows, rescored, matches }: WalkPlan, evaluations: number): void {
+  counts.walks += 1;
+  if (byRows) counts.rowEvaluations += evaluations;
+  else counts.codeEvaluations += evaluations;
+  if (!byRows) counts.rescored += Math.min(rescored, matches);
 }
 
 export class NativeGraph implements GraphSlot {
   readonly #options: NativeGraphOptions;
+  #counters = { queries: 0, evaluations: 0 };
   #loaded: { readonly graph: GraphHandle; readonly efConstruct: number } | undefined;
 
   constructor(options: NativeGraphOptions) {
@@ -68,6 +82,22 @@ export class NativeGraph implements GraphSlot {
     return this.#loaded !== undefined;
   }
 
+  get codes(): CodesConfig['kind'] | undefined {
+    return this.#loaded === undefined ? undefined : 'internal';
+  }
+
+  get codeBytes(): number {
+    return this.#loaded === undefined ? 0 : this.#options.addon.graphBytes(this.#loaded.graph, 0);
+  }
+
+  get mappedBytes(): number {
+    return 0;
+  }
+
+  get counters(): { readonly queries: number; readonly evaluations: number } {
+    return this.#counters;
+  }
+
   get memoryBytes(): number {
     const graph = this.#loaded?.graph;
     return graph === undefined ? 0 : parts.reduce<number>((sum, part) => sum + this.#options.addon.graphBytes(graph, part), 0);
@@ -75,6 +105,7 @@ export class NativeGraph implements GraphSlot {
 
   async build(config: GraphConfig, signal?: AbortSignal): Promise<GraphBuild> {
     const { addon, handle, counts } = this.#options;
+    invariant(config.codes.kind === 'internal', 'other codes come with the next commits');
     const built = await withTicket(addon, signal, (ticket) => addon.buildGraph(handle, config.m, config.efConstruct, config.threadsMax, ticket));
     counts.built += 1;
     const { graph, outcome } = built;
@@ -125,6 +156,8 @@ export class NativeGraph implements GraphSlot {
     const hits = await addon.searchGraph(
       handle, graph, walks.map(({ query }) => query.vector), walks.map(({ query }) => query.k), walks.map(({ query }) => query.allowed), settings, ticket,
     );
+    this.#counters = { queries: this.#counters.queries + walks.length, evaluations: hits.evaluations.reduce((sum, count) => sum + count, this.#counters.evaluations) };
+    for (const [at, { plan }] of walks.entries()) countWalk(this.#options.counts.walked, plan, hits.evaluations[at] ?? 0);
     return splitHits(hits);
   }
 

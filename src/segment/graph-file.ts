@@ -56,7 +56,7 @@ export async function loadGraph(
     file: graph.reader.path,
     efConstruct: facts.efConstruct,
     codesInMemory,
-    codeFile: { path: code.reader.path, dataOffset },
+    codeFile: { path: code.reader.path, dataOffset, sizeBytes: code.sizeBytes },
     sizeBytes: (part) => readers[part].header.dataBytes,
     read: async (part, use) => {
       const { header } = readers[part];
@@ -81,7 +81,7 @@ function factsOf({ header, path }: SegmentFileReader, code: SegmentFileReader | 
   return { m: headerField(header, 'm'), efConstruct: headerField(header, 'efConstruct'), outcome, codes };
 }
 
-async function openReader(place: FilesPlace, file: NamedFile): Promise<{ readonly reader: SegmentFileReader } & AsyncDisposable> {
+async function openReader(place: FilesPlace, file: NamedFile): Promise<{ readonly reader: SegmentFileReader; readonly sizeBytes: number } & AsyncDisposable> {
   const reader = await SegmentFileReader.open(place, file);
-  return { reader, [Symbol.asyncDispose]: () => reader.close() };
+  return { reader, sizeBytes: file.size, [Symbol.asyncDispose]: () => reader.close() };
 }

@@ -58,6 +58,12 @@ export interface GraphRequest extends FilesPlace {
 /** Where the codes of a vector's graph are to lie; else they are mapped from their file. */
 export type CodesPlacement = (vector: string) => boolean;
 
+/** Of the graph in use. */
+export interface CodesState {
+  readonly isInMemory: boolean;
+  readonly bytes: number;
+}
+
 /** A graph in files that no description names yet. */
 export interface NewGraph {
   readonly files: readonly SegmentFile[];
@@ -111,6 +117,11 @@ export class SealedColumn {
   /** Whether searches walk a graph. */
   get isIndexed(): boolean {
     return this.index.graph?.isLoaded === true;
+  }
+
+  get codes(): CodesState | undefined {
+    const { graph } = this.index;
+    return graph?.isLoaded === true ? { isInMemory: graph.mappedBytes === 0, bytes: graph.codeBytes } : undefined;
   }
 
   /** undefined where searches are always exact. What it reads has been proved before. */

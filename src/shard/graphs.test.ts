@@ -25,7 +25,9 @@ const addon = loadAddon();
 const spec: VectorSpec = { size: 16, distance: 'Euclid', datatype: 'float32' };
 const rowBytes = 64;
 const limits: ShardLimits = { headBytesMax: 16 << 20, headRowsMax: 500, unsealedBytesMax: 64 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, quietMs: 20, vacuumRowsMin: 100_000 };
-const graphs: VectorIndexing = { m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0 };
+const graphs: VectorIndexing = {
+  m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0, codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default',
+};
 
 interface Rig {
   readonly indexes: VectorIndexes;

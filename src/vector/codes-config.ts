@@ -1,16 +1,16 @@
 // The kinds of codes that stand for the rows of a graph while it is walked. What is returned is always scored from the rows themselves.
 
-/** `internal`: 8 bits for each component, where nothing else is asked for. */
+/** By what a graph is walked. It is always built by the internal codes: bytes, each row with a step of its own. */
 export type CodesConfig =
   | { readonly kind: 'internal' }
-  /** 8 bits for each component; values outside the quantile are cut to its ends. From 0.5 to 1; 1 cuts none. */
+  /** Bytes with one step for all rows, so that `quantile` (0.5 to 1) of the values need no clamping. */
   | { readonly kind: 'scalar'; readonly quantile: number }
-  /** So many bytes of float32 become one byte: the nearest of 256 centroids. */
+  /** A byte for every `compression` / 4 components: the nearest of 256 centroids. */
   | { readonly kind: 'product'; readonly compression: 4 | 8 | 16 | 32 | 64 }
-  /** 1, 1.5 or 2 bits for each component. */
+  /** Bits for a component: its sign, and for more than one bit whether it lies far from the mean. */
   | { readonly kind: 'binary'; readonly encoding: 'one-bit' | 'one-and-half-bits' | 'two-bits' };
 
-/** How a query is encoded against binary codes; `default` as the rows are. */
+/** `default` and `binary`: as many bits as the stored codes have. */
 export type BinaryQueryEncoding = 'default' | 'binary' | 'scalar4bits' | 'scalar8bits';
 
 /** A quantile is a whole number of these steps, so that the files of a graph say it exactly. */

@@ -46,6 +46,10 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
       { labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 },
     ]),
     gauge('graphs_built', 'HNSW graphs built since the start', [{ value: engine.graphsBuilt }]),
+    counter('graph_walks_total', 'Walks over HNSW graphs', engine.walked.walks),
+    counter('graph_code_evaluations_total', 'Distances that walks computed from codes', engine.walked.codeEvaluations),
+    counter('graph_row_evaluations_total', 'Distances that walks computed from rows', engine.walked.rowEvaluations),
+    counter('graph_rescored_rows_total', 'Rows that were scored again after walks by codes', engine.walked.rescored),
     gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
   ];
 }
@@ -108,7 +112,7 @@ function snapshotFamilies({ engine }: ProbeContext): readonly Family[] {
   return [
     gauge('snapshot_creation_running', 'Snapshots being created', [{ value: creating }]),
     gauge('snapshot_recovery_running', 'Restores that run', [{ value: recovering }]),
-    { name: 'snapshot_created_total', type: 'counter', help: 'Snapshots created since the start', samples: [{ value: created }] },
+    counter('snapshot_created_total', 'Snapshots created since the start', created),
   ];
 }
 
@@ -175,6 +179,10 @@ async function processFamilies(context: ProbeContext): Promise<readonly Family[]
       samples: [{ value: usage.majorPageFault }],
     },
   ];
+}
+
+function counter(name: string, help: string, value: number): Family {
+  return { name, type: 'counter', help, samples: [{ value }] };
 }
 
 function gauge(name: string, help: string, samples: readonly Sample[]): Family {
