@@ -92,7 +92,7 @@ export interface GraphSlot {
   readonly isLoaded: boolean;
   /** Of the loaded graph. */
   readonly codes: CodesConfig['kind'] | undefined;
-  /** Of its codes, wherever they lie; 0 without a graph. */
+  /** Of the codes of the loaded graph, wherever they lie. */
   readonly codeBytes: number;
   /** Held in memory. */
   readonly memoryBytes: number;

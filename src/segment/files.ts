@@ -30,7 +30,7 @@
 //  code  codes of one named vector, one record for each in its `vec` file: an image of native/core/codes.h. `codes` and `parameter`:
 //        0, 0: internal, 8 bits; 1, n: scalar, quantile n / 10^6; 2, n: product, compression n; 3, n: binary, n half bits a component
 //  graph links between them: an image of native/core/hnsw-graph.h. `outcome` 0. Where building found that these vectors are better
-//        scanned, both files have no data: `outcome` 1, values that have no codes; 2, walks miss too much
+//        scanned, the file says so and has no data: `outcome` 1, values that have no codes; 2, walks miss too much. No `code` file then
 import { must } from '../base/assert.ts';
 import { crc32 } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';

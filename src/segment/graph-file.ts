@@ -18,11 +18,12 @@ export interface GraphFacts {
   readonly m: number;
   readonly efConstruct: number;
   readonly outcome: GraphBuild['outcome'];
-  readonly codes: CodesConfig;
+  /** By what it is walked; undefined where there is none. */
+  readonly codes: CodesConfig | undefined;
 }
 
 export interface GraphFiles {
-  /** undefined in older files where the outcome is that there is no graph. */
+  /** undefined where the outcome is that there is no graph. */
   readonly code: NamedFile | undefined;
   readonly graph: NamedFile;
 }
@@ -37,7 +38,7 @@ export async function writeGraph(place: FilesPlace, build: GraphBuild, of: { rea
   const write = (part: GraphPart, fields: readonly number[]): Promise<SegmentFile> =>
     writeDescribed(place, { kind: kindOf[part], rows, stride: 0, dataBytes: build.sizeBytes(part), fields }, build.pieces(part), name);
   const graph = await write(1, [config.m, config.efConstruct, outcomes.indexOf(build.outcome)]);
-  return [await write(0, encodeCodes(config.codes)), graph];
+  return build.outcome === 'built' ? [await write(0, encodeCodes(config.codes)), graph] : [graph];
 }
 
 /** Loads the graph beside the rows, in place of the one before. Every byte is proved on the way. @throws CorruptionError */
@@ -77,7 +78,7 @@ function factsOf({ header, path }: SegmentFileReader, code: SegmentFileReader | 
   if (header.rows !== rows) throw new CorruptionError({ file: path, offsetBytes: 16, problem: `links ${header.rows} vectors, there are ${rows}` });
   const outcome = outcomes[headerField(header, 'outcome')];
   if (outcome === undefined) throw new CorruptionError({ file: path, offsetBytes: 48, problem: `outcome ${headerField(header, 'outcome')} is not known` });
-  const codes = code === undefined ? ({ kind: 'internal' } as const) : decodeCodes(code.header, code.path);
+  const codes = outcome === 'built' && code !== undefined ? decodeCodes(code.header, code.path) : undefined;
   return { m: headerField(header, 'm'), efConstruct: headerField(header, 'efConstruct'), outcome, codes };
 }
 

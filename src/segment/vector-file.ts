@@ -60,8 +60,10 @@ export type CodesPlacement = (vector: string) => boolean;
 
 /** Of the graph in use. */
 export interface CodesState {
+  /** Else they are mapped from their file, but for what all of them share. */
   readonly isInMemory: boolean;
-  readonly bytes: number;
+  readonly memoryBytes: number;
+  readonly mappedBytes: number;
 }
 
 /** A graph in files that no description names yet. */
@@ -121,7 +123,9 @@ export class SealedColumn {
 
   get codes(): CodesState | undefined {
     const { graph } = this.index;
-    return graph?.isLoaded === true ? { isInMemory: graph.mappedBytes === 0, bytes: graph.codeBytes } : undefined;
+    if (graph?.isLoaded !== true) return undefined;
+    const { codeBytes, mappedBytes } = graph;
+    return { isInMemory: mappedBytes === 0, memoryBytes: codeBytes - mappedBytes, mappedBytes };
   }
 
   /** undefined where searches are always exact. What it reads has been proved before. */
@@ -135,7 +139,7 @@ export class SealedColumn {
         files,
         install: () => {
           build.install();
-          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome, codes: config.codes };
+          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome, codes: build.outcome === 'built' ? config.codes : undefined };
         },
         discard: () => { build.discard(); },
       };

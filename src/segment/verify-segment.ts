@@ -121,7 +121,7 @@ async function verifyVectors(request: VerifyRequest, name: string | undefined): 
   await reader.close();
   if (files.graph === undefined) return;
   const facts = await readGraphFacts(request, files.graph, countBits(bits));
-  expectThat(facts.outcome !== 'built' || files.graph.code !== undefined, pathOf(request, files.graph.graph), 'a graph goes with codes');
+  expectThat((facts.outcome === 'built') === (files.graph.code !== undefined), pathOf(request, files.graph.graph), `a '${facts.outcome}' graph goes ${facts.outcome === 'built' ? 'with' : 'without'} codes`);
 }
 
 /** Texts are objects in strict JSON, and each payload index answers as the payloads do. */

@@ -12,7 +12,8 @@ export function graphTask(state: GraphState, { m, efConstruct, codes, codesInMem
   if (!state.canBeIndexed) return undefined;
   if (m === 0) return state.facts === undefined ? undefined : 'drop';
   const { facts } = state;
-  const isWanted = facts?.m === m && facts.efConstruct === efConstruct && isSameCodes(facts.codes, codes);
+  // a graph that cannot be is as impossible for other codes
+  const isWanted = facts?.m === m && facts.efConstruct === efConstruct && (facts.codes === undefined || isSameCodes(facts.codes, codes));
   if (!isWanted && state.vectors > 0 && state.sizeBytes >= graphBytesMin) return 'build';
   return state.codes === undefined || state.codes.isInMemory === codesInMemory ? undefined : 'reload';
 }

@@ -60,9 +60,12 @@ function scannedVectors(sealed: readonly SealedSegment[]): ReadonlyMap<string, n
 }
 
 function codesBytes(sealed: readonly SealedSegment[]): CodesBytes {
-  const codes = sealed.flatMap((segment) => Array.from(segment.graphStates().values(), (state) => state.codes ?? []).flat());
-  const total = (isInMemory: boolean): number => codes.reduce((sum, each) => sum + (each.isInMemory === isInMemory ? each.bytes : 0), 0);
-  return { memory: total(true), mapped: total(false) };
+  let [memory, mapped] = [0, 0];
+  for (const { codes } of sealed.flatMap((segment) => [...segment.graphStates().values()])) {
+    memory += codes?.memoryBytes ?? 0;
+    mapped += codes?.mappedBytes ?? 0;
+  }
+  return { memory, mapped };
 }
 
 function pointsWith(segments: readonly SegmentView[], field: string): number {

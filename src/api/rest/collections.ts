@@ -87,7 +87,7 @@ function collectionInfoJson(info: CollectionInfo): unknown {
 }
 
 function scanWarning([name, rows]: readonly [string, number]): string {
-  return `${rows} rows of ${shownVector(name)} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, values beyond 1e15, or codes too coarse for these vectors)`;
+  return `${rows} rows of ${shownVector(name)} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)`;
 }
 
 function turboWarning(name: string): string {
