@@ -8,18 +8,25 @@ import { quantizationOf, turboVectors, type Quantization } from './quantization.
 const params: VectorParams = { size: 4, distance: 'Dot' };
 const none: Quantization = { codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default' };
 
+const oneBit = { codes: { kind: 'binary', encoding: 'one-bit' } } as const;
+
 const forms: readonly (readonly [string, KeptJson, Partial<Quantization>])[] = [
   ['scalar without a quantile cuts nothing', { scalar: { type: 'int8' } }, { codes: { kind: 'scalar', quantile: 1 } }],
   ['scalar with a quantile', { scalar: { type: 'int8', quantile: 0.99 } }, { codes: { kind: 'scalar', quantile: 0.99 } }],
   ['a quantile is kept in whole millionths', { scalar: { type: 'int8', quantile: 0.99999999 } }, { codes: { kind: 'scalar', quantile: 1 } }],
-  ...([4, 8, 16, 32, 64] as const).map((compression) =>
-    [`product x${compression}`, { product: { compression: `x${compression}` } }, { codes: { kind: 'product', compression } }] as const),
-  ['binary has one bit', { binary: {} }, { codes: { kind: 'binary', encoding: 'one-bit' } }],
-  ['binary one_bit', { binary: { encoding: 'one_bit' } }, { codes: { kind: 'binary', encoding: 'one-bit' } }],
+  ['product x4', { product: { compression: 'x4' } }, { codes: { kind: 'product', compression: 4 } }],
+  ['product x8', { product: { compression: 'x8' } }, { codes: { kind: 'product', compression: 8 } }],
+  ['product x16', { product: { compression: 'x16' } }, { codes: { kind: 'product', compression: 16 } }],
+  ['product x32', { product: { compression: 'x32' } }, { codes: { kind: 'product', compression: 32 } }],
+  ['product x64', { product: { compression: 'x64' } }, { codes: { kind: 'product', compression: 64 } }],
+  ['binary has one bit', { binary: {} }, oneBit],
+  ['binary one_bit', { binary: { encoding: 'one_bit' } }, oneBit],
   ['binary one_and_half_bits', { binary: { encoding: 'one_and_half_bits' } }, { codes: { kind: 'binary', encoding: 'one-and-half-bits' } }],
   ['binary two_bits', { binary: { encoding: 'two_bits' } }, { codes: { kind: 'binary', encoding: 'two-bits' } }],
-  ...(['default', 'binary', 'scalar4bits', 'scalar8bits'] as const).map((encoding) =>
-    [`query_encoding ${encoding}`, { binary: { query_encoding: encoding } }, { codes: { kind: 'binary', encoding: 'one-bit' }, binaryQuery: encoding }] as const),
+  ['query_encoding default', { binary: { query_encoding: 'default' } }, { ...oneBit, binaryQuery: 'default' }],
+  ['query_encoding binary', { binary: { query_encoding: 'binary' } }, { ...oneBit, binaryQuery: 'binary' }],
+  ['query_encoding scalar4bits', { binary: { query_encoding: 'scalar4bits' } }, { ...oneBit, binaryQuery: 'scalar4bits' }],
+  ['query_encoding scalar8bits', { binary: { query_encoding: 'scalar8bits' } }, { ...oneBit, binaryQuery: 'scalar8bits' }],
   ['turbo is the internal codes', { turbo: { bits: 'bits2' } }, {}],
   ['turbo may be mapped', { turbo: { always_ram: false } }, { codesInMemory: false }],
 ];

@@ -52,7 +52,8 @@ function makeVectors(count: number, seed: number): readonly (readonly number[])[
   return Array.from({ length: count }, () => {
     const centre = must(centres[own.below(centres.length)], 'a centre');
     const weights = centre.map((weight) => weight + 0.5 * gauss(own));
-    return Array.from({ length: size }, (_, at) => weights.reduce((sum, weight, of) => sum + weight * must(basis[of]?.[at], 'a component'), 0.1 * gauss(own)));
+    const component = (at: number): number => weights.reduce((sum, weight, of) => sum + weight * must(basis[of]?.[at], 'a component'), 0.1 * gauss(own));
+    return Array.from({ length: size }, (_, at) => Math.round(component(at) * 1_000) / 1_000);
   });
 }
 
@@ -60,10 +61,8 @@ const points = skip === false ? makeVectors(pointCount, 1) : [];
 const queries = skip === false ? makeVectors(queryCount, 2) : [];
 
 async function upload(name: string, vectorOf: (vector: readonly number[]) => Schemas['VectorStruct'] = (vector) => [...vector]): Promise<void> {
-  for (let first = 0; first < points.length; first += 1_000) {
-    const batch = points.slice(first, first + 1_000).map((vector, at) => ({ id: first + at, vector: vectorOf(vector) }));
-    await client.upsert(name, { wait: true, points: batch });
-  }
+  // one request, so that the shard does not come to rest in the middle and all rows are sealed together
+  await client.upsert(name, { wait: true, points: points.map((vector, id) => ({ id, vector: vectorOf(vector) })) });
 }
 
 /** Until everything is in one place that is indexed, and nothing is at work. */
@@ -128,3 +127,143 @@ async function costOf(name: string, params: Params): Promise<Cost> {
   const [walks = 0, code_evaluations = 0, row_evaluations = 0, rescored_rows = 0] = last.map((value, at) => (value - must(first[at], 'a counter')) / queryCount);
   return { walks, code_evaluations, row_evaluations, rescored_rows };
 }
+
+/** What one graph's codes weigh: for each row, and once. */
+interface Weight {
+  readonly row: number;
+  readonly shared: number;
+}
+
+const roundUp = (value: number, step: number): number => Math.ceil(value / step) * step;
+const bytesWeight: Weight = { row: roundUp(size + 12, 16), shared: 4 * size };
+const productWeight = (compression: number): Weight => ({ row: Math.ceil(size / (compression / 4)), shared: 256 * 4 * size });
+/** Bits lie in words of 64 components, shared ones in words of 128. */
+const bitBytes = (bits: number): number => (bits === 1.5 ? (1.5 * roundUp(size, 128)) / 8 : (bits * roundUp(size, 64)) / 8);
+const binaryWeight = (bits: number): Weight => ({ row: roundUp(bitBytes(bits) + 12, 16), shared: 2 * 4 * size });
+
+/** All rows are in one graph. */
+async function checkHeld(name: string, weight: Weight, isMapped: boolean, rows = pointCount): Promise<void> {
+  const found = await held(name);
+  const wanted = { memory: (isMapped ? 0 : weight.row * rows) + weight.shared, mapped: isMapped ? weight.row * rows : 0 };
+  for (const where of ['memory', 'mapped'] as const) {
+    assert.ok(Math.abs(found[where] - wanted[where]) <= 0.05 * wanted[where] + 64, `${name} ${where}: ${found[where]} bytes of codes, ${wanted[where]} expected`);
+  }
+}
+
+/** Changes the quantization while searches run; they are whole at every moment. */
+async function change(name: string, update: Schemas['UpdateCollection']): Promise<void> {
+  await client.updateCollection(name, update);
+  let isOver = false;
+  const searching = (async () => {
+    while (!isOver) assert.ok(await recall(name, { hnsw_ef: 400, quantization: { oversampling: 20 } }) >= 0.8);
+  })();
+  await untilGreen(name).finally(() => { isOver = true; });
+  await searching;
+}
+
+const kinds: readonly (readonly [title: string, config: Quantization | 'Disabled', weight: Weight, params: Params])[] = [
+  ['scalar', { scalar: { type: 'int8', quantile: 0.99 } }, bytesWeight, { quantization: { oversampling: 3 } }],
+  ['product x32', { product: { compression: 'x32' } }, productWeight(32), { hnsw_ef: 300, quantization: { oversampling: 25 } }],
+  ['binary', { binary: { encoding: 'one_bit' } }, binaryWeight(1), { hnsw_ef: 400, quantization: { oversampling: 40 } }],
+  ['none again', 'Disabled', bytesWeight, {}],
+];
+
+test('quantization changes by PATCH while searches run: bytes, evaluations and recall follow', { skip }, async () => {
+  await client.createCollection('main', { vectors: { size, distance: 'Cosine' }, ...tuning });
+  await upload('main');
+  const info = await untilGreen('main');
+  assert.equal(info.indexed_vectors_count, pointCount);
+  await checkHeld('main', bytesWeight, false);
+  for (const [title, config, weight, params] of kinds) {
+    const built = await metric('graphs_built');
+    await change('main', { quantization_config: config });
+    assert.equal((await client.getCollection('main')).indexed_vectors_count, pointCount, title);
+    assert.ok(await metric('graphs_built') > built, title);
+    await checkHeld('main', weight, false);
+    const found = await recall('main', params);
+    assert.ok(found >= 0.95, `${title}: recall ${found}`);
+    const few = await costOf('main', { quantization: { oversampling: 2 } });
+    const many = await costOf('main', { quantization: { oversampling: 8 } });
+    assert.deepEqual([few.walks, few.row_evaluations, few.rescored_rows], [1, 0, 2 * topK], title);
+    assert.equal(many.rescored_rows, 8 * topK, title);
+    assert.ok(few.code_evaluations > topK && few.code_evaluations < pointCount / 4, `${title}: ${few.code_evaluations} evaluations`);
+    const wide = await costOf('main', { hnsw_ef: 400 });
+    assert.ok(wide.code_evaluations > 1.5 * few.code_evaluations, `${title}: ${wide.code_evaluations} evaluations with a long list`);
+    assert.equal((await costOf('main', { quantization: { rescore: false } })).rescored_rows, topK, title);
+    const ignoring = await costOf('main', { quantization: { ignore: true } });
+    assert.deepEqual([ignoring.walks, ignoring.code_evaluations, ignoring.rescored_rows], [1, 0, 0], title);
+    assert.ok(ignoring.row_evaluations > topK, title);
+    assert.ok(await recall('main', { quantization: { ignore: true } }) >= 0.95, title);
+    assert.equal((await costOf('main', { exact: true })).walks, 0, title);
+  }
+});
+
+test('where codes lie and how queries are encoded changes at once, without a build', { skip }, async () => {
+  const place = async (config: Quantization): Promise<void> => { await change('main', { quantization_config: config }); };
+  await place({ binary: { encoding: 'two_bits', always_ram: true } });
+  const built = await metric('graphs_built');
+  await checkHeld('main', binaryWeight(2), false);
+  const params: Params = { hnsw_ef: 400, quantization: { oversampling: 40 } };
+  const byBits = await search('main', params);
+  await place({ binary: { encoding: 'two_bits', always_ram: false } });
+  await checkHeld('main', binaryWeight(2), true);
+  assert.deepEqual(await search('main', params), byBits);
+  const coarse = await recall('main', { quantization: { rescore: false } });
+  await place({ binary: { encoding: 'two_bits', always_ram: false, query_encoding: 'scalar8bits' } });
+  await checkHeld('main', binaryWeight(2), true);
+  assert.ok(await recall('main', { quantization: { rescore: false } }) > coarse);
+  await place({ binary: { encoding: 'two_bits' } });
+  await checkHeld('main', binaryWeight(2), false);
+  await change('main', { vectors: { '': { on_disk: true } } });
+  await checkHeld('main', binaryWeight(2), true);
+  assert.equal(await metric('graphs_built'), built);
+});
+
+test('codes come back with a restart and a restore, and nothing is built', { skip }, async () => {
+  await change('main', { quantization_config: { product: { compression: 'x16', always_ram: false } } });
+  const params: Params = { hnsw_ef: 200, quantization: { oversampling: 10 } };
+  const before = await search('main', params);
+  await checkHeld('main', productWeight(16), true);
+  assert.equal(await server.stop(), 0);
+  await start();
+  await untilGreen('main');
+  await checkHeld('main', productWeight(16), true);
+  assert.deepEqual(await search('main', params), before);
+  const snapshot = must(await client.createSnapshot('main'), 'a snapshot');
+  await client.recoverSnapshot('copy', { location: `file://${path.join(data, 'snapshots', 'main', snapshot.name)}`, priority: 'snapshot' });
+  await untilGreen('copy');
+  await checkHeld('copy', productWeight(16), true);
+  assert.deepEqual(await search('copy', params), before);
+  assert.equal(await metric('graphs_built'), 0);
+  await change('copy', { quantization_config: { product: { compression: 'x16', always_ram: true } } });
+  await checkHeld('copy', productWeight(16), false);
+  assert.equal(await metric('graphs_built'), 0);
+});
+
+const options: readonly (readonly [title: string, config: Quantization | undefined, weight: Weight])[] = [
+  ['none', undefined, bytesWeight],
+  ['scalar', { scalar: { type: 'int8' } }, bytesWeight],
+  ...([4, 8, 16, 32, 64] as const).map((compression) =>
+    [`x${compression}`, { product: { compression: `x${compression}` } } as Quantization, productWeight(compression)] as const),
+  ['one_bit', { binary: {} }, binaryWeight(1)],
+  ['one_and_half_bits', { binary: { encoding: 'one_and_half_bits', query_encoding: 'scalar4bits' } }, binaryWeight(1.5)],
+  ['two_bits', { binary: { encoding: 'two_bits', query_encoding: 'scalar8bits' } }, binaryWeight(2)],
+];
+
+test('each vector of a collection has codes of its own, created with each option', { skip }, async () => {
+  const vectors = Object.fromEntries(options.map(([title, config]) => [title, { size, distance: 'Euclid', ...(config === undefined ? {} : { quantization_config: config }) }] as const));
+  await client.createCollection('many', { vectors, quantization_config: { scalar: { type: 'int8', quantile: 0.9, always_ram: false } }, ...tuning });
+  const names = options.map(([title]) => title);
+  const some = points.slice(0, 4_000);
+  await client.upsert('many', { wait: true, points: some.map((vector, id) => ({ id, vector: Object.fromEntries(names.map((name) => [name, [...vector]])) })) });
+  const info = await untilGreen('many');
+  assert.equal(info.indexed_vectors_count, some.length * names.length);
+  const found = await held('many');
+  const wanted = options.slice(1).reduce((sum, [, , { row, shared }]) => sum + row * some.length + shared, bytesWeight.shared);
+  assert.ok(Math.abs(found.memory - wanted) <= 0.05 * wanted, `${found.memory} bytes of codes in memory, ${wanted} expected`);
+  assert.equal(found.mapped, bytesWeight.row * some.length, 'the vector without a quantization of its own has the collection\'s');
+  for (const name of names) {
+    const hits = await recall('many', { hnsw_ef: 400, quantization: { oversampling: 40 } }, name);
+    assert.ok(hits >= 0.95, `${name}: recall ${hits}`);
+  }
+});
