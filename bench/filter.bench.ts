@@ -45,7 +45,7 @@ function forced(addon: Addon, open: Awaited<ReturnType<typeof openGraph>>, filte
   return {
     name: `${filtering === 1 ? 'predicate' : 'two-hop'} ef ${ef}`,
     search: async (queries) => {
-      const settings = Float32Array.from(queries.flatMap(() => [ef, ef, filtering, 0]));
+      const settings = Float32Array.from(queries.flatMap(() => [ef, ef, filtering, 0, 0]));
       const hits = await addon.searchGraph(open.rows, open.graph, queries.map(({ vector }) => vector), queries.map(() => k), queries.map(({ allowed }) => allowed), settings, 0);
       let from = 0;
       return Array.from(hits.counts, (count) => ({ rows: hits.rows.subarray(from, from + count), scores: hits.scores.subarray(from, from += count) }));
@@ -58,7 +58,7 @@ async function openGraph(addon: Addon, data: DataSet): Promise<{ readonly rows: 
   const bytes = new Uint8Array(data.rows.buffer, data.rows.byteOffset, data.rows.byteLength);
   const piece = size * 4 * 1000;
   for (let at = 0; at < bytes.length; at += piece) addon.appendRows(rows, bytes.subarray(at, at + piece));
-  const { graph } = await addon.buildGraph(rows, 16, 100, 0, 0);
+  const { graph } = await addon.buildGraph(rows, 16, 100, 0, 0, 0, 0);
   return { rows, graph: must(graph, 'unit vectors have a graph') };
 }
 

@@ -15,6 +15,8 @@ const kernelFlags = {
   'kernels-avx2.cc': ['-mavx2', '-mfma', '-mf16c'],
   'codes-vnni.cc': ['-mavx512f', '-mavx512bw', '-mavx512vnni', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
   'codes-avx2.cc': ['-mavx2'],
+  'compact-avx512.cc': ['-mavx512f', '-mavx512vpopcntdq', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
+  'compact-avx2.cc': ['-mavx2', '-mpopcnt'],
 };
 
 /**

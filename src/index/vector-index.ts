@@ -92,10 +92,10 @@ export interface GraphSlot {
   readonly isLoaded: boolean;
   /** Of the loaded graph. */
   readonly codes: CodesConfig['kind'] | undefined;
-  /** Of the codes of the loaded graph, wherever they lie. */
-  readonly codeBytes: number;
   /** Held in memory. */
   readonly memoryBytes: number;
+  /** Of these, codes: without the mapped ones, but with what all codes share. */
+  readonly codeMemoryBytes: number;
   /** Of codes that are walked from a map. */
   readonly mappedBytes: number;
   /** Walks so far, and the distances they computed; over all graphs of this slot. */

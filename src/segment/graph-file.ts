@@ -52,7 +52,6 @@ export async function loadGraph(
   if (code === undefined) throw new CorruptionError({ file: graph.reader.path, problem: 'has no codes beside it' });
   const readers = [code.reader, graph.reader] as const;
   const { codesInMemory } = into;
-  if (!codesInMemory) await code.reader.checkBlocks();
   await into.slot.load({
     file: graph.reader.path,
     efConstruct: facts.efConstruct,

@@ -124,8 +124,8 @@ export class SealedColumn {
   get codes(): CodesState | undefined {
     const { graph } = this.index;
     if (graph?.isLoaded !== true) return undefined;
-    const { codeBytes, mappedBytes } = graph;
-    return { isInMemory: mappedBytes === 0, memoryBytes: codeBytes - mappedBytes, mappedBytes };
+    const { codeMemoryBytes, mappedBytes } = graph;
+    return { isInMemory: mappedBytes === 0, memoryBytes: codeMemoryBytes, mappedBytes };
   }
 
   /** undefined where searches are always exact. What it reads has been proved before. */
