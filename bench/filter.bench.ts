@@ -90,7 +90,7 @@ async function run(addon: Addon): Promise<void> {
       const allowed = kind === 'random' ? randomBits(index.rowCount, share) : await nearBits(index, data, share);
       const queries = data.queries.slice(0, 100).map((vector) => ({ vector, k, allowed, hnswEf: 32 }));
       const truth = await scan.search(queries);
-      const chosen = planQuery(must(queries[0], 'a query'), { spec: index.spec, rowCount: index.rowCount, efConstruct: 100 });
+      const chosen = planQuery(must(queries[0], 'a query'), { spec: index.spec, rowCount: index.rowCount, efConstruct: 100, codes: { kind: 'internal', recordBytes: index.spec.size } });
       const plan = await measure(planned, queries, truth);
       const others = [];
       for (const strategy of [scan, ...walks]) others.push({ name: strategy.name, ...(await measure(strategy, queries, truth)) });

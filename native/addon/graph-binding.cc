@@ -111,14 +111,14 @@ napi_value GraphBytes(napi_env env, Arguments& arguments) {
 }
 
 // graphFacts(graph): Float64Array, of a checked graph: its kind of codes (0 internal, 1 scalar, 2 product, 3 binary), bytes in memory,
-// bytes of mapped codes
+// bytes of mapped codes, bytes of one record of the codes
 napi_value GraphFacts(napi_env env, Arguments& arguments) {
   GraphHandle* handle = OpenGraph(env, arguments, 0);
   if (handle != nullptr && handle->graph == nullptr) arguments.Bad("graph", "a checked one");
   if (!arguments.ok()) return nullptr;
   const double facts[] = {static_cast<double>(handle->codes->kind()), static_cast<double>(handle->images[0]->size_bytes() + handle->images[1]->size_bytes()),
-                          static_cast<double>(handle->codes->mapped_bytes())};
-  return MakeTypedArray(env, napi_float64_array, facts, 3);
+                          static_cast<double>(handle->codes->mapped_bytes()), static_cast<double>(handle->codes->bytes().header.stride)};
+  return MakeTypedArray(env, napi_float64_array, facts, 4);
 }
 
 // readGraph(graph, part, offset, length): Uint8Array, a copy

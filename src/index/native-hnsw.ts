@@ -64,6 +64,8 @@ interface LoadedGraph {
   readonly kind: CodesConfig['kind'];
   readonly memoryBytes: number;
   readonly mappedBytes: number;
+  /** Of the codes of one row. */
+  readonly recordBytes: number;
   /** Of mapped codes. */
   readonly codePath: string | undefined;
 }
@@ -171,7 +173,9 @@ export class NativeGraph implements GraphSlot {
 
   plan(query: IndexQuery): QueryPlan | undefined {
     const { spec, rowCount } = this.#options;
-    return this.#loaded === undefined ? undefined : planQuery(query, { spec, rowCount, efConstruct: this.#loaded.efConstruct });
+    if (this.#loaded === undefined) return undefined;
+    const { efConstruct, kind, recordBytes } = this.#loaded;
+    return planQuery(query, { spec, rowCount, efConstruct, codes: { kind, recordBytes } });
   }
 
   async walk(walks: readonly Walk[], ticket: number): Promise<readonly IndexHits[]> {
@@ -201,7 +205,7 @@ export class NativeGraph implements GraphSlot {
       this.#loaded = undefined;
       return;
     }
-    const [code = 0, memoryBytes = 0, mappedBytes = 0] = addon.graphFacts(graph);
-    this.#loaded = { graph, efConstruct, kind: must(codesKinds[code], 'a kind of codes'), memoryBytes, mappedBytes, codePath };
+    const [code = 0, memoryBytes = 0, mappedBytes = 0, recordBytes = 0] = addon.graphFacts(graph);
+    this.#loaded = { graph, efConstruct, kind: must(codesKinds[code], 'a kind of codes'), memoryBytes, mappedBytes, recordBytes, codePath };
   }
 }

@@ -187,6 +187,45 @@ test('a damaged graph file is named', { skip }, async (t) => {
   assert.equal(reopened.info().indexedVectors, 1_000);
 });
 
+test('codes are those of the configuration, lie where it says, and are there again after a start', { skip }, async (t) => {
+  const product = { ...graphs, codes: { kind: 'product', compression: 8 } } as const;
+  const binary = { ...graphs, codes: { kind: 'binary', encoding: 'one-bit' }, codesInMemory: false } as const;
+  const { options, indexes } = openRig(t, { indexing: () => product });
+  const shard = await Shard.create(options);
+  await fill(shard, 0, 400);
+  await seal(shard);
+  assert.deepEqual([shard.info().indexedVectors, shard.info().codesBytes.mapped], [400, 0]);
+  assert.ok(shard.info().codesBytes.memory >= 400 * 8 + 256 * rowBytes);
+  const first = kinds(options.directory, 'code');
+  shard.setIndexing(() => binary);
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().codesBytes.mapped, 400 * 32);
+  assert.ok(shard.info().codesBytes.memory < 1_000);
+  const built = indexes.graphsBuilt;
+  shard.setIndexing(() => ({ ...binary, codesInMemory: true }));
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().codesBytes.mapped, 0);
+  assert.ok(shard.info().codesBytes.memory >= 400 * 32);
+  shard.setIndexing(() => binary);
+  await shard.settle();
+  const before = await nearest(shard, 7);
+  assert.equal(indexes.graphsBuilt, built);
+  while (kinds(options.directory, 'code').length > 1) await new Promise(setImmediate); // the first is swept
+  assert.notDeepEqual(kinds(options.directory, 'code'), first);
+  await shard.close();
+
+  const again = openRig(t).indexes;
+  const reopened = await Shard.open({ ...options, indexes: again, indexing: () => binary });
+  assert.equal(reopened.info().codesBytes.mapped, 400 * 32);
+  await reopened.settle();
+  assert.deepEqual(await nearest(reopened, 7), before);
+  assert.equal(again.graphsBuilt, 0);
+  await reopened.close();
+  assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
+});
+
 async function stageFrozen(shard: Shard, directory: string): Promise<Awaited<ReturnType<typeof stageCopy>>> {
   const [frozen] = await freezeShards([shard]);
   try {

@@ -81,7 +81,7 @@ export interface Addon {
   graphBytes(graph: GraphHandle, part: GraphPart): number;
   readGraph(graph: GraphHandle, part: GraphPart, offset: number, length: number): Uint8Array;
   fillGraph(graph: GraphHandle, part: GraphPart, offset: number, bytes: Uint8Array): void;
-  /** Of a checked graph: its codes, bytes in memory, bytes of mapped codes. */
+  /** Of a checked graph: its codes, bytes in memory, bytes of mapped codes, bytes of one record of the codes. */
   graphFacts(graph: GraphHandle): Float64Array;
   /** Rejects with ERR_DAMAGED where the images are not of these rows, or a search could leave them. With a `path` the codes are
    *  `codeBytes` of that file from `dataOffset` (a multiple of 64) on, and stay there; `sizeBytes` is the whole file's. */
