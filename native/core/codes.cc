@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint32_t kSampleRows = 2048;
 // The share of a sample's values that internal L1 codes hold without clamping.
-constexpr float kHeldShare = 0.9995f;
+constexpr double kHeldShare = 0.9995;
 // Squared lengths within this factor of one another count as equal: then dot products rank as distances do.
 constexpr float kEqualNorms = 1.004f;
 constexpr float kCodeMax = 127;
@@ -158,7 +158,7 @@ bool CodeWriter::Prepare(const RowsView& view) {
   for (size_t i = 0; i < header.dims; ++i) offsets[i] = samples == 0 ? 0 : static_cast<float>(means[i] / samples);
   if (all.empty()) return true;
   for (size_t i = 0; i < all.size(); ++i) all[i] = fabsf(all[i] - offsets[i % header.dims]);
-  const double share = quantile_ > 0 ? quantile_ : kHeldShare;
+  const double share = quantile_ > 0 ? static_cast<double>(quantile_) : kHeldShare;
   const auto held = all.begin() + static_cast<ptrdiff_t>(static_cast<double>(all.size() - 1) * share);
   std::nth_element(all.begin(), held, all.end());
   header.step = *held / kCodeMax;

@@ -42,6 +42,7 @@ class HnswBuildJob : public Job {
   // Once the job has ended without a failure.
   BuildOutcome outcome() const { return outcome_; }
   const std::shared_ptr<const WalkCodes>& codes() const { return walked_; }
+  bool recoding() const { return phase_ == Phase::kRecode; }
   const std::shared_ptr<HnswGraph>& graph() const { return graph_; }
   uint32_t stranded() const { return stranded_; }  // points that had to be linked in at the end
   float sample_recall() const { return sample_recall_; }  // 1 where no sample was searched
