@@ -9,7 +9,7 @@
 import type { BinaryQueryEncoding, CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 
-export type { BinaryQueryEncoding, CodesConfig };
+export type { CodesConfig };
 
 /** How a graph is to be searched; without one nothing of it matters. */
 export interface IndexSettings {

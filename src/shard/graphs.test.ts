@@ -192,6 +192,7 @@ test('codes are those of the configuration, lie where it says, and are there aga
   const binary = { ...graphs, codes: { kind: 'binary', encoding: 'one-bit' }, codesInMemory: false } as const;
   const { options, indexes } = openRig(t, { indexing: () => product });
   const shard = await Shard.create(options);
+  t.after(() => shard.close());
   await fill(shard, 0, 400);
   await seal(shard);
   assert.deepEqual([shard.info().indexedVectors, shard.info().codesBytes.mapped], [400, 0]);
@@ -217,12 +218,13 @@ test('codes are those of the configuration, lie where it says, and are there aga
   await shard.close();
 
   const again = openRig(t).indexes;
-  const reopened = await Shard.open({ ...options, indexes: again, indexing: () => binary });
-  assert.equal(reopened.info().codesBytes.mapped, 400 * 32);
-  await reopened.settle();
-  assert.deepEqual(await nearest(reopened, 7), before);
-  assert.equal(again.graphsBuilt, 0);
-  await reopened.close();
+  {
+    await using reopened = await Shard.open({ ...options, indexes: again, indexing: () => binary });
+    assert.equal(reopened.info().codesBytes.mapped, 400 * 32);
+    await reopened.settle();
+    assert.deepEqual(await nearest(reopened, 7), before);
+    assert.equal(again.graphsBuilt, 0);
+  }
   assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
 });
 
