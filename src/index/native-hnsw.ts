@@ -2,9 +2,10 @@
 import { invariant, must, unreachable } from '../base/assert.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
 import type { Addon, GraphHandle, NativeCodes, NativeHits, RowsHandle } from '../vector/addon.ts';
+import type { CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { planQuery, type QueryPlan, type WalkPlan } from './filter-plan.ts';
-import type { CodesConfig, GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery, WalkCounts } from './vector-index.ts';
+import type { GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery, WalkCounts } from './vector-index.ts';
 
 const pieceBytes = 512 << 10;
 const filteringCodes = { plain: 0, predicate: 1, 'two-hop': 2 } as const;

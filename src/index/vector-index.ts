@@ -9,8 +9,6 @@
 import type { BinaryQueryEncoding, CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 
-export type { CodesConfig };
-
 /** How a graph is to be searched; without one nothing of it matters. */
 export interface IndexSettings {
   /** Length of the list that a walk keeps; without it the graph's `efConstruct`. */
