@@ -29,6 +29,10 @@ before(async () => {
   folder = await temporaryFolder();
   data = path.join(folder.path, 'data');
   await start();
+  if (skip !== false) return;
+  await client.createCollection('main', { vectors: { size, distance: 'Cosine' }, ...tuning });
+  await upload('main', points);
+  assert.equal((await untilGreen('main')).indexed_vectors_count, pointCount);
 });
 
 after(async () => {
@@ -60,9 +64,9 @@ function makeVectors(count: number, seed: number): readonly (readonly number[])[
 const points = skip === false ? makeVectors(pointCount, 1) : [];
 const queries = skip === false ? makeVectors(queryCount, 2) : [];
 
-async function upload(name: string, vectorOf: (vector: readonly number[]) => Schemas['VectorStruct'] = (vector) => [...vector]): Promise<void> {
-  // one request, so that the shard does not come to rest in the middle and all rows are sealed together
-  await client.upsert(name, { wait: true, points: points.map((vector, id) => ({ id, vector: vectorOf(vector) })) });
+/** In one request, so that the shard does not come to rest in the middle and all rows are sealed together. */
+async function upload(name: string, vectors: readonly (readonly number[])[], of: (vector: readonly number[]) => Schemas['VectorStruct'] = (vector) => [...vector]): Promise<void> {
+  await client.upsert(name, { wait: true, points: vectors.map((vector, id) => ({ id, vector: of(vector) })) });
 }
 
 /** Until everything is in one place that is indexed, and nothing is at work. */
@@ -171,10 +175,6 @@ const kinds: readonly (readonly [title: string, config: Quantization | 'Disabled
 ];
 
 test('quantization changes by PATCH while searches run: bytes, evaluations and recall follow', { skip }, async () => {
-  await client.createCollection('main', { vectors: { size, distance: 'Cosine' }, ...tuning });
-  await upload('main');
-  const info = await untilGreen('main');
-  assert.equal(info.indexed_vectors_count, pointCount);
   await checkHeld('main', bytesWeight, false);
   for (const [title, config, weight, params] of kinds) {
     const built = await metric('graphs_built');
@@ -257,7 +257,7 @@ test('each vector of a collection has codes of its own, created with each option
   await client.createCollection('many', { vectors, quantization_config: { scalar: { type: 'int8', quantile: 0.9, always_ram: false } }, ...tuning });
   const names = options.map(([title]) => title);
   const some = points.slice(0, 4_000);
-  await client.upsert('many', { wait: true, points: some.map((vector, id) => ({ id, vector: Object.fromEntries(names.map((name) => [name, [...vector]])) })) });
+  await upload('many', some, (vector) => Object.fromEntries(names.map((name) => [name, [...vector]])));
   const info = await untilGreen('many');
   assert.equal(info.indexed_vectors_count, some.length * names.length);
   const found = await held('many');
