@@ -162,7 +162,7 @@ async function checkHeld(name: string, weight: Weight, isMapped: boolean, rows =
 /** Changes the quantization while searches run; they are whole at every moment. */
 async function change(name: string, update: Schemas['UpdateCollection']): Promise<void> {
   await client.updateCollection(name, update);
-  do assert.ok(await recall(name, { hnsw_ef: 400, quantization: { oversampling: 20 } }) >= 0.8);
+  do assert.ok(await recall(name, { hnsw_ef: 400, quantization: { oversampling: 20 } }) >= 0.9);
   while ((await client.getCollection(name)).status !== 'green');
   await untilGreen(name);
 }
