@@ -274,14 +274,13 @@ TEST(making_codes_is_cancelled) {
   const GrowingRows rows = DrawRows(one, clusters, 300);
   for (const CodesConfig& codes : {Scalar(0.9f), Product(1), Binary(2)}) {
     auto job = std::make_shared<HnswBuildJob>(rows.view(), ConfigOf(codes, 4, 20), pool.threads());
-    std::atomic<bool> ended{false};
     // As the pool does it, up to the first block of the last codes.
     for (size_t blocks = job->blocks(); !job->recoding(); blocks = job->Advance()) {
       for (size_t block = 0; block < blocks; ++block) job->Run(block, 0);
     }
-    pool.SubmitBackground(job, 1, 0, [&] { ended = true; });
+    job->Run(0, 0);
     job->Cancel();
-    while (!ended) std::this_thread::yield();
+    RunToEnd([&](auto done) { pool.SubmitBackground(job, 1, 0, done); });
     CHECK(job->failure() == Failure::kCancelled && job->codes() == nullptr);
   }
 }
