@@ -18,6 +18,7 @@ napi_value FailureError(napi_env env, Failure failure) {
   switch (failure) {
     case Failure::kCancelled: return MakeError(env, "ERR_CANCELLED", "cancelled");
     case Failure::kUnreadable: return MakeError(env, "ERR_UNREADABLE", "a mapped file cannot be read or was cut");
+    case Failure::kCodesUnreadable: return MakeError(env, "ERR_CODES_UNREADABLE", "a mapped file of codes cannot be read or was cut");
     case Failure::kNoMemory: return MakeError(env, "ERR_NO_MEMORY", "out of memory");
     case Failure::kNone: break;
   }

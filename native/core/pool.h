@@ -14,7 +14,7 @@
 
 namespace nearkeep {
 
-enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kNoMemory };
+enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kCodesUnreadable, kNoMemory };
 
 // Everything that the blocks of a phase wrote is visible to Advance and to the next phase.
 class Job {

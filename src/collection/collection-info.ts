@@ -13,6 +13,7 @@ export interface CollectionInfo {
   readonly scannedVectors: ReplicaInfo['scannedVectors'];
   readonly damagedGraphs: ReplicaInfo['damagedGraphs'];
   readonly damagedGraphsFound: number;
+  readonly codesBytes: ReplicaInfo['codesBytes'];
   readonly segments: number;
   readonly payloadSchema: ReplicaInfo['payloadSchema'];
   readonly unappliedEntries: number;

@@ -10,7 +10,7 @@ import type { AliasAction, CreateCollection, UpdateCollection } from '../command
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { Disk } from '../fs/disk.ts';
-import type { VectorIndexes } from '../index/vector-index.ts';
+import type { VectorIndexes, WalkCounts } from '../index/vector-index.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
@@ -106,6 +106,11 @@ export class Engine implements AsyncDisposable {
   /** Graphs built since the start; a restore brings its own. */
   get graphsBuilt(): number {
     return this.#indexes.graphsBuilt;
+  }
+
+  /** What walks over graphs have done since the start. */
+  get walked(): Readonly<WalkCounts> {
+    return this.#indexes.walked;
   }
 
   listCollections(): readonly string[] {

@@ -16,7 +16,7 @@ import type { NamedFile } from './read-file.ts';
 import type { SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { SortedRuns } from './sorted-runs.ts';
-import { SealedColumn, type VectorFiles } from './vector-file.ts';
+import { SealedColumn, type CodesPlacement, type VectorFiles } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export interface OpenSegmentOptions extends FilesPlace {
@@ -28,6 +28,8 @@ export interface OpenSegmentOptions extends FilesPlace {
   readonly payloadSchema: PayloadSchema;
   /** Default `refuse`. With `drop` the segment describes itself without the files. */
   readonly damagedGraphs?: DamagedGraphs;
+  /** Without it in memory. */
+  readonly codesInMemory?: CodesPlacement;
 }
 
 export interface LoadedSegment {
@@ -53,7 +55,7 @@ export async function loadSegment(options: OpenSegmentOptions): Promise<LoadedSe
   try {
     for (const [name, spec] of options.specs) {
       const files = findVectorFiles(options, name);
-      if (files !== undefined) columns.set(name, await SealedColumn.open(options, files, { spec, rows, indexes, damagedGraphs }));
+      if (files !== undefined) columns.set(name, await SealedColumn.open(options, files, { spec, rows, indexes, damagedGraphs, codesInMemory: options.codesInMemory?.(name) ?? true }));
     }
   } catch (error) {
     await payloads.close();

@@ -19,14 +19,14 @@ import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
 import { InFlight } from '../base/in-flight.ts';
-import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
+import { findVectorFiles, loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
 import type { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
 import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
 import { strideBytes } from '../vector/distance.ts';
-import type { GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
+import type { CodesState, GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export type { OpenSegmentOptions };
@@ -54,6 +54,8 @@ export interface GraphState {
   readonly facts?: GraphFacts;
   /** Why a graph that there was is in no use. */
   readonly damage?: CorruptionError;
+  /** Of the graph in use; absent where there is none. */
+  readonly codes?: CodesState;
 }
 
 const payloadBatchRows = 256;
@@ -196,9 +198,9 @@ export class SealedSegment implements Segment {
 
   /** Of each vector that some row carries. */
   graphStates(): ReadonlyMap<string, GraphState> {
-    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts, graphDamage: damage }]) => [name, {
+    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts, graphDamage: damage, codes }]) => [name, {
       vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined,
-      ...(facts === undefined ? {} : { facts }), ...(damage === undefined ? {} : { damage }),
+      ...(facts === undefined ? {} : { facts }), ...(damage === undefined ? {} : { damage }), ...(codes === undefined ? {} : { codes }),
     }]));
   }
 
@@ -219,6 +221,12 @@ export class SealedSegment implements Segment {
     this.description = { ...this.description, files: [...kept, ...(graph?.files ?? [])] };
     if (graph === undefined) column.dropGraph();
     else graph.install();
+  }
+
+  /** Reads the graph in use again from its files, with its codes elsewhere. */
+  async reloadGraph(place: FilesPlace, name: string, codesInMemory: boolean): Promise<void> {
+    const files = findVectorFiles({ ...place, description: this.description }, name)?.graph;
+    if (files !== undefined) await this.#inFlight.run(async () => { await this.#columns.get(name)?.loadGraph(place, files, codesInMemory); });
   }
 
   /** Its vectors are gone at once: rows lack it even when a vector of that name is created again. Its files, with the next save. */

@@ -55,6 +55,17 @@ export interface GraphRequest extends FilesPlace {
   readonly signal?: AbortSignal;
 }
 
+/** Where the codes of a vector's graph are to lie; else they are mapped from their file. */
+export type CodesPlacement = (vector: string) => boolean;
+
+/** Of the graph in use. */
+export interface CodesState {
+  /** Else they are mapped from their file, but for what all of them share. */
+  readonly isInMemory: boolean;
+  readonly memoryBytes: number;
+  readonly mappedBytes: number;
+}
+
 /** A graph in files that no description names yet. */
 export interface NewGraph {
   readonly files: readonly SegmentFile[];
@@ -69,6 +80,7 @@ export interface OpenColumnOptions {
   readonly rows: number;
   readonly indexes: VectorIndexes;
   readonly damagedGraphs: DamagedGraphs;
+  readonly codesInMemory: boolean;
 }
 
 export class SealedColumn {
@@ -93,7 +105,7 @@ export class SealedColumn {
     try {
       const file = { path: pathOf(place, files.vec), dataOffset, rowCount: slots.length, sizeBytes: files.vec.size };
       column = new SealedColumn(slots, await indexes.openFile(spec, file, () => reader.readAll()), reader);
-      if (files.graph !== undefined) await column.#openGraph(place, files.graph, options.damagedGraphs);
+      if (files.graph !== undefined) await column.#openGraph(place, files.graph, options);
       return column;
     } catch (error) {
       await (column ?? reader).close();
@@ -116,6 +128,13 @@ export class SealedColumn {
     return this.index.graph?.isLoaded === true;
   }
 
+  get codes(): CodesState | undefined {
+    const { graph } = this.index;
+    if (graph?.isLoaded !== true) return undefined;
+    const { codeMemoryBytes, mappedBytes } = graph;
+    return { isInMemory: mappedBytes === 0, memoryBytes: codeMemoryBytes, mappedBytes };
+  }
+
   /** undefined where searches are always exact. What it reads has been proved before. */
   async buildGraph({ name, config, signal, ...place }: GraphRequest): Promise<NewGraph | undefined> {
     if (this.index.graph === undefined) return undefined;
@@ -127,7 +146,7 @@ export class SealedColumn {
         files,
         install: () => {
           build.install();
-          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome };
+          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome, codes: build.outcome === 'built' ? config.codes : undefined };
           this.#graphDamage = undefined;
         },
         discard: () => { build.discard(); },
@@ -144,19 +163,20 @@ export class SealedColumn {
     this.#graphDamage = undefined;
   }
 
-  async #openGraph(place: FilesPlace, files: GraphFiles, damagedGraphs: DamagedGraphs): Promise<void> {
+  async #openGraph(place: FilesPlace, files: GraphFiles, { damagedGraphs, codesInMemory }: OpenColumnOptions): Promise<void> {
     try {
-      await this.#loadGraph(place, files);
+      await this.loadGraph(place, files, codesInMemory);
     } catch (error) {
       if (damagedGraphs === 'refuse' || !(error instanceof CorruptionError)) throw error;
       this.#graphDamage = error;
     }
   }
 
-  async #loadGraph(place: FilesPlace, files: GraphFiles): Promise<void> {
+  /** From its files, in place of the one in use. */
+  async loadGraph(place: FilesPlace, files: GraphFiles, codesInMemory: boolean): Promise<void> {
     const { graph: slot } = this.index;
     const rows = this.slots.length;
-    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files.graph, rows) : await loadGraph(place, files, { slot, rows });
+    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files, rows) : await loadGraph(place, files, { slot, rows, codesInMemory });
   }
 
   get memoryBytes(): number {

@@ -5,7 +5,7 @@ import type { SealedSegment } from '../segment/sealed-segment.ts';
 import type { SegmentDescription } from '../segment/segment.ts';
 import type { NewGraph } from '../segment/vector-file.ts';
 import type { CheckpointParts } from './checkpoint.ts';
-import { graphTask, type GraphTask } from './choose-graph.ts';
+import { graphConfig, graphTask, type GraphTask } from './choose-graph.ts';
 import type { HeldSegment } from './held-segment.ts';
 import type { ShardFolder } from './shard-folder.ts';
 
@@ -27,13 +27,22 @@ export function chooseGraph(candidates: readonly HeldSegment<SealedSegment>[], i
   return chosen;
 }
 
+/** The files stay what they are. */
+export async function reloadGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name }: GraphJob, indexing: Indexing): Promise<void> {
+  held.retain();
+  try {
+    await held.segment.reloadGraph(folder.place, name, indexing(name).codesInMemory);
+  } finally {
+    void held.release();
+  }
+}
+
 /** Writes the files of a graph; nothing names them yet. undefined: there is to be none. */
 export async function runGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name, task }: GraphJob, indexing: Indexing, signal: AbortSignal): Promise<NewGraph | undefined> {
   if (task === 'drop') return undefined;
-  const { m, efConstruct, threadsMax } = indexing(name);
   held.retain();
   try {
-    const graph = await held.segment.buildGraph({ ...folder.place, name, config: { m, efConstruct, threadsMax }, signal });
+    const graph = await held.segment.buildGraph({ ...folder.place, name, config: graphConfig(indexing(name)), signal });
     await folder.disk.syncDirectory(folder.place.filesDirectory);
     return graph;
   } finally {
@@ -71,8 +80,7 @@ async function publishFiles(folder: ShardFolder, segment: SealedSegment, durable
 export async function buildGraphs(parts: Pick<CheckpointParts, 'folder'>, segment: SealedSegment, indexing: Indexing, signal: AbortSignal): Promise<void> {
   for (const [name, state] of segment.graphStates()) {
     if (graphTask(state, indexing(name)) !== 'build') continue;
-    const { m, efConstruct, threadsMax } = indexing(name);
-    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: { m, efConstruct, threadsMax }, signal }));
+    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: graphConfig(indexing(name)), signal }));
   }
   await parts.folder.disk.syncDirectory(parts.folder.place.filesDirectory);
 }

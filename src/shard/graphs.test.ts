@@ -27,7 +27,9 @@ const addon = loadAddon();
 const spec: VectorSpec = { size: 16, distance: 'Euclid', datatype: 'float32' };
 const rowBytes = 64;
 const limits: ShardLimits = { headBytesMax: 16 << 20, headRowsMax: 500, unsealedBytesMax: 64 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, quietMs: 20, vacuumRowsMin: 100_000 };
-const graphs: VectorIndexing = { m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0 };
+const graphs: VectorIndexing = {
+  m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0, codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default',
+};
 
 interface Rig {
   readonly indexes: VectorIndexes;
@@ -259,6 +261,47 @@ test('a freeze before the graph is built again is without it, and the damage is 
   await using restored = await adoptShard({ ...options, indexes, directory: path.join(root, 'restored'), generation: 1, staging: staged, indexing: () => ({ ...graphs, m: 0 }) });
   assert.equal(restored.info().indexedVectors, 0);
   assert.deepEqual(await nearest(restored, 7), exact);
+});
+
+test('codes are those of the configuration, lie where it says, and are there again after a start', { skip }, async (t) => {
+  const product = { ...graphs, codes: { kind: 'product', compression: 8 } } as const;
+  const binary = { ...graphs, codes: { kind: 'binary', encoding: 'one-bit' }, codesInMemory: false } as const;
+  const { options, indexes } = openRig(t, { indexing: () => product });
+  const shard = await Shard.create(options);
+  t.after(() => shard.close());
+  await fill(shard, 0, 400);
+  await seal(shard);
+  assert.deepEqual([shard.info().indexedVectors, shard.info().codesBytes.mapped], [400, 0]);
+  assert.ok(shard.info().codesBytes.memory >= 400 * 8 + 256 * rowBytes);
+  const first = kinds(options.directory, 'code');
+  shard.setIndexing(() => binary);
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().codesBytes.mapped, 400 * 32);
+  assert.ok(shard.info().codesBytes.memory < 1_000);
+  const built = indexes.graphsBuilt;
+  shard.setIndexing(() => ({ ...binary, codesInMemory: true }));
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().codesBytes.mapped, 0);
+  assert.ok(shard.info().codesBytes.memory >= 400 * 32);
+  shard.setIndexing(() => binary);
+  await shard.settle();
+  const before = await nearest(shard, 7);
+  assert.equal(indexes.graphsBuilt, built);
+  while (kinds(options.directory, 'code').length > 1) await new Promise(setImmediate); // the first is swept
+  assert.notDeepEqual(kinds(options.directory, 'code'), first);
+  await shard.close();
+
+  const again = openRig(t).indexes;
+  {
+    await using reopened = await Shard.open({ ...options, indexes: again, indexing: () => binary });
+    assert.equal(reopened.info().codesBytes.mapped, 400 * 32);
+    await reopened.settle();
+    assert.deepEqual(await nearest(reopened, 7), before);
+    assert.equal(again.graphsBuilt, 0);
+  }
+  assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
 });
 
 async function stageFrozen(shard: Shard, directory: string): Promise<Awaited<ReturnType<typeof stageCopy>>> {

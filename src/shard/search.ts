@@ -77,9 +77,9 @@ async function searchSegment(segment: SegmentView, batch: { readonly prepared: r
   }
 }
 
-function settings({ params = {} }: ShardSearch, { scanBytesMax }: VectorIndexing): IndexSettings {
+function settings({ params = {} }: ShardSearch, { scanBytesMax, binaryQuery }: VectorIndexing): IndexSettings {
   const { hnswEf, exact, quantization } = params;
-  return { scanBytesMax, ...(hnswEf === undefined ? {} : { hnswEf }), ...(exact === undefined ? {} : { exact }), ...(quantization === undefined ? {} : { quantization }) };
+  return { scanBytesMax, binaryQuery, ...(hnswEf === undefined ? {} : { hnswEf }), ...(exact === undefined ? {} : { exact }), ...(quantization === undefined ? {} : { quantization }) };
 }
 
 /** `indexed_only` leaves out what waits for its graph; what is too small for one is searched. */

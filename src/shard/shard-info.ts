@@ -5,7 +5,7 @@ import type { LogInfo } from '../log/shard-log.ts';
 import type { Maintenance } from './maintenance.ts';
 import type { GraphState, SealedSegment } from '../segment/sealed-segment.ts';
 import type { StoredManifest } from './shard-manifest.ts';
-import type { ShardInfo } from './shard-types.ts';
+import type { CodesBytes, ShardInfo } from './shard-types.ts';
 import type { SegmentView, View } from './view.ts';
 
 export interface DescribedShard {
@@ -30,6 +30,7 @@ export function describeShard(shard: DescribedShard): ShardInfo {
     scannedVectors: rowsByVector(shard.sealed, ({ facts }) => facts !== undefined && facts.outcome !== 'built'),
     damagedGraphs,
     damagedGraphsFound: shard.damagedGraphsFound,
+    codesBytes: codesBytes(shard.sealed),
     segments: view.segments.length,
     status: error !== undefined ? 'red' : maintenance.isBusy || damagedGraphs.size > 0 ? 'yellow' : 'green',
     ...(error === undefined ? {} : { optimizerError: error }),
@@ -59,6 +60,15 @@ function rowsByVector(sealed: readonly SealedSegment[], isCounted: (state: Graph
     }
   }
   return rows;
+}
+
+function codesBytes(sealed: readonly SealedSegment[]): CodesBytes {
+  let [memory, mapped] = [0, 0];
+  for (const { codes } of sealed.flatMap((segment) => [...segment.graphStates().values()])) {
+    memory += codes?.memoryBytes ?? 0;
+    mapped += codes?.mappedBytes ?? 0;
+  }
+  return { memory, mapped };
 }
 
 function pointsWith(segments: readonly SegmentView[], field: string): number {

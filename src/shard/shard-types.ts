@@ -8,6 +8,12 @@ export interface ShardWriteResult {
   readonly status: 'acknowledged' | 'completed' | 'wait_timeout';
 }
 
+/** Codes by which the graphs in use are walked, by where they lie. */
+export interface CodesBytes {
+  readonly memory: number;
+  readonly mapped: number;
+}
+
 export interface ShardInfo {
   readonly points: number;
   /** Live vectors that a graph links. */
@@ -18,6 +24,7 @@ export interface ShardInfo {
   readonly damagedGraphs: ReadonlyMap<string, number>;
   /** Since the shard was opened. */
   readonly damagedGraphsFound: number;
+  readonly codesBytes: CodesBytes;
   readonly segments: number;
   readonly status: 'green' | 'yellow' | 'grey' | 'red';
   readonly optimizerError?: string;

@@ -428,9 +428,10 @@ function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
 }
 
 /** All or none. */
-export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes' | 'damagedGraphs'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
-  const { disk, indexes, damagedGraphs = 'refuse' } = options;
-  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, damagedGraphs, specs: manifest.vectors, payloadSchema: manifest.payloadSchema };
+export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes' | 'indexing' | 'damagedGraphs'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
+  const { disk, indexes, indexing = noIndexing, damagedGraphs = 'refuse' } = options;
+  const codesInMemory = (vector: string): boolean => indexing(vector).codesInMemory;
+  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, damagedGraphs, specs: manifest.vectors, payloadSchema: manifest.payloadSchema, codesInMemory };
   const opened: SealedSegment[] = [];
   try {
     for (const description of manifest.segments) opened.push(await openSealedSegment({ ...place, description }));

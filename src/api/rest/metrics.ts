@@ -46,6 +46,10 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
       { labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 },
     ]),
     gauge('graphs_built', 'HNSW graphs built since the start', [{ value: engine.graphsBuilt }]),
+    counter('graph_walks_total', 'Walks over HNSW graphs', engine.walked.walks),
+    counter('graph_code_evaluations_total', 'Distances that walks computed from codes', engine.walked.codeEvaluations),
+    counter('graph_row_evaluations_total', 'Distances that walks computed from rows', engine.walked.rowEvaluations),
+    counter('graph_rescored_rows_total', 'Rows that were scored again after walks by codes', engine.walked.rescored),
     gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
   ];
 }
@@ -82,6 +86,16 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
       each(({ unappliedEntries }) => unappliedEntries),
     ),
     gauge(
+      'collection_codes_memory_bytes',
+      'Codes of graphs that are held in memory',
+      each(({ codesBytes }) => codesBytes.memory),
+    ),
+    gauge(
+      'collection_codes_mapped_bytes',
+      'Codes of graphs that are mapped from files',
+      each(({ codesBytes }) => codesBytes.mapped),
+    ),
+    gauge(
       'collection_disk_bytes',
       'Bytes of files in the data directory',
       each(({ diskBytes }) => diskBytes),
@@ -104,7 +118,7 @@ function snapshotFamilies({ engine }: ProbeContext): readonly Family[] {
   return [
     gauge('snapshot_creation_running', 'Snapshots being created', [{ value: creating }]),
     gauge('snapshot_recovery_running', 'Restores that run', [{ value: recovering }]),
-    { name: 'snapshot_created_total', type: 'counter', help: 'Snapshots created since the start', samples: [{ value: created }] },
+    counter('snapshot_created_total', 'Snapshots created since the start', created),
   ];
 }
 
@@ -187,6 +201,10 @@ function loopFamily({ takeLoopDelay }: ProbeContext): Family {
     { labels: { quantile: '0.99' }, value: p99Seconds },
     { labels: { quantile: '1' }, value: maxSeconds },
   ]);
+}
+
+function counter(name: string, help: string, value: number): Family {
+  return { name, type: 'counter', help, samples: [{ value }] };
 }
 
 function gauge(name: string, help: string, samples: readonly Sample[]): Family {

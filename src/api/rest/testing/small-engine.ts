@@ -125,6 +125,7 @@ export class SmallEngine {
   readonly version = '0.0.0-test';
   readonly kernel = 'test';
   readonly graphsBuilt = 0;
+  readonly walked = { walks: 1, codeEvaluations: 2, rowEvaluations: 3, rescored: 4 };
   readonly peerId = 4711;
   readonly startedAtMs = Date.UTC(2026, 0, 1);
   readonly snapshots = new SmallSnapshots();
@@ -168,6 +169,7 @@ export class SmallEngine {
       scannedVectors: new Map(),
       damagedGraphs: this.damagedGraphs,
       damagedGraphsFound: this.damagedGraphs.size,
+      codesBytes: { memory: 5, mapped: 6 },
       segments: 2,
       payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
       unappliedEntries: 0,
