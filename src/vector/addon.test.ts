@@ -100,7 +100,7 @@ test('searches, bodies and reads are answered while every thread that builds is 
   const order: string[] = [];
   const tickets = [1, 2, 3].map((ticket) => 0xff_00_00_00 + ticket);
   const builds = tickets.map(async (ticket) => {
-    await addon.buildGraph(rows, 16, 400, 0, ticket).catch(() => undefined);
+    await addon.buildGraph(rows, 16, 400, 0, 0, 0, ticket).catch(() => undefined);
     order.push('build');
   });
   const query = new Float32Array(64).fill(1);
