@@ -7,7 +7,7 @@ import { invariant, must } from '../src/base/assert.ts';
 import { seededRandom } from '../src/base/testing/random.ts';
 import type { QueryPlan } from '../src/index/filter-plan.ts';
 import { NativeGraph } from '../src/index/native-hnsw.ts';
-import type { IndexHits, IndexQuery, VectorIndex } from '../src/index/vector-index.ts';
+import type { GraphConfig, IndexHits, IndexQuery, VectorIndex } from '../src/index/vector-index.ts';
 import { countBits, rowsOf } from '../src/payload/bitmap.ts';
 import { loadAddon, type Addon } from '../src/vector/addon.ts';
 import { benchFolder, median, papers, ratioText, report, skip } from './harness.ts';
@@ -91,7 +91,7 @@ async function run(addon: Addon, data: DataSet, folder: string): Promise<void> {
   const index = await openIndex(addon, folder, data.rows);
   const { graph } = index;
   invariant(graph instanceof NativeGraph, 'a mapped file has a place for a graph');
-  const config = { m: 16, efConstruct: 100, threadsMax: 0 };
+  const config: GraphConfig = { m: 16, efConstruct: 100, threadsMax: 0, codes: { kind: 'internal' } };
   (await graph.build(config)).install();
   const planned: Strategy = { name: 'plan', search: (queries) => index.search(queries) };
   const scan: Strategy = { name: 'scan', search: (queries) => index.search(queries.map((query) => ({ ...query, exact: true }))) };

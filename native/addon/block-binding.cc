@@ -58,21 +58,11 @@ napi_value FindBlock(napi_env env, Arguments& arguments) {
   return MakeTypedArray(env, napi_uint32_array, found, 2);
 }
 
-// blockIndexBytes(graph): memory beside the image of the blocks
-napi_value BlockIndexBytes(napi_env env, Arguments& arguments) {
-  GraphHandle* handle = OpenGraph(env, arguments, 0);
-  if (handle == nullptr) return nullptr;
-  napi_value bytes;
-  napi_create_double(env, handle->blocks == nullptr ? 0 : static_cast<double>(handle->blocks->IndexBytes()), &bytes);
-  return bytes;
-}
-
 }  // namespace
 
 void RegisterBlocks(napi_env env, napi_value exports) {
   Export(env, exports, "buildBlocks", Call<BuildBlocks>);
   Export(env, exports, "findBlock", Call<FindBlock>);
-  Export(env, exports, "blockIndexBytes", Call<BlockIndexBytes>);
 }
 
 }  // namespace nearkeep

@@ -10,10 +10,10 @@ constexpr napi_type_tag kGraphTag = {0x6e6561726b656570, 0x6772617068};
 constexpr size_t kGraphParts = 3;
 
 struct GraphHandle {
-  std::shared_ptr<const CodeTable> codes;  // null until checked
+  std::shared_ptr<const WalkCodes> codes;  // null until checked
   std::shared_ptr<const HnswGraph> graph;
   std::shared_ptr<const BlockGraphs> blocks;
-  std::shared_ptr<Image> images[kGraphParts];  // codes, graph, blocks; null where there is none
+  std::shared_ptr<Image> images[kGraphParts];  // codes (of mapped ones what lies before the records), graph, blocks; null where there is none
   bool closed = false;
 };
 

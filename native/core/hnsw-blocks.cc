@@ -119,8 +119,8 @@ size_t BlockGraphs::FindCover(const uint32_t* allowed) const {
   return *std::min_element(left.begin(), left.end(), [this](uint32_t a, uint32_t b) { return blocks_[a].graph->rows() < blocks_[b].graph->rows(); });
 }
 
-BlockBuildJob::BlockBuildJob(RowsView view, const HnswConfig& config, size_t workers, std::shared_ptr<const CodeTable> codes, std::vector<std::vector<uint32_t>> blocks)
-    : view_(std::move(view)), config_(config), workers_(workers), codes_(std::move(codes)), waiting_(std::move(blocks)) {
+BlockBuildJob::BlockBuildJob(RowsView view, const HnswConfig& config, size_t workers, const std::shared_ptr<const WalkCodes>& codes, std::vector<std::vector<uint32_t>> blocks)
+    : view_(std::move(view)), config_(config), workers_(workers), codes_(InternalCodes(codes)), waiting_(std::move(blocks)) {
   std::reverse(waiting_.begin(), waiting_.end());
   BeginNext();
 }
@@ -128,6 +128,10 @@ BlockBuildJob::BlockBuildJob(RowsView view, const HnswConfig& config, size_t wor
 void BlockBuildJob::BeginNext() {
   current_.reset();
   if (waiting_.empty()) return;
+  if (codes_ == nullptr) {
+    current_ = std::make_unique<HnswBuildJob>(view_, HnswConfig{0, config_.ef_construct}, workers_);
+    return;
+  }
   current_ = std::make_unique<HnswBuildJob>(view_, config_, workers_, codes_, std::move(waiting_.back()));
   waiting_.pop_back();
 }
@@ -144,7 +148,9 @@ size_t BlockBuildJob::Advance() {
     const size_t blocks = current_->Advance();
     if (current_->Stopped()) return Fail(current_->failure()), 0;
     if (blocks > 0) return blocks;
-    if (current_->outcome() == BuildOutcome::kBuilt) built_.push_back({current_->rows(), current_->graph()});
+    if (codes_ == nullptr) codes_ = InternalCodes(current_->codes());
+    else if (current_->outcome() == BuildOutcome::kBuilt) built_.push_back({current_->rows(), current_->graph()});
+    if (codes_ == nullptr) waiting_.clear();  // unfit
     BeginNext();
     if (current_ != nullptr) return current_->blocks();
   }

@@ -55,11 +55,12 @@ class BlockGraphs {
   std::vector<uint32_t> first_, of_rows_;
 };
 
-// Builds one block after another, each on all threads.
+// Builds one block after another, each on all threads. Like every graph they are built by internal codes; where those of the rows are
+// others, internal ones are made again first.
 class BlockBuildJob : public Job {
  public:
-  // `blocks`: lists of rows, ascending, at least one row each.
-  BlockBuildJob(RowsView view, const HnswConfig& config, size_t workers, std::shared_ptr<const CodeTable> codes, std::vector<std::vector<uint32_t>> blocks);
+  // `codes`: by which the blocks will be walked. `blocks`: lists of rows, ascending, at least one row each.
+  BlockBuildJob(RowsView view, const HnswConfig& config, size_t workers, const std::shared_ptr<const WalkCodes>& codes, std::vector<std::vector<uint32_t>> blocks);
   size_t blocks() const { return 1; }
   void Run(size_t block, size_t worker) override;
   size_t Advance() override;
@@ -73,9 +74,9 @@ class BlockBuildJob : public Job {
   const RowsView view_;
   const HnswConfig config_;
   const size_t workers_;
-  const std::shared_ptr<const CodeTable> codes_;
+  std::shared_ptr<const CodeTable> codes_;      // internal; null until they are made
   std::vector<std::vector<uint32_t>> waiting_;  // the next one last
-  std::unique_ptr<HnswBuildJob> current_;       // null before the first and behind the last
+  std::unique_ptr<HnswBuildJob> current_;       // a block, or codes alone; null behind the last
   struct Built {
     std::vector<uint32_t> rows;
     std::shared_ptr<const HnswGraph> graph;

@@ -2,7 +2,6 @@
 
 #include <thread>
 
-#include "cpu.h"
 #include "hnsw-search.h"
 
 namespace nearkeep {
@@ -10,7 +9,6 @@ namespace {
 
 constexpr uint32_t kFirstPoints = 256;
 // What a thread does before it looks for searches: a few milliseconds at most.
-constexpr uint32_t kEncodeRows = 512;
 constexpr uint32_t kInsertRows = 16;
 constexpr uint32_t kSamples = 64;
 constexpr uint32_t kSampleK = 10;
@@ -51,8 +49,8 @@ HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t worke
     : view_(std::move(view)),
       config_(config),
       nodes_(view_.row_count),
-      codes_(std::make_shared<CodeTable>(view_.spec, CodeKernelsFor(*view_.kernels), view_.row_count)),
-      writer_(codes_.get()),
+      codes_(CodeTable::New(view_, 0)),
+      writer_(codes_.get(), 0),
       points_(*codes_, nullptr),
       graph_(config.m == 0 ? nullptr : std::make_shared<HnswGraph>(nodes_, config.m)),
       scratch_(workers),
@@ -64,7 +62,7 @@ HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t worke
       rows_(std::move(rows)),
       nodes_(static_cast<uint32_t>(rows_.size())),
       codes_(std::const_pointer_cast<CodeTable>(std::move(codes))),  // only read: the phases that write are passed over
-      writer_(codes_.get()),
+      writer_(codes_.get(), 0),
       points_(*codes_, rows_.data()),
       graph_(std::make_shared<HnswGraph>(nodes_, config.m)),
       scratch_(workers),
@@ -94,6 +92,9 @@ void HnswBuildJob::Run(size_t block, size_t worker) {
     }
     case Phase::kReach: return Reach();
     case Phase::kSample: return Sample(block, worker);
+    case Phase::kRecode:
+      if (!maker_->Run(block)) Fail(Failure::kUnreadable);
+      return;
   }
 }
 
@@ -113,7 +114,7 @@ size_t HnswBuildJob::Advance() {
         return 0;
       }
       writer_.Finish();
-      if (graph_ == nullptr) return 0;
+      if (graph_ == nullptr) return Recode();
       phase_ = Phase::kFirst;
       return 1;
     case Phase::kFirst: {
@@ -129,11 +130,21 @@ size_t HnswBuildJob::Advance() {
       return 1;
     }
     case Phase::kReach:
-      if (!codes_->product()) return 0;
+      if (!codes_->product()) return Recode();
       phase_ = Phase::kSample;
       sample_hits_.resize(std::min(kSamples, nodes_));
       return sample_hits_.size();
-    case Phase::kSample: JudgeSample(); return 0;
+    case Phase::kSample:
+      JudgeSample();
+      return Recode();
+    case Phase::kRecode: {
+      const size_t blocks = maker_->Advance();
+      if (blocks > 0) return blocks;
+      walked_ = maker_->codes();
+      maker_.reset();
+      codes_.reset();
+      return 0;
+    }
   }
   return 0;
 }
@@ -313,6 +324,17 @@ void HnswBuildJob::Reach() {
     // All near lists are full of links that others need; there is always one farther away, for lists hold far more than one link a point.
     for (uint32_t parent = 0; parent < nodes_ && !adopted; ++parent) adopted = tree.Has(parent) && tree.Adopt(parent, node);
   }
+}
+
+// All links are there: from now on the graph needs only the codes by which it is walked.
+size_t HnswBuildJob::Recode() {
+  if (outcome_ != BuildOutcome::kBuilt || config_.codes.kind == CodesKind::kInternal) {
+    walked_ = codes_;
+    return 0;
+  }
+  maker_ = NewCodesMaker(view_, config_.codes, codes_->product());
+  phase_ = Phase::kRecode;
+  return maker_->Begin();
 }
 
 void HnswBuildJob::Sample(size_t at, size_t worker) {

@@ -6,11 +6,19 @@
 namespace nearkeep {
 namespace {
 
+// Heaps need numbers: damage behind all checks, or products that overflow, may have made something else of a distance.
+void BeNumbers(float* distances, size_t count) {
+  for (size_t i = 0; i < count; ++i) distances[i] = distances[i] == distances[i] ? distances[i] : INFINITY;
+}
+
 struct CodeScorer {
-  const CodeTable& codes;
-  const CodedQuery& query;
+  const WalkCodes& codes;
+  const CodeQuery& query;
   bool operator()(const uint32_t* nodes, size_t count, float* distances) const {
-    codes.Distances(query.point, query.product, nodes, count, distances);
+    const auto score = [&] { query.Distances(nodes, count, distances); };
+    if (codes.bytes().file == nullptr) score();
+    else if (!ReadGuarded(score)) return false;
+    BeNumbers(distances, count);
     return true;
   }
   void Prefetch(uint32_t node) const { codes.Prefetch(node); }
@@ -32,6 +40,7 @@ struct RowScorer {
       if (!view.spec.LargerIsBetter()) continue;
       for (size_t i = 0; i < length; ++i) distances[from + i] = -distances[from + i];
     }
+    BeNumbers(distances, count);
     return true;
   }
   void Prefetch(uint32_t) const {}
@@ -114,15 +123,15 @@ bool FindRows(const SearchedGraph& searched, Scorer& scorer, const GraphQuery& q
 }
 
 // The walk's result into scratch->found, as rows, nearest first. False where a page cannot be read or the job was stopped.
-bool FindSorted(const RowsView& view, const CodeTable& codes, const SearchedGraph& searched, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
+bool FindSorted(const RowsView& view, const WalkCodes& codes, const SearchedGraph& searched, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
   scratch->evaluations = 0;
   bool whole;
   if (query.by_rows) {
     RowScorer scorer = {view, query.query.vector.data()};
     whole = FindRows(searched, scorer, query, job, scratch);
   } else {
-    const CodedQuery coded = codes.Query(query.query.vector.data());
-    CodeScorer scorer = {codes, coded};
+    const std::unique_ptr<CodeQuery> coded = codes.Query(query.query.vector.data(), query.bits);
+    CodeScorer scorer = {codes, *coded};
     whole = FindRows(searched, scorer, query, job, scratch);
   }
   std::sort(scratch->found.begin(), scratch->found.end());
@@ -136,7 +145,7 @@ WalkScratch& ScratchOfThread() {
 
 }  // namespace
 
-GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const CodeTable> codes, std::shared_ptr<const HnswGraph> graph,
+GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const WalkCodes> codes, std::shared_ptr<const HnswGraph> graph,
                                std::vector<GraphQuery> queries, std::shared_ptr<const BlockGraphs> blocks)
     : view_(std::move(view)),
       codes_(std::move(codes)),
@@ -153,7 +162,7 @@ void GraphSearchJob::Run(size_t block, size_t) {
   const BlockGraph* part = query.block == kNoBlock ? nullptr : &blocks_->block(query.block);
   const SearchedGraph searched = part == nullptr ? SearchedGraph{graph_.get(), nullptr, view_.row_count} : SearchedGraph{part->graph.get(), part->rows, view_.row_count};
   if (!FindSorted(view_, *codes_, searched, query, *this, &scratch)) {
-    if (!Stopped()) Fail(Failure::kUnreadable);
+    if (!Stopped()) Fail(query.by_rows ? Failure::kUnreadable : Failure::kCodesUnreadable);
     return;
   }
   evaluations_[block] = static_cast<uint32_t>(std::min<uint64_t>(scratch.evaluations, ~uint32_t{0}));
@@ -175,11 +184,14 @@ void GraphSearchJob::Run(size_t block, size_t) {
 }
 
 size_t GraphSearchJob::Advance() {
-  if (!Stopped() && view_.file != nullptr && !view_.file->Intact()) Fail(Failure::kUnreadable);
+  const MappedFile* codes = codes_->bytes().file.get();
+  if (Stopped()) return 0;
+  if (view_.file != nullptr && !view_.file->Intact()) Fail(Failure::kUnreadable);
+  else if (codes != nullptr && !codes->Intact()) Fail(Failure::kCodesUnreadable);
   return 0;
 }
 
-uint32_t CountSampleHits(const RowsView& view, const CodeTable& codes, const SearchedGraph& searched, uint32_t at, uint32_t k, size_t ef,
+uint32_t CountSampleHits(const RowsView& view, const WalkCodes& codes, const SearchedGraph& searched, uint32_t at, uint32_t k, size_t ef,
                          const Job& job, WalkScratch* scratch) {
   const size_t stride = view.spec.StrideBytes();
   const auto row_of = [&searched](uint32_t node) { return searched.rows == nullptr ? node : searched.rows[node]; };

@@ -1,9 +1,9 @@
 // Searches a graph: a walk by codes (or by the rows themselves), then the true scores of what it found.
 #pragma once
-#include "codes.h"
 #include "hnsw-blocks.h"
 #include "hnsw-walk.h"
 #include "scan.h"
+#include "walk-codes.h"
 
 namespace nearkeep {
 
@@ -15,6 +15,7 @@ struct GraphQuery {
   size_t rescored;        // of what the walk finds, how many of the nearest get their true score; at least k
   Filtering filtering;
   bool by_rows;           // distances of the walk from the rows instead of the codes
+  QueryBits bits = QueryBits::kAsStored;
   uint32_t block = kNoBlock;  // the walk is through this block, which holds all allowed rows; kPlain: all its rows are allowed
 };
 
@@ -28,7 +29,7 @@ struct SearchedGraph {
 // The view's rows are those that codes, graph and blocks were made of. Either of the latter may be null where no query needs it.
 class GraphSearchJob : public Job {
  public:
-  GraphSearchJob(RowsView view, std::shared_ptr<const CodeTable> codes, std::shared_ptr<const HnswGraph> graph, std::vector<GraphQuery> queries,
+  GraphSearchJob(RowsView view, std::shared_ptr<const WalkCodes> codes, std::shared_ptr<const HnswGraph> graph, std::vector<GraphQuery> queries,
                  std::shared_ptr<const BlockGraphs> blocks = nullptr);
   size_t blocks() const { return queries_.size(); }
   void Run(size_t block, size_t worker) override;
@@ -40,7 +41,7 @@ class GraphSearchJob : public Job {
 
  private:
   const RowsView view_;
-  const std::shared_ptr<const CodeTable> codes_;
+  const std::shared_ptr<const WalkCodes> codes_;
   const std::shared_ptr<const HnswGraph> graph_;
   const std::shared_ptr<const BlockGraphs> blocks_;
   const std::vector<GraphQuery> queries_;
@@ -49,7 +50,7 @@ class GraphSearchJob : public Job {
 };
 
 // How many of the k best nodes for the node `at` as a query a search with `ef` finds. 0 where a page cannot be read.
-uint32_t CountSampleHits(const RowsView& view, const CodeTable& codes, const SearchedGraph& searched, uint32_t at, uint32_t k, size_t ef,
+uint32_t CountSampleHits(const RowsView& view, const WalkCodes& codes, const SearchedGraph& searched, uint32_t at, uint32_t k, size_t ef,
                          const Job& job, WalkScratch* scratch);
 
 }  // namespace nearkeep

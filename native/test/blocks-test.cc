@@ -180,6 +180,36 @@ TEST(blocks_need_no_links_over_all_rows) {
   for (uint32_t at = 0; at < lists.size(); ++at) CHECK(RecallIn(pool, data, codes_alone, blocks, at, lists[at], false) >= 0.95);
 }
 
+TEST(blocks_are_built_the_same_and_walked_by_whatever_codes_there_are) {
+  Pool pool(2);
+  for (const auto& [metric, lengths] : {std::pair(Metric::kSquaredL2, 1.0f), std::pair(Metric::kDot, 1.0f), std::pair(Metric::kL1, 1.0f)}) {
+    Data data(metric, lengths, 13);
+    const RowsView view = data.rows.view();
+    const auto lists = Residues(4);
+    // On one thread, so that the same links come out.
+    const auto build = [&](const HnswBuildJob& whole) {
+      auto job = std::make_shared<BlockBuildJob>(view, HnswConfig{12, 100}, pool.threads(), whole.codes(), lists);
+      RunToEnd([&](auto done) { pool.SubmitBackground(job, job->blocks(), 1, done); });
+      CHECK(job->failure() == Failure::kNone && job->graphs()->size() == lists.size());
+      return job->graphs();
+    };
+    const auto by_internal = build(*BuildWhole(pool, view, 0));
+    const Image& internal = *by_internal->image();
+    struct Case { CodesConfig codes; double recall_min; };
+    for (const auto& [codes, recall_min] : {Case{{CodesKind::kScalar, 0.99f, 0}, 0.95}, Case{{CodesKind::kProduct, 1, 1}, 0.95}, Case{{CodesKind::kBinary, 1, 2}, 0.7}}) {
+      auto whole = std::make_shared<HnswBuildJob>(view, HnswConfig{0, 100, codes}, pool.threads());
+      RunToEnd([&](auto done) { pool.SubmitBackground(whole, whole->blocks(), 0, done); });
+      CHECK(whole->codes()->kind() == codes.kind);
+      const auto blocks = build(*whole);
+      CHECK(blocks->image()->size_bytes() == internal.size_bytes() && memcmp(blocks->image()->data(), internal.data(), internal.size_bytes()) == 0);
+      for (uint32_t at = 0; at < lists.size(); ++at) {
+        CHECK(RecallIn(pool, data, whole, blocks, at, lists[at], false) >= recall_min);
+        CHECK(RecallIn(pool, data, whole, blocks, at, lists[at], true) >= 0.95);
+      }
+    }
+  }
+}
+
 TEST(blocks_of_products_whose_walks_miss_too_much_are_left_out_or_found) {
   Pool pool(2);
   Data data(Metric::kDot, 30, 7);

@@ -10,7 +10,7 @@ import type { AliasAction, CreateCollection, UpdateCollection } from '../command
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { Disk } from '../fs/disk.ts';
-import type { VectorIndexes } from '../index/vector-index.ts';
+import type { VectorIndexes, WalkCounts } from '../index/vector-index.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
@@ -32,6 +32,8 @@ export interface EngineOptions {
   readonly recovery: RecoverySettings;
   /** How long what a restore replaces can be brought back; 0: not at all. Default 24. */
   readonly undoHours?: number;
+  /** For tests: milliseconds between two looks at what is kept for an undo. */
+  readonly tidyMs?: number;
   /** For tests on a simulated disk. */
   readonly machine?: Machine;
 }
@@ -47,7 +49,7 @@ interface RecoverySettings {
 
 const undoHoursDefault = 24;
 /** Between two looks at what is kept for an undo. */
-const tidyMs = 60_000;
+const tidyMsDefault = 60_000;
 
 type Closer = () => Promise<void>;
 
@@ -104,6 +106,11 @@ export class Engine implements AsyncDisposable {
   /** Graphs built since the start; a restore brings its own. */
   get graphsBuilt(): number {
     return this.#indexes.graphsBuilt;
+  }
+
+  /** What walks over graphs have done since the start. */
+  get walked(): Readonly<WalkCounts> {
+    return this.#indexes.walked;
   }
 
   listCollections(): readonly string[] {
@@ -219,7 +226,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     disk, dataDirectory, metastore, indexes, clock, logger, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
   });
   closers.push(() => catalog.close());
-  closers.push(await startTidying(catalog, logger));
+  closers.push(await startTidying(catalog, logger, options.tidyMs));
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
@@ -231,7 +238,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */
-async function startTidying(catalog: Catalog, logger: Logger): Promise<Closer> {
+async function startTidying(catalog: Catalog, logger: Logger, tidyMs = tidyMsDefault): Promise<Closer> {
   const tidy = (): Promise<void> => catalog.tidyReplaced().catch((error: unknown) => {
     logger.warn({ error: String(error) }, 'states kept for an undo could not be looked through');
   });

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { planQuery, type GraphFacts, type QueryPlan } from './filter-plan.ts';
 import type { IndexSettings } from './vector-index.ts';
 
-const facts = { spec: { size: 768, distance: 'Cosine', datatype: 'float32' }, rowCount: 100_000, efConstruct: 100, isWhole: true } as const;
+const internal = { kind: 'internal', recordBytes: 832 } as const;
+const facts = { spec: { size: 768, distance: 'Cosine', datatype: 'float32' }, rowCount: 100_000, efConstruct: 100, codes: internal, isWhole: true } as const;
 
 /** The first `matches` rows are allowed. */
 function plan(matches: number, settings: IndexSettings & { readonly k?: number } = {}, changes: Partial<GraphFacts> = {}): QueryPlan {
@@ -42,6 +43,14 @@ const cases: readonly (readonly [string, QueryPlan, string])[] = [
   ['rescore false: true scores for k only', plan(100_000, { quantization: { rescore: false } }), 'plain 100/10'],
   ['oversampling: for so many times k', plan(100_000, { quantization: { oversampling: 2.5 } }), 'plain 100/25'],
   ['oversampling lengthens a short list', plan(100_000, { hnswEf: 16, quantization: { oversampling: 4 } }), 'plain 40/40'],
+  ['a list of a tenth of the rows: their codes, one after another', plan(100_000, { hnswEf: 10_000 }), 'no-walk 10000/10000'],
+  ['the same by the rows is a scan', plan(100_000, { hnswEf: 10_000, quantization: { ignore: true } }), 'scan 100000'],
+  ['one match in ten: two hops through a list of 120', plan(10_000, { hnswEf: 40 }), 'two-hop 120/120'],
+  ['the same with bits: all of them cost less', plan(10_000, { hnswEf: 40 }, { codes: { kind: 'binary', recordBytes: 112 } }), 'no-walk 40/40'],
+  ['looking up each byte costs more than the scan', plan(10_000, { hnswEf: 40 }, { codes: { kind: 'product', recordBytes: 768 } }), 'scan 10000'],
+  ['looking up an eighth of them: two hops', plan(10_000, { hnswEf: 40 }, { codes: { kind: 'product', recordBytes: 96 } }), 'two-hop 120/120'],
+  ['and ignore gains nothing from bits', plan(6_000, { hnswEf: 64, quantization: { ignore: true } }, { codes: { kind: 'binary', recordBytes: 112 } }), 'scan 6000'],
+  ['product codes of a block are walked as others', plan(10_000, {}, { codes: { kind: 'product', recordBytes: 96 }, ...inBlock(10_000) }), 'plain 300/300 in 3'],
   ['k of all matches is a scan', plan(5_000, { k: 5_000 }), 'scan 5000'],
 ];
 for (const [title, found, wanted] of cases) {

@@ -3,13 +3,16 @@
 // through that block. The number of allowed rows is counted, not estimated; then the cheapest by these costs is taken.
 //
 // Costs in nanoseconds, from native/core on one AVX-512 core; only their ratios matter:
-//   a scan reads rows one after another; so can codes be read, which are a quarter of the bytes and miss next to nothing
+//   a scan reads rows one after another; so can codes be read, which are a quarter of the bytes or fewer, and as internal ones miss next
+//   to nothing
 //   a walk reads a code at a place that nobody can foresee
+//   each byte of a product code is looked up, wherever it is read
 //   plain: a walk with list length ef evaluates about 15 ef rows
 //   predicate: the same until ef ALLOWED rows are found, so divided by their share
 //   two-hop: scores allowed rows only, but reads more lists, and needs a longer list to miss as little, above all where the filter goes
 //   with the vectors; below a share of 10 % it loses its way, above 40 % it is no cheaper
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
+import type { CodesConfig } from '../vector/codes-config.ts';
 import { countBits } from '../payload/bitmap.ts';
 import type { IndexQuery } from './vector-index.ts';
 
@@ -18,6 +21,7 @@ const scanByteNs = 1 / 15;
 const codeByteNs = 0.05;
 const walkRowNs = 25;
 const walkByteNs = 0.08;
+const lookupByteNs = 1;
 const rowsPerEf = 15;
 const twoHop = { shareMin: 0.1, shareMax: 0.4, rowsPerEf: 24, rowCost: 1.4 } as const;
 /** So many times the list of a predicate walk. */
@@ -44,6 +48,7 @@ export interface GraphFacts {
   readonly spec: VectorSpec;
   readonly rowCount: number;
   readonly efConstruct: number;
+  readonly codes: { readonly kind: CodesConfig['kind']; readonly recordBytes: number };
   /** Whether there are links over all rows. */
   readonly isWhole: boolean;
   /** The smallest block with links of its own that holds all allowed rows. Asked only where it could help. */
@@ -77,21 +82,22 @@ export function planQuery(query: IndexQuery, facts: GraphFacts): QueryPlan {
   return choices.reduce((best, one) => (one.costNs < best.costNs ? one : best)).plan;
 }
 
-function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFacts, matches: number): { byCodes(): readonly Choice[]; through(rows: number, block?: number): readonly Choice[] } {
+function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct, codes }: GraphFacts, matches: number): { byCodes(): readonly Choice[]; through(rows: number, block?: number): readonly Choice[] } {
   const stride = strideBytes(spec);
   const { ignore, rescore, oversampling = 1 } = query.quantization ?? {};
   const wanted = Math.min(rowCount, Math.ceil(query.k * Math.max(1, oversampling)));
   const list = Math.max(query.hnswEf ?? efConstruct, wanted);
   const rescored = rescore === false ? query.k : query.quantization?.oversampling === undefined ? undefined : wanted;
   const byRows = ignore === true;
-  const rowNs = walkRowNs + walkByteNs * (byRows ? stride : spec.size);
+  const codeNs = (ofByte: number): number => (codes.kind === 'product' ? lookupByteNs : ofByte) * codes.recordBytes;
+  const rowNs = walkRowNs + (byRows ? walkByteNs * stride : codeNs(walkByteNs));
   const walk = (filtering: WalkPlan['filtering'], efOf: number, costNs: number, block?: number): Choice => {
     const scored = rescored ?? efOf;
     const place = block === undefined ? {} : { block };
     return { plan: { kind: 'walk', ef: efOf, rescored: scored, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
   };
   return {
-    byCodes: () => (byRows ? [] : [walk('no-walk', list, matches * (scanRowNs + codeByteNs * spec.size))]),
+    byCodes: () => (byRows ? [] : [walk('no-walk', list, matches * (scanRowNs + codeNs(codeByteNs)))]),
     through: (rows, block) => {
       const ef = block === undefined ? list : list * blockWidth;
       const evaluated = Math.min(rowsPerEf * ef, rows);

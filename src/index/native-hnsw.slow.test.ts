@@ -1,61 +1,18 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { CorruptionError } from '../base/errors.ts';
-import { seededRandom, type Random } from '../base/testing/random.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { must } from '../base/assert.ts';
 import { loadAddon } from '../vector/addon.ts';
 import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
-import { bitsOf } from '../vector/kernels.contract.ts';
-import { prepareQuery, toStored } from '../vector/stored-vector.ts';
 import type { QueryPlan } from './filter-plan.ts';
 import { NativeGraph } from './native-hnsw.ts';
-import { nativeIndexes } from './native-scan.ts';
-import { vectorFile } from './vector-index.contract.ts';
-import type { GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery, VectorIndex } from './vector-index.ts';
+import { assertSame, bitmapOf, imagesOf, openGraph, recallOf, type OpenedGraph, type Points } from './testing/graph-cases.ts';
+import type { GraphConfig, GraphPart, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
 
 const addon = loadAddon();
-const config = { m: 16, efConstruct: 100, threadsMax: 0 };
+const config: GraphConfig = { m: 16, efConstruct: 100, threadsMax: 0, codes: { kind: 'internal' } };
 const size = 24;
-
-/** Points around 40 centres, of one length, positive so that bytes can hold them. */
-function clustered(random: Random, count: number): Float32Array[] {
-  const centres = Array.from({ length: 40 }, () => Array.from({ length: size }, () => 60 + random.below(120)));
-  return Array.from({ length: count }, () => {
-    const centre = must(centres[random.below(40)], 'a centre');
-    const point = Float32Array.from(centre, (value) => value + random.below(60) - 30);
-    const length = Math.hypot(...point);
-    return point.map((value) => (value / length) * 600);
-  });
-}
-
-function bits(rows: number, allowed: (row: number) => boolean): Uint32Array {
-  const words = new Uint32Array((rows + 31) >>> 5);
-  for (let row = 0; row < rows; row += 1) if (allowed(row)) words[row >>> 5] = (words[row >>> 5] ?? 0) | (1 << (row & 31));
-  return words;
-}
-
-/** Share of the truth's rows; every score must be that of the scan, bit by bit. */
-async function recall(index: VectorIndex, queries: readonly Float32Array[], options: { readonly allowed: Uint32Array; readonly hnswEf?: number; readonly quantization?: object }): Promise<number> {
-  const ask = queries.map((vector) => ({ vector, k: 10, ...options }));
-  const found = await index.search(ask);
-  const truth = await index.search(ask.map((query) => ({ ...query, exact: true })));
-  let hits = 0;
-  let all = 0;
-  for (const [at, want] of truth.entries()) {
-    const have = must(found[at], 'an answer');
-    assert.equal(have.rows.length, want.rows.length);
-    assert.deepEqual(bitsOf(have.scores), bitsOf(await index.score(must(queries[at], 'a query'), have.rows)));
-    hits += have.rows.filter((row) => want.rows.includes(row)).length;
-    all += want.rows.length;
-  }
-  return hits / all;
-}
-
-interface Opened {
-  readonly index: VectorIndex;
-  readonly graph: GraphSlot;
-  readonly queries: readonly Float32Array[];
-}
 
 if (addon === undefined) {
   test('native graphs', { skip: 'NEARKEEP_NATIVE=off' }, () => {
@@ -63,27 +20,8 @@ if (addon === undefined) {
   });
 } else {
   const rowCount = 20_000;
-  const open = async (t: TestContext, spec: VectorSpec, seed: number, lengthOf: (row: number) => number = () => 1, middle = 0): Promise<Opened> => {
-    const random = seededRandom(seed);
-    const points = clustered(random, rowCount + 40);
-    const rows = Buffer.concat(points.slice(0, rowCount).map((point, row) => toStored(spec, point.map((value) => (value - middle) * lengthOf(row)))));
-    const { file, readAll } = await vectorFile(t, spec, rows);
-    const indexes = nativeIndexes(addon, must(addon.kernels[0], 'a kernel').name);
-    const index = await indexes.openFile(spec, file, readAll);
-    t.after(() => indexes.close());
-    return { index, graph: must(index.graph, 'a file has a place for a graph'), queries: points.slice(rowCount).map((point) => prepareQuery(spec, point.map((value) => value - middle))) };
-  };
-  const all = bits(rowCount, () => true);
-
-  const imagesOf = (parts: readonly Uint8Array[]): GraphImages => ({
-    file: 'graph file', m: 16, efConstruct: 100,
-    sizeBytes: (part) => parts[part]?.length ?? 0,
-    read: (part, use) => {
-      const bytes = parts[part] ?? Buffer.alloc(0);
-      for (let at = 0; at < bytes.length; at += 70_000) use(bytes.subarray(at, at + 70_000), at);
-      return Promise.resolve();
-    },
-  });
+  const open = (t: TestContext, spec: VectorSpec, seed: number, more: Omit<Points, 'seed' | 'rowCount'> = {}): Promise<OpenedGraph> => openGraph(t, addon, spec, { seed, rowCount, ...more });
+  const all = bitmapOf(rowCount);
 
   for (const distance of DISTANCES) {
     for (const datatype of DATATYPES) {
@@ -93,9 +31,9 @@ if (addon === undefined) {
         assert.equal(build.outcome, 'built');
         build.install();
         assert.ok(graph.isLoaded && graph.memoryBytes > rowCount * (size + 132));
-        assert.ok(await recall(index, queries, { allowed: all, hnswEf: 64 }) >= 0.95, 'seed 81');
-        assert.ok(await recall(index, queries, { allowed: all, hnswEf: 256 }) >= 0.98, 'seed 81');
-        assert.ok(await recall(index, queries, { allowed: all, quantization: { ignore: true } }) >= 0.95, 'seed 81, by rows');
+        assert.ok(await recallOf(index, queries, { allowed: all, hnswEf: 64 }) >= 0.95, 'seed 81');
+        assert.ok(await recallOf(index, queries, { allowed: all, hnswEf: 256 }) >= 0.98, 'seed 81');
+        assert.ok(await recallOf(index, queries, { allowed: all, quantization: { ignore: true } }) >= 0.95, 'seed 81, by rows');
       });
     }
   }
@@ -105,14 +43,14 @@ if (addon === undefined) {
     (await graph.build(config)).install();
     const random = seededRandom(83);
     for (const oneIn of [1.2, 2, 5, 10, 30, 100, 1000, 7000]) {
-      const allowed = bits(rowCount, () => random.below(1_000_000) * oneIn < 1_000_000);
-      const found = await recall(index, queries, { allowed });
+      const allowed = bitmapOf(rowCount, () => random.below(1_000_000) * oneIn < 1_000_000);
+      const found = await recallOf(index, queries, { allowed });
       assert.ok(found >= 0.93, `seed 83, one in ${oneIn}: ${found}`);
       for (const { rows } of await index.search(queries.map((vector) => ({ vector, k: 10, allowed })))) {
         assert.ok(rows.every((row) => ((allowed[row >>> 5] ?? 0) >>> (row & 31) & 1) === 1));
       }
     }
-    const few = bits(rowCount, (row) => row % 9_000 === 5);
+    const few = bitmapOf(rowCount, (row) => row % 9_000 === 5);
     assert.deepEqual((await index.search([{ vector: must(queries[0], 'a query'), k: 10, allowed: few }]))[0]?.rows.toSorted(), Uint32Array.of(5, 9_005, 18_005));
   });
 
@@ -138,7 +76,7 @@ if (addon === undefined) {
       await assert.rejects(graph.load(imagesOf(bad)), (error) => error instanceof CorruptionError && error.file === 'graph file', what);
     }
     assert.ok(!graph.isLoaded);
-    assert.equal(await recall(index, queries, { allowed: all }), 1);
+    assert.equal(await recallOf(index, queries, { allowed: all }), 1);
   });
 
   /** Rows of one residue: 30 %, 10 %, 3 % and 0.5 % of all; and a row alone. */
@@ -157,10 +95,10 @@ if (addon === undefined) {
       for (const list of blockLists) {
         for (const oneOf of [1, 2, 3]) {
           const rows = new Set(list.filter((_, at) => at % oneOf === 0));
-          const allowed = bits(rowCount, (row) => rows.has(row));
+          const allowed = bitmapOf(rowCount, (row) => rows.has(row));
           const plan = planOf(graph, { vector: must(queries[0], 'a query'), k: 10, allowed, hnswEf: 16 });
           if (plan.kind === 'walk') walked.add(plan.block);
-          assert.ok(await recall(index, queries, { allowed, hnswEf: 64 }) >= 0.95, `seed 88, each ${oneOf}th of ${list.length}`);
+          assert.ok(await recallOf(index, queries, { allowed, hnswEf: 64 }) >= 0.95, `seed 88, each ${oneOf}th of ${list.length}`);
         }
       }
       assert.ok(walked.has(0) && walked.has(1), 'the large blocks were walked');
@@ -169,14 +107,14 @@ if (addon === undefined) {
 
   test('graph: blocks without links over all rows; those are scanned', async (t) => {
     const { index, graph, queries } = await open(t, { size, distance: 'Euclid', datatype: 'float32' }, 89);
-    const build = await graph.build({ m: 0, efConstruct: 100, threadsMax: 0, blocks: { m: 16, lists: blockLists.slice(0, 2) } });
+    const build = await graph.build({ ...config, m: 0, blocks: { m: 16, lists: blockLists.slice(0, 2) } });
     assert.deepEqual([build.outcome, build.sizeBytes(1)], ['built', 0]);
     build.install();
-    assert.equal(await recall(index, queries, { allowed: all }), 1);
+    assert.equal(await recallOf(index, queries, { allowed: all }), 1);
     const [large] = blockLists;
     const rows = new Set(large);
-    assert.ok(await recall(index, queries, { allowed: bits(rowCount, (row) => rows.has(row)), hnswEf: 64 }) >= 0.95);
-    const empty = await graph.build({ m: 0, efConstruct: 100, threadsMax: 0, blocks: { m: 16, lists: [] } });
+    assert.ok(await recallOf(index, queries, { allowed: bitmapOf(rowCount, (row) => rows.has(row)), hnswEf: 64 }) >= 0.95);
+    const empty = await graph.build({ ...config, m: 0, blocks: { m: 16, lists: [] } });
     assert.deepEqual([empty.outcome, empty.sizeBytes(0), empty.sizeBytes(2)], ['empty', 0, 0]);
   });
 
@@ -187,7 +125,7 @@ if (addon === undefined) {
     build.install();
     assert.ok(graph.memoryBytes > parts.reduce((sum, { length }) => sum + length, 4 * rowCount));
     const rows = new Set(must(blockLists[1], 'a list'));
-    const ask = queries.map((vector) => ({ vector, k: 10, allowed: bits(rowCount, (row) => rows.has(row)), hnswEf: 32 }));
+    const ask = queries.map((vector) => ({ vector, k: 10, allowed: bitmapOf(rowCount, (row) => rows.has(row)), hnswEf: 32 }));
     const before = await index.search(ask);
     graph.drop();
     await graph.load(imagesOf(parts));
@@ -205,19 +143,19 @@ if (addon === undefined) {
     assert.ok(again.sizeBytes(2) < blocks.length);
     assert.deepEqual(Buffer.concat([...again.pieces(1)]), links);
     again.install();
-    assert.ok(await recall(index, queries, { allowed: ask[0]?.allowed ?? all, hnswEf: 64 }) >= 0.95);
+    assert.ok(await recallOf(index, queries, { allowed: ask[0]?.allowed ?? all, hnswEf: 64 }) >= 0.95);
     const without = await graph.build({ ...config, keepsLinks: true });
     assert.equal(without.sizeBytes(2), 0);
     without.discard();
   });
 
   test('graph: products of very unequal lengths stay on the scan', async (t) => {
-    const { index, graph, queries } = await open(t, { size, distance: 'Dot', datatype: 'float32' }, 85, (row) => (row % 100 === 0 ? 100 : 1), 120);
+    const { index, graph, queries } = await open(t, { size, distance: 'Dot', datatype: 'float32' }, 85, { lengthOf: (row) => (row % 100 === 0 ? 100 : 1), middle: 120 });
     const build = await graph.build(config);
     assert.equal(build.outcome, 'missed');
     build.install();
     assert.ok(!graph.isLoaded);
-    assert.equal(await recall(index, queries, { allowed: all }), 1);
+    assert.equal(await recallOf(index, queries, { allowed: all }), 1);
   });
 
   test('graph: a build is cancelled by its signal, and searches go on meanwhile', async (t) => {
@@ -242,8 +180,4 @@ if (addon === undefined) {
     await index.close();
     for (const hits of (await Promise.all(searches)).flat()) assert.equal(hits.rows.length, 10);
   });
-}
-
-function assertSame(found: readonly IndexHits[], wanted: readonly IndexHits[]): void {
-  assert.deepEqual(found.map(({ rows, scores }) => [[...rows], [...scores]]), wanted.map(({ rows, scores }) => [[...rows], [...scores]]));
 }

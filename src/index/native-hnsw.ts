@@ -1,16 +1,20 @@
 // The graph beside the rows of a mapped file: built or loaded, searched, dropped.
-import { invariant, must } from '../base/assert.ts';
+import { invariant, must, unreachable } from '../base/assert.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
-import type { Addon, GraphHandle, NativeHits, RowsHandle } from '../vector/addon.ts';
+import type { Addon, GraphHandle, NativeCodes, NativeHits, RowsHandle } from '../vector/addon.ts';
+import type { CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { planQuery, type GraphBlock, type QueryPlan, type WalkPlan } from './filter-plan.ts';
-import type { GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
+import type { GraphBuild, GraphConfig, GraphImages, GraphPart, GraphSlot, IndexHits, IndexQuery, WalkCounts } from './vector-index.ts';
 
 const pieceBytes = 512 << 10;
 const filteringCodes = { plain: 0, predicate: 1, 'two-hop': 2, 'no-walk': 3 } as const;
+const codesKinds: readonly CodesConfig['kind'][] = ['internal', 'scalar', 'product', 'binary'];
+const binaryEncodings = { 'one-bit': 0, 'one-and-half-bits': 1, 'two-bits': 2 } as const;
+const queryBits = { default: 0, binary: 0, scalar4bits: 4, scalar8bits: 8 } as const;
 const parts: readonly GraphPart[] = [0, 1, 2];
 /** Of a query, for the addon. */
-const settingsCount = 5;
+const settingsCount = 6;
 
 let lastTicket = 0;
 
@@ -50,17 +54,54 @@ export interface Walk {
   readonly plan: WalkPlan;
 }
 
+/** Of all graphs of a process. */
+export interface GraphCounts {
+  built: number;
+  readonly walked: WalkCounts;
+}
+
+interface LoadedGraph {
+  readonly graph: GraphHandle;
+  readonly efConstruct: number;
+  readonly kind: CodesConfig['kind'];
+  readonly memoryBytes: number;
+  readonly mappedBytes: number;
+  /** Of the codes of one row. */
+  readonly recordBytes: number;
+  /** Of mapped codes. */
+  readonly codePath: string | undefined;
+}
+
+/** For the addon: its number of the codes, and their parameter. */
+function nativeCodes(codes: CodesConfig): readonly [NativeCodes, number] {
+  switch (codes.kind) {
+    case 'internal': return [0, 0];
+    case 'scalar': return [1, codes.quantile];
+    case 'product': return [2, codes.compression / Float32Array.BYTES_PER_ELEMENT];
+    case 'binary': return [3, binaryEncodings[codes.encoding]];
+    default: return unreachable(codes);
+  }
+}
+
 export interface NativeGraphOptions {
   readonly addon: Addon;
   readonly spec: VectorSpec;
   readonly handle: RowsHandle;
   readonly rowCount: number;
-  readonly counts: { built: number };
+  readonly counts: GraphCounts;
+}
+
+function countWalk(counts: WalkCounts, { byRows, rescored, matches }: WalkPlan, evaluations: number): void {
+  counts.walks += 1;
+  if (byRows) counts.rowEvaluations += evaluations;
+  else counts.codeEvaluations += evaluations;
+  if (!byRows) counts.rescored += Math.min(rescored, matches);
 }
 
 export class NativeGraph implements GraphSlot {
   readonly #options: NativeGraphOptions;
-  #loaded: { readonly graph: GraphHandle; readonly efConstruct: number } | undefined;
+  #counters = { queries: 0, evaluations: 0 };
+  #loaded: LoadedGraph | undefined;
 
   constructor(options: NativeGraphOptions) {
     this.#options = options;
@@ -70,14 +111,29 @@ export class NativeGraph implements GraphSlot {
     return this.#loaded !== undefined;
   }
 
+  get codes(): CodesConfig['kind'] | undefined {
+    return this.#loaded?.kind;
+  }
+
+  get codeMemoryBytes(): number {
+    return this.#loaded === undefined ? 0 : this.#options.addon.graphBytes(this.#loaded.graph, 0);
+  }
+
+  get mappedBytes(): number {
+    return this.#loaded?.mappedBytes ?? 0;
+  }
+
+  get counters(): { readonly queries: number; readonly evaluations: number } {
+    return this.#counters;
+  }
+
   get memoryBytes(): number {
-    const graph = this.#loaded?.graph;
-    const { addon } = this.#options;
-    return graph === undefined ? 0 : parts.reduce<number>((sum, part) => sum + addon.graphBytes(graph, part), addon.blockIndexBytes(graph));
+    return this.#loaded?.memoryBytes ?? 0;
   }
 
   async build(config: GraphConfig, signal?: AbortSignal): Promise<GraphBuild> {
     const { addon, counts } = this.#options;
+    const codePath = config.keepsLinks === true ? this.#loaded?.codePath : undefined;
     const { outcome, graph } = await this.#build(config, signal);
     counts.built += 1;
     const sizeBytes = (part: GraphPart): number => (graph === undefined ? 0 : addon.graphBytes(graph, part));
@@ -89,7 +145,7 @@ export class NativeGraph implements GraphSlot {
           yield addon.readGraph(graph, part, at, Math.min(pieceBytes, sizeBytes(part) - at));
         }
       },
-      install: () => { this.#install(graph, config); },
+      install: () => { this.#install(graph, config, codePath); },
       discard: () => {
         if (graph !== undefined && this.#loaded?.graph !== graph) addon.closeGraph(graph);
       },
@@ -102,7 +158,7 @@ export class NativeGraph implements GraphSlot {
     const lists = blocks?.lists ?? [];
     if (m === 0 && lists.length === 0) return { outcome: 'empty' };
     const kept = keepsLinks === true ? must(this.#loaded, 'links are kept where there are some').graph : undefined;
-    const built = kept === undefined ? await withTicket(addon, signal, (ticket) => addon.buildGraph(handle, m, efConstruct, threadsMax, ticket)) : { outcome: 'built' as const, graph: kept };
+    const built = kept === undefined ? await withTicket(addon, signal, (ticket) => addon.buildGraph(handle, m, efConstruct, ...nativeCodes(config.codes), threadsMax, ticket)) : { outcome: 'built' as const, graph: kept };
     const { outcome, graph: links } = built;
     if (links === undefined || (lists.length === 0 && kept === undefined)) return built;
     try {
@@ -119,16 +175,18 @@ export class NativeGraph implements GraphSlot {
   async load(images: GraphImages): Promise<void> {
     const { addon, handle } = this.#options;
     if ((images.m > 0) !== (images.sizeBytes(1) > 0)) throw new CorruptionError({ file: images.file, problem: `${images.m} links of a row do not make ${images.sizeBytes(1)} bytes` });
-    const graph = addon.emptyGraph(images.sizeBytes(0), images.sizeBytes(1), images.sizeBytes(2));
+    const { codesInMemory, codeFile } = images;
+    const graph = addon.emptyGraph(codesInMemory ? images.sizeBytes(0) : 0, images.sizeBytes(1), images.sizeBytes(2));
     try {
-      for (const part of parts) await images.read(part, (bytes, offset) => { addon.fillGraph(graph, part, offset, bytes); });
-      await addon.checkGraph(handle, graph);
+      // Mapped codes are read here too: that is the proof of their bytes.
+      for (const part of parts) await images.read(part, (bytes, offset) => { if (part !== 0 || codesInMemory) addon.fillGraph(graph, part, offset, bytes); });
+      await addon.checkGraph(handle, graph, codesInMemory ? '' : codeFile.path, codeFile.dataOffset, images.sizeBytes(0), codeFile.sizeBytes);
     } catch (error) {
       addon.closeGraph(graph);
       if (systemCode(error) === 'ERR_DAMAGED') throw new CorruptionError({ file: images.file, problem: (error as Error).message }, { cause: error });
       throw error;
     }
-    this.#install(graph, images);
+    this.#install(graph, images, codesInMemory ? undefined : codeFile.path);
   }
 
   drop(): void {
@@ -138,31 +196,44 @@ export class NativeGraph implements GraphSlot {
   plan(query: IndexQuery): QueryPlan | undefined {
     const { spec, rowCount, addon } = this.#options;
     if (this.#loaded === undefined) return undefined;
-    const { graph, efConstruct } = this.#loaded;
+    const { graph, efConstruct, kind, recordBytes } = this.#loaded;
     const findBlock = (): GraphBlock | undefined => {
       const [place, rows] = addon.findBlock(graph, query.allowed) ?? [];
       return place === undefined || rows === undefined ? undefined : { place, rows };
     };
-    return planQuery(query, { spec, rowCount, efConstruct, isWhole: addon.graphBytes(graph, 1) > 0, findBlock });
+    return planQuery(query, { spec, rowCount, efConstruct, codes: { kind, recordBytes }, isWhole: addon.graphBytes(graph, 1) > 0, findBlock });
   }
 
   async walk(walks: readonly Walk[], ticket: number): Promise<readonly IndexHits[]> {
     const { addon, handle } = this.#options;
-    const { graph } = must(this.#loaded, 'a walk is planned where there is a graph');
+    const { graph, codePath } = must(this.#loaded, 'a walk is planned where there is a graph');
     const settings = new Float32Array(walks.length * settingsCount);
-    for (const [at, { plan }] of walks.entries()) settings.set([plan.ef, plan.rescored, filteringCodes[plan.filtering], Number(plan.byRows), plan.block ?? -1], at * settingsCount);
+    for (const [at, { query, plan }] of walks.entries()) {
+      settings.set([plan.ef, plan.rescored, filteringCodes[plan.filtering], Number(plan.byRows), queryBits[query.binaryQuery ?? 'default'], plan.block ?? -1], at * settingsCount);
+    }
     const hits = await addon.searchGraph(
       handle, graph, walks.map(({ query }) => query.vector), walks.map(({ query }) => query.k), walks.map(({ query }) => query.allowed), settings, ticket,
-    );
+    ).catch((error: unknown) => {
+      if (codePath === undefined || systemCode(error) !== 'ERR_CODES_UNREADABLE') throw error;
+      throw new CorruptionError({ file: codePath, problem: 'cannot be read any more, or was cut while it was in use' }, { cause: error });
+    });
+    this.#counters = { queries: this.#counters.queries + walks.length, evaluations: hits.evaluations.reduce((sum, count) => sum + count, this.#counters.evaluations) };
+    for (const [at, { plan }] of walks.entries()) countWalk(this.#options.counts.walked, plan, hits.evaluations[at] ?? 0);
     return splitHits(hits);
   }
 
   /** The one before is freed when its last search has ended. */
-  #install(graph: GraphHandle | undefined, facts: { readonly efConstruct: number } = { efConstruct: 0 }): void {
+  #install(graph: GraphHandle | undefined, facts: { readonly efConstruct: number } = { efConstruct: 0 }, codePath?: string): void {
     const { addon } = this.#options;
     invariant(graph === undefined || this.#loaded?.graph !== graph, 'a graph is installed once');
     if (this.#loaded !== undefined) addon.closeGraph(this.#loaded.graph);
-    this.#loaded = graph === undefined ? undefined : { graph, efConstruct: facts.efConstruct };
+    if (graph === undefined) {
+      this.#loaded = undefined;
+      return;
+    }
+    const [code = 0, memoryBytes = 0, mappedBytes = 0, recordBytes = 0] = addon.graphFacts(graph);
+    const kind = must(codesKinds[code], 'a kind of codes');
+    this.#loaded = { graph, efConstruct: facts.efConstruct, kind, memoryBytes, mappedBytes, recordBytes, codePath };
   }
 }
 

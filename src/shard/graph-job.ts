@@ -1,6 +1,8 @@
 // Graphs of sealed segments, built in the background: into files first, then named by the manifest and used by searches.
 import type { Indexing } from '../command/indexing-config.ts';
+import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
+import type { SegmentDescription } from '../segment/segment.ts';
 import type { NewGraph } from '../segment/vector-file.ts';
 import type { CheckpointParts } from './checkpoint.ts';
 import { graphTask, type GraphTask } from './choose-graph.ts';
@@ -25,6 +27,16 @@ export function chooseGraph(candidates: readonly HeldSegment<SealedSegment>[], i
   return chosen;
 }
 
+/** The files stay what they are. */
+export async function reloadGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name }: GraphJob, indexing: Indexing): Promise<void> {
+  held.retain();
+  try {
+    await held.segment.reloadGraph(folder.place, name, indexing(name).codesInMemory);
+  } finally {
+    void held.release();
+  }
+}
+
 /** Writes the files of a graph; nothing names them yet. undefined: there is to be none. */
 export async function runGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name, task }: GraphJob, indexing: Indexing, signal: AbortSignal): Promise<NewGraph | undefined> {
   if (task === 'drop') return undefined;
@@ -44,6 +56,18 @@ export async function finishGraph({ folder, log }: Pick<CheckpointParts, 'folder
   segment.setGraph(name, graph);
   await publishFiles(folder, segment, log.lastSeq);
   folder.sweep();
+}
+
+/** The manifest's segments without the graphs that they no longer have in use; undefined where it names none of those. */
+export function segmentsWithoutDropped({ folder, state }: Pick<CheckpointParts, 'folder' | 'state'>): readonly SegmentDescription[] | undefined {
+  const { segments } = folder.manifest;
+  const open = new Map(state.sealed.map(({ segment }) => [segment.uuid, segment.description]));
+  const kept = segments.map((described) => withoutDropped(described, open.get(described.uuid) ?? described));
+  return kept.some(({ files }, at) => files.length !== segments[at]?.files.length) ? kept : undefined;
+}
+
+function withoutDropped(described: SegmentDescription, open: SegmentDescription): SegmentDescription {
+  return { ...described, files: described.files.filter((file) => !isGraphFile(file) || open.files.some(({ kind, sha256 }) => kind === file.kind && sha256 === file.sha256)) };
 }
 
 async function publishFiles(folder: ShardFolder, segment: SealedSegment, durable: number): Promise<void> {

@@ -19,7 +19,7 @@ import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { chooseMerge, chooseMergeAtRest, isCrowded, type SegmentSize } from './choose-merge.ts';
-import { chooseGraph, finishGraph, runGraph, type GraphJob } from './graph-job.ts';
+import { chooseGraph, finishGraph, reloadGraph, runGraph, segmentsWithoutDropped, type GraphJob } from './graph-job.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { finishMerge, runMerge } from './merge-job.ts';
 import type { ShardLimits } from './shard-limits.ts';
@@ -88,6 +88,11 @@ export class Maintenance {
     }
   }
 
+  /** What failed while the entry was stalled is tried again. */
+  afterStall(): void {
+    if (this.#failures.size > 0) void this.checkpoint().catch(() => undefined); // recorded
+  }
+
   /** Returns when there is room for more unsealed rows. @throws RequestError where sealing fails */
   async waitForRoom(): Promise<void> {
     while (this.#parts.state.unsealedBytes > this.#limits.unsealedBytesMax) {
@@ -130,6 +135,16 @@ export class Maintenance {
     this.#merge = this.#mergeAll().finally(() => {
       this.#merge = undefined;
       this.startMerge();
+    });
+  }
+
+  /** The manifest names no graph that was dropped for its damage when it resolves. */
+  async forgetDamagedGraphs(): Promise<void> {
+    if (segmentsWithoutDropped(this.#parts) === undefined) return; // the common case waits for nobody
+    await this.#publishing.run(async () => {
+      const { folder, log } = this.#parts;
+      const segments = segmentsWithoutDropped(this.#parts);
+      if (segments !== undefined) await folder.publish({ ...folder.manifest, durable: log.lastSeq, segments });
     });
   }
 
@@ -231,6 +246,7 @@ export class Maintenance {
     this.#graph = { held: job.held, giveUp };
     try {
       await folder.whileWriting(async () => {
+        if (job.task === 'reload') return await reloadGraph(this.#parts, job, this.#indexing);
         const graph = await runGraph(this.#parts, job, this.#indexing, AbortSignal.any([signal, giveUp.signal]));
         await this.#publishing.run(() => finishGraph(this.#parts, job, graph));
       });

@@ -28,7 +28,10 @@ const addon = loadAddon();
 const skip = addon === undefined ? 'NEARKEEP_NATIVE=off' : false;
 const spec: VectorSpec = { size: 16, distance: 'Euclid', datatype: 'float32' };
 const limits: ShardLimits = { headBytesMax: 64 << 20, headRowsMax: 20_000, unsealedBytesMax: 256 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, quietMs: 20, vacuumRowsMin: 100_000 };
-const indexing: VectorIndexing = { m: 8, payloadM: 8, payloadFields: 'tenants', efConstruct: 60, threadsMax: 0, graphBytesMin: 64_000, scanBytesMax: 0 };
+const indexing: VectorIndexing = {
+  m: 8, payloadM: 8, payloadFields: 'tenants', efConstruct: 60, threadsMax: 0, graphBytesMin: 64_000, scanBytesMax: 0,
+  codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default',
+};
 const tenant: FieldSchema = { type: 'keyword', params: { type: 'keyword', is_tenant: true } };
 const rowCount = 8_000;
 
@@ -217,6 +220,77 @@ test('a merge builds the links within values anew', { skip }, async (t) => {
   assert.ok(sealed < rowCount / 2_500, `${sealed} segments`);
   await untilSwept(options, 'block', sealed);
   for (const value of ['large', 'middle', 'small']) assert.ok(await recall(shard, ofTenant(value)) >= 0.95, value);
+  await expectVerified(options);
+});
+
+/** Of 16 components there are 32 bits, which say little; and a scan of them takes less time than looking up product codes. */
+for (const [title, codes, { recallMin, walks }] of [
+  ['scalar', { kind: 'scalar', quantile: 0.99 }, { recallMin: 0.95, walks: 1 }],
+  ['product', { kind: 'product', compression: 4 }, { recallMin: 0.95, walks: 0 }],
+  ['binary', { kind: 'binary', encoding: 'two-bits' }, { recallMin: 0.3, walks: 1 }],
+] as const) {
+  for (const codesInMemory of [true, false]) {
+    test(`links within values come and go beside ${title} codes, ${codesInMemory ? 'in memory' : 'mapped'}: the files of codes and links stay`, { skip }, async (t) => {
+      const { options, indexes } = openRig(t, { codes, codesInMemory });
+      const shard = await Shard.create(options);
+      t.after(() => shard.close());
+      await fill(shard);
+      const [before, { codesBytes }] = [['code', 'graph'].map((kind) => files(options, kind)), shard.info()];
+      assert.equal(codesBytes.mapped > 0, !codesInMemory);
+      await index(shard, 't', tenant);
+      assert.deepEqual([files(options, 'block').length, indexes.graphsBuilt, dataBytes(options, 'block') > 0], [1, 2, true]);
+      assert.deepEqual([['code', 'graph'].map((kind) => files(options, kind)), shard.info().codesBytes], [before, codesBytes]);
+      for (const value of ['middle', 'small']) {
+        const share = await recall(shard, ofTenant(value));
+        assert.ok(share >= recallMin, `${value}: ${share}`);
+      }
+      const found = await nearest(shard, 7, ofTenant('small'), false);
+      const walked = indexes.walked.walks;
+      assert.deepEqual(await nearest(shard, 7, ofTenant('small'), false), found);
+      assert.equal(indexes.walked.walks, walked + walks);
+      await shard.close();
+
+      const again = openRig(t).indexes;
+      await using reopened = await Shard.open({ ...options, indexes: again });
+      await reopened.settle();
+      assert.deepEqual([await nearest(reopened, 7, ofTenant('small'), false), again.graphsBuilt], [found, 0]);
+      reopened.setIndexing(() => ({ ...indexing, codes, codesInMemory: !codesInMemory }));
+      await reopened.settle();
+      assert.equal(reopened.info().codesBytes.mapped > 0, codesInMemory);
+      assert.deepEqual([await nearest(reopened, 7, ofTenant('small'), false), again.graphsBuilt], [found, 0], 'the blocks are loaded with them');
+      await reopened.write({ kind: 'drop-index', field: 't' }, { wait: true });
+      await reopened.settle();
+      await untilSwept(options, 'block', 0);
+      assert.deepEqual(['code', 'graph'].map((kind) => files(options, kind)), before);
+      await expectVerified(options);
+      reopened.setIndexing(() => indexing);
+      await reopened.settle();
+      await untilSwept(options, 'code', 1);
+      assert.notDeepEqual(files(options, 'code'), before[0], 'other codes are made');
+      assert.ok(await recall(reopened, ofTenant('small')) >= 0.95);
+      await expectVerified(options);
+    });
+  }
+}
+
+test('a damaged block file drops its graph, which is built again with all that belongs to it', { skip }, async (t) => {
+  const { options } = openRig(t, { codes: { kind: 'product', compression: 4 } });
+  const shard = await Shard.create(options);
+  await index(shard, 't', tenant);
+  await fill(shard);
+  await shard.close();
+  const file = path.join(options.directory, 'files', must(files(options, 'block')[0], 'a file'));
+  const damaged = readFileSync(file);
+  damaged[4096 + 100] = (damaged[4096 + 100] ?? 0) ^ 4;
+  writeFileSync(file, damaged);
+  const there = openRig(t).indexes;
+  await using reopened = await Shard.open({ ...options, indexes: there, damagedGraphs: 'drop' });
+  const { status, damagedGraphs, damagedGraphsFound, indexedVectors } = reopened.info();
+  assert.deepEqual([status, damagedGraphs.get(''), damagedGraphsFound, indexedVectors], ['yellow', rowCount, 1, 0]);
+  await reopened.settle();
+  assert.deepEqual([reopened.info().status, reopened.info().indexedVectors, there.graphsBuilt], ['green', rowCount, 1]);
+  await untilSwept(options, 'block', 1);
+  assert.ok(await recall(reopened, ofTenant('small')) >= 0.95);
   await expectVerified(options);
 });
 

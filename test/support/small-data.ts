@@ -12,11 +12,14 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import { Engine } from '../../src/engine/engine.ts';
+import type { FieldSchema } from '../../src/payload/field-schema.ts';
 
 /** Seals after a few rows; nothing is merged, so that dead rows stay. */
 const shardLimits = { headBytesMax: 16 << 20, headRowsMax: 40, unsealedBytesMax: 64 << 20, logBytesMax: 1 << 20, mergedBytesMax: 1, quietMs: Infinity, vacuumRowsMin: 100_000 };
 const selectors = { payload: { kind: 'all' }, vectors: { kind: 'all' } } as const;
 const fields = { tag: 'keyword', n: 'integer', f: 'float', b: 'bool', u: 'uuid', d: 'datetime' } as const;
+/** Keywords are tenants: their values have links of their own. */
+const schemaOf = (type: FieldSchema['type']): FieldSchema => (type === 'keyword' ? { type, params: { type, is_tenant: true } } : { type });
 /** Name → dimension. */
 const vectorsOf: Readonly<Record<string, Readonly<Record<string, number>>>> = { mixed: { a: 16, h: 8, u: 8 }, plain: { '': 4 } };
 
@@ -50,7 +53,7 @@ export async function makeSmall(root: string, seed: number, rows = 200): Promise
     });
     await engine.createCollection('plain', { vectors: { size: 4, distance: 'Manhattan' } });
     await engine.changeAliases([{ kind: 'create', alias: 'current', collection: 'mixed' }, { kind: 'create', alias: 'other', collection: 'plain' }]);
-    for (const [field, type] of Object.entries(fields)) await engine.write('mixed', { kind: 'create-index', field, schema: { type } }, { wait: true });
+    for (const [field, type] of Object.entries(fields)) await engine.write('mixed', { kind: 'create-index', field, schema: schemaOf(type) }, { wait: true });
     await fill(engine, 'mixed', { from: 0, to: rows / 2, random });
     await remove(engine, 'mixed', Array.from({ length: rows / 10 }, (_, at) => at * 3));
     await fill(engine, 'mixed', { from: rows / 2, to: rows, random });

@@ -1,5 +1,6 @@
 // Collections: list, create, show, change, delete, and the cluster questions that one node can answer.
 import { RequestError } from '../../base/errors.ts';
+import { turboVectors } from '../../command/quantization.ts';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { checkNewCollectionName } from './collection-name.ts';
@@ -71,6 +72,7 @@ export function result(value: (call: RestCall) => unknown): RestRoute['handle'] 
 }
 
 function collectionInfoJson(info: CollectionInfo): unknown {
+  const warnings = [...[...info.scannedVectors].map(scanWarning), ...[...info.damagedGraphs].map(damageWarning), ...turboVectors(info.config).map(turboWarning)];
   return {
     status: info.status,
     optimizer_status: info.optimizerError === undefined ? 'ok' : { error: info.optimizerError },
@@ -80,13 +82,24 @@ function collectionInfoJson(info: CollectionInfo): unknown {
     config: info.config,
     payload_schema: payloadSchemaJson(info),
     update_queue: { length: info.unappliedEntries },
-    ...(info.scannedVectors.size === 0 ? {} : { warnings: [...info.scannedVectors].map(scanWarning) }),
+    ...(warnings.length === 0 ? {} : { warnings: warnings.map((message) => ({ message })) }),
   };
 }
 
-function scanWarning([name, rows]: readonly [string, number]): { readonly message: string } {
-  const vector = name === '' ? 'the vector' : `vector '${name}'`;
-  return { message: `${rows} rows of ${vector} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)` };
+function scanWarning([name, rows]: readonly [string, number]): string {
+  return `${rows} rows of ${shownVector(name)} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)`;
+}
+
+function damageWarning([name, rows]: readonly [string, number]): string {
+  return `${rows} rows of ${shownVector(name)} are searched by exact scan until their graph is built again: its files were found damaged at the start; the log names them`;
+}
+
+function turboWarning(name: string): string {
+  return `graphs of ${shownVector(name)} are walked by codes of 8 bits a component: this version has no codes of the form 'turbo'`;
+}
+
+function shownVector(name: string): string {
+  return name === '' ? 'the vector' : `vector '${name}'`;
 }
 
 function payloadSchemaJson(info: CollectionInfo): unknown {

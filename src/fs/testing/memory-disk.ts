@@ -8,6 +8,7 @@ import path from 'node:path';
 import { sha256Hex } from '../../base/checksum.ts';
 import { CorruptionError } from '../../base/errors.ts';
 import type { Random } from '../../base/testing/random.ts';
+import { invariant } from '../../base/assert.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from '../disk.ts';
 
 interface MemoryFile {
@@ -230,13 +231,16 @@ class MemoryReadHandle implements ReadHandle {
     return this.#node.seen.length;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
+  async read(offset: number, length: number, memory?: Buffer): Promise<Buffer> {
     this.#check();
+    invariant(memory === undefined || memory.length >= length, 'the memory holds what is read');
     const bytes = this.#node.seen.subarray(offset, offset + length);
     if (bytes.length < length) {
       throw new CorruptionError({ file: this.#path, offsetBytes: offset + bytes.length, problem: `ends ${length - bytes.length} bytes early` });
     }
-    return await Promise.resolve(Buffer.from(bytes));
+    if (memory === undefined || memory.length < length) return await Promise.resolve(Buffer.from(bytes));
+    memory.set(bytes);
+    return await Promise.resolve(memory.subarray(0, length));
   }
 
   close(): Promise<void> {
