@@ -240,11 +240,15 @@ test('a freeze before the graph is built again is without it, and the damage is 
   let isHeld = true;
   let letGo: () => void = () => undefined;
   const held = new Promise<void>((resolve) => { letGo = resolve; });
-  const disk = Object.assign(Object.create(options.disk) as typeof options.disk, {
-    // the first file that is made afterwards is that of the new graph
-    create: async (file: string) => {
-      if (isHeld && path.basename(file).startsWith('.tmp-')) await held;
-      return await options.disk.create(file);
+  // the first file that is made afterwards is that of the new graph
+  const create: typeof options.disk.create = async (file) => {
+    if (isHeld && path.basename(file).startsWith('.tmp-')) await held;
+    return await options.disk.create(file);
+  };
+  const disk = new Proxy(options.disk, {
+    get: (of, name) => {
+      const found: unknown = name === 'create' ? create : Reflect.get(of, name);
+      return typeof found === 'function' ? (found.bind(of) as unknown) : found;
     },
   });
   const shard = await Shard.open({ ...options, disk, damagedGraphs: 'drop' });
