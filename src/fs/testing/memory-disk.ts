@@ -8,7 +8,6 @@ import path from 'node:path';
 import { sha256Hex } from '../../base/checksum.ts';
 import { CorruptionError } from '../../base/errors.ts';
 import type { Random } from '../../base/testing/random.ts';
-import { invariant } from '../../base/assert.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from '../disk.ts';
 
 interface MemoryFile {
