@@ -10,7 +10,6 @@ import { silentLogger } from '../base/logger.ts';
 import { seededRandom } from '../base/testing/random.ts';
 import type { VectorIndexing } from '../command/indexing-config.ts';
 import type { SearchParams } from '../command/read.ts';
-import type { WriteHandle } from '../fs/disk.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { nativeIndexes } from '../index/native-scan.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
@@ -242,13 +241,17 @@ test('a freeze before the graph is built again is without it, and the damage is 
   let isHeld = true;
   let letGo: () => void = () => undefined;
   const held = new Promise<void>((resolve) => { letGo = resolve; });
-  const disk = new (class extends NodeDisk {
-    // the first file that is made afterwards is that of the new graph
-    override async create(file: string): Promise<WriteHandle> {
-      if (isHeld && path.basename(file).startsWith('.tmp-')) await held;
-      return await super.create(file);
-    }
-  })();
+  // the first file that is made afterwards is that of the new graph
+  const create: typeof options.disk.create = async (file) => {
+    if (isHeld && path.basename(file).startsWith('.tmp-')) await held;
+    return await options.disk.create(file);
+  };
+  const disk = new Proxy(options.disk, {
+    get: (of, name) => {
+      const found: unknown = name === 'create' ? create : Reflect.get(of, name);
+      return typeof found === 'function' ? (found.bind(of) as unknown) : found;
+    },
+  });
   const shard = await Shard.open({ ...options, disk, damagedGraphs: 'drop' });
   const staged = await stageFrozen(shard, path.join(root, 'staging'));
   assert.equal(shard.info().damagedGraphs.get(''), 1_000, 'it is not built yet');
