@@ -18,7 +18,7 @@ import type { IndexQuery } from './vector-index.ts';
 
 const scanRowNs = 10;
 const scanByteNs = 1 / 15;
-const codeByteNs = 0.05;
+const codeByteNs = 0.025;
 const walkRowNs = 25;
 const walkByteNs = 0.08;
 const lookupByteNs = 1;
