@@ -107,8 +107,8 @@ async function searchSegment(segment: SegmentView, { answers, points, signal }: 
   }
 }
 
-/** undefined where the query is not answered by one of several graphs, or its list is short already. A list of the root of the share
- *  is longer than the share of the list: a short one loses its way more often, and hits are spread by chance. */
+/** undefined where the query is not answered by one of several graphs, or its list is short already. The list is cut to the root of the
+ *  segment's share, not to the share, and not below twice the hits: a short one loses its way more often, and hits are spread by chance. */
 function shortWalk(segment: SegmentView, { request, k }: Answer, { points, query }: { readonly points: number; readonly query: IndexQuery }): ShortWalk | undefined {
   const live = segment.rowCount - segment.deletedCount;
   const { held: { segment: stored } } = segment;
@@ -117,7 +117,7 @@ function shortWalk(segment: SegmentView, { request, k }: Answer, { points, query
   if (state?.isIndexed !== true || state.facts === undefined) return undefined;
   const candidates = Math.ceil(k * Math.max(1, query.quantization?.oversampling ?? 1));
   const efWanted = Math.max(query.hnswEf ?? state.facts.efConstruct, candidates);
-  const hnswEf = Math.max(Math.ceil(efWanted * Math.sqrt(live / points)), candidates);
+  const hnswEf = Math.max(Math.ceil(efWanted * Math.sqrt(live / points)), 2 * candidates);
   return hnswEf < efWanted ? { segment, query: { ...query, hnswEf }, efWanted } : undefined;
 }
 
