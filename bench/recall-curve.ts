@@ -4,6 +4,8 @@ import { cpuUs, type DataSet } from './vector-sets.ts';
 
 const efs = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const rounds = 3;
+/** Before the first measure: code that runs on an engine that compiles as it goes is measured as it runs in the long run. */
+const warmUps = 10;
 export const k = 10;
 
 /** Answers the ids of the k nearest. */
@@ -21,6 +23,9 @@ export interface Measured {
 /** CPU per query and recall at each ef, the median of some rounds. */
 export async function curve(searcher: Searcher, { queries }: Pick<DataSet, 'queries'>, truth: readonly ReadonlySet<number>[]): Promise<readonly Measured[]> {
   const measured: Measured[] = [];
+  for (let round = 0; round < warmUps; round += 1) {
+    for (const query of queries) await searcher.search(query, efs[0] ?? k, k);
+  }
   for (const ef of efs) {
     const times: number[] = [];
     let recall = 0;

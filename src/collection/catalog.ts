@@ -16,7 +16,7 @@ import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
-import { indexingOf } from '../command/indexing-config.ts';
+import { indexingOf, mergingOf } from '../command/indexing-config.ts';
 import { refuseNewName, refuseVectorName } from '../command/names.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
@@ -545,7 +545,7 @@ export class Catalog implements SnapshotSource {
     const value = await this.#records.get(collection.uuid);
     await this.#records.set(collection.uuid, { ...value, config });
     collection.setConfig(config);
-    for (const shard of collection.set.shards()) shard.setIndexing(indexingOf(config));
+    for (const shard of collection.set.shards()) shard.setIndexing(indexingOf(config), mergingOf(config));
   }
 
   #refuseTakenName(name: string): void {

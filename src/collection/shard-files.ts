@@ -6,7 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import { CorruptionError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { isUnnamed, vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
-import { indexingOf } from '../command/indexing-config.ts';
+import { indexingOf, mergingOf } from '../command/indexing-config.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably } from '../fs/atomic-file.ts';
 import type { Disk, SpaceInfo } from '../fs/disk.ts';
@@ -215,8 +215,8 @@ export class ShardFiles {
   /** Under the identity it was written with, to be read; it seals and merges nothing. */
   async #openStaged({ id, directory, position, points }: StagedShard, config: CollectionConfig): Promise<Shard> {
     const { manifest: { collectionUuid, shardId, generation } } = await readManifest(this.#disk, directory);
-    const limits = { ...(this.#options.shardLimits ?? defaultLimits), mergedBytesMax: 0, vacuumRowsMin: Infinity };
-    const shard = await Shard.open({ ...this.#shardOptions(collectionUuid, config, { id, generation }), shardId, directory, limits });
+    const limits = { ...(this.#options.shardLimits ?? defaultLimits), vacuumRowsMin: Infinity };
+    const shard = await Shard.open({ ...this.#shardOptions(collectionUuid, config, { id, generation }), shardId, directory, limits, merging: { segmentsMin: 1, bytesMax: 0 } });
     const found = { ...shard.position(), points: shard.info().points };
     if (found.seq === position.seq && found.chain === position.chain && found.points === points) return shard;
     await shard.close();
@@ -227,7 +227,7 @@ export class ShardFiles {
     const { disk, indexes, clock, logger, shardLimits } = this.#options;
     return {
       disk, indexes, clock, logger, collectionUuid: uuid, shardId: place.id, generation: place.generation,
-      directory: this.#shardDirectory(uuid, place), vectors: vectorSpecs(config.params.vectors), indexing: indexingOf(config),
+      directory: this.#shardDirectory(uuid, place), vectors: vectorSpecs(config.params.vectors), indexing: indexingOf(config), merging: mergingOf(config),
       ...(shardLimits === undefined ? {} : { limits: shardLimits }),
     };
   }

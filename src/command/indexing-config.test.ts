@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CreateCollection, KeptJson } from './collection-config.ts';
 import { fillConfig } from './config-defaults.ts';
-import { indexingOf, type VectorIndexing } from './indexing-config.ts';
+import { indexingOf, mergingOf, type VectorIndexing } from './indexing-config.ts';
 
 const vectors = { size: 4, distance: 'Dot' } as const;
 
@@ -53,4 +53,11 @@ test('threads of a build are the fewer of the two settings, and 0 optimizers or 
   assert.deepEqual([threads(0, null), threads(4, null), threads(0, 2), threads(4, 2), threads(2, 4)], [0, 4, 2, 2, 2]);
   assert.equal(indexing({ optimizersConfig: { max_optimization_threads: 0 } }).graphBytesMin, Infinity);
   assert.equal(indexing({ optimizersConfig: { indexing_threshold: 0 } }).graphBytesMin, Infinity);
+});
+
+test('how far segments are merged: 0 and null leave it to the shard, sizes are in KiB', () => {
+  const merging = (optimizersConfig: KeptJson): unknown => mergingOf(fillConfig({ vectors, optimizersConfig }));
+  assert.deepEqual(merging({}), { segmentsMin: 1 });
+  assert.deepEqual(merging({ default_segment_number: 0, max_segment_size: null }), { segmentsMin: 1 });
+  assert.deepEqual(merging({ default_segment_number: 3, max_segment_size: 1_000 }), { segmentsMin: 3, bytesMax: 1_024_000 });
 });

@@ -1,5 +1,5 @@
-// What the engine acts on of `hnsw_config`, `optimizer_config` and `quantization_config`: when a segment gets a graph, and of what kind.
-// Without `payload_m` only fields declared as tenants get links of their own, as many as `m`.
+// What the engine acts on of `hnsw_config`, `optimizer_config` and `quantization_config`: when a segment gets a graph, and of what kind,
+// and how far segments are merged. Without `payload_m` only fields declared as tenants get links of their own, as many as `m`.
 import type { BinaryQueryEncoding, CodesConfig } from '../vector/codes-config.ts';
 import { isUnnamed, type CollectionConfig, type KeptJson, type VectorParams } from './collection-config.ts';
 import { quantizationOf } from './quantization.ts';
@@ -35,6 +35,14 @@ export const noIndexing: Indexing = () => ({
   codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default',
 });
 
+/** For a whole shard. */
+export interface Merging {
+  /** No merge leaves fewer segments. */
+  readonly segmentsMin: number;
+  /** A merged segment has at most so many bytes; without it the shard's own limit. */
+  readonly bytesMax?: number;
+}
+
 const linksMax = 512;
 
 /** A vector's own `hnsw_config` goes before the collection's, member by member, its own `quantization_config` as a whole. `indexing_threshold` 0 and `max_optimization_threads` 0:
@@ -62,6 +70,12 @@ export function indexingOf({ params: { vectors }, hnsw_config: common, optimizer
 
 function linksOf(m: number): number {
   return m === 0 ? 0 : Math.min(Math.max(m, 2), linksMax);
+}
+
+/** `default_segment_number` 0 and `max_segment_size` null leave it to the shard. */
+export function mergingOf({ optimizer_config: optimizer }: Pick<CollectionConfig, 'optimizer_config'>): Merging {
+  const sizeMax = numberOf(optimizer, 'max_segment_size', 0);
+  return { segmentsMin: Math.max(1, numberOf(optimizer, 'default_segment_number', 0)), ...(sizeMax === 0 ? {} : { bytesMax: sizeMax * 1024 }) };
 }
 
 /** null and absence mean the default. */

@@ -1,13 +1,15 @@
 // A segment together with who uses it: it is closed when the shard has let it go and the last query on it has ended. Also hides
 // the vectors that were dropped after its rows became unchangeable, so that a later vector of the same name finds none there.
 import { invariant } from '../base/assert.ts';
-import { emptyBits } from '../payload/bitmap.ts';
+import { andInto, emptyBits } from '../payload/bitmap.ts';
 import type { Segment } from '../segment/segment.ts';
 
 export class HeldSegment<T extends Segment = Segment> {
   readonly segment: T;
   readonly #hidden: Set<string>;
   #live: { readonly rowCount: number; readonly deletedCount: number; readonly bits: Uint32Array } | undefined;
+  /** By vector, of the live rows last asked for. */
+  readonly #carrying = new Map<string, { readonly live: Uint32Array; readonly rows: Uint32Array }>();
   #users = 1; // the shard itself
   #closing: Promise<void> | undefined;
   #whenClosed: (() => void) | undefined;
@@ -32,6 +34,7 @@ export class HeldSegment<T extends Segment = Segment> {
 
   hide(name: string): void {
     this.#hidden.add(name);
+    this.#carrying.delete(name);
   }
 
   /** `segment.liveBits()`, copied only where a row was added or died since: every entry asks for it. */
@@ -43,6 +46,15 @@ export class HeldSegment<T extends Segment = Segment> {
 
   vectorBits(name: string): Uint32Array {
     return this.#hidden.has(name) ? emptyBits(this.segment.rowCount) : this.segment.vectorBits(name);
+  }
+
+  /** Of `live`, what `liveBits` answered, the rows that carry the vector; not to be changed. Every search asks for it. */
+  carrying(name: string, live: Uint32Array): Uint32Array {
+    const known = this.#carrying.get(name);
+    if (known?.live === live) return known.rows;
+    const rows = andInto(live.slice(), this.vectorBits(name));
+    this.#carrying.set(name, { live, rows });
+    return rows;
   }
 
   async vectors(name: string, rows: ArrayLike<number>): Promise<(Uint8Array | undefined)[]> {

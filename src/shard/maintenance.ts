@@ -1,9 +1,10 @@
 // The background of a shard: seals full heads by checkpoints, merges sealed segments and builds their graphs, and makes writers wait
 // when sealing does not keep up. One checkpoint, and one merge or graph at a time; only their last steps exclude each other.
 //
-// Merges of a tier go first, for they make graphs of their inputs useless. While writes come, then graphs, the largest segment's
-// first; when none have come for a moment, first the head is sealed and what is left over merged into few segments, so that few graphs
-// are built and searched.
+// Merges of a tier go first, for they make graphs of their inputs useless. When the shard has come to rest the head is sealed, and what
+// is there merged into one segment or few, so that few graphs are built and searched. While it has not, graphs, the largest segment's
+// first; small segments, which a merge will take before long, wait for it. A merge at rest is given up when writes come back and its
+// tiers fill up behind it.
 //
 // A failure leaves everything as it was. It is logged and shown until the same work succeeds, and tried again when the log has
 // grown by another head, or when a writer finds no room.
@@ -11,14 +12,14 @@ import { isNoSpace, RequestError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import { must } from '../base/assert.ts';
-import type { Indexing } from '../command/indexing-config.ts';
+import type { Indexing, Merging } from '../command/indexing-config.ts';
 import { entrySizeBytes } from '../log/entry.ts';
 import type { Entry } from '../log/shard-log.ts';
 import type { PayloadSchema } from '../payload/field-schema.ts';
 import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
-import { chooseMerge, chooseMergeAtRest, isCrowded, type SegmentSize } from './choose-merge.ts';
+import { chooseMerge, chooseMergeAtRest, isCrowded, isMergedSoon, type SegmentSize } from './choose-merge.ts';
 import { chooseGraph, finishGraph, reloadGraph, runGraph, segmentsWithoutDropped, type GraphJob } from './graph-job.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { finishMerge, runMerge } from './merge-job.ts';
@@ -27,6 +28,10 @@ import type { ShardLimits } from './shard-limits.ts';
 type Work = 'checkpoint' | 'merge';
 
 const quietPollMs = 50;
+/** A trickle of writes never pauses: without a sealed head for so many times `quietMs` the shard is at rest too. */
+const calmFactor = 20;
+/** So many segments beside its inputs end a merge at rest. */
+const segmentsBehindMax = 16;
 
 export class Maintenance {
   readonly #parts: CheckpointParts;
@@ -40,14 +45,19 @@ export class Maintenance {
   #merge: Promise<void> | undefined;
   #mergeMayFind = true;
   #indexing: Indexing;
+  #merging: Merging;
   #lastEntryMs = -Infinity;
   /** Of the last entry: payload indexes that come or go change which graphs there should be. */
   #payloadSchema: PayloadSchema;
+  #lastSealMs = -Infinity;
   /** The graph under way; given up when a merge wants its segment. */
   #graph: { readonly held: HeldSegment<SealedSegment>; readonly giveUp: AbortController } | undefined;
+  /** The merge at rest under way. */
+  #restMerge: { readonly inputs: readonly HeldSegment<SealedSegment>[]; readonly giveUp: AbortController } | undefined;
 
-  constructor(parts: CheckpointParts, options: { readonly limits: ShardLimits; readonly logger: Logger; readonly indexing: Indexing }) {
+  constructor(parts: CheckpointParts, options: { readonly limits: ShardLimits; readonly logger: Logger; readonly indexing: Indexing; readonly merging: Merging }) {
     this.#indexing = options.indexing;
+    this.#merging = options.merging;
     this.#parts = parts;
     this.#payloadSchema = parts.state.payloadSchema;
     this.#limits = options.limits;
@@ -69,9 +79,11 @@ export class Maintenance {
   }
 
   /** Segments are brought in line in the background. */
-  setIndexing(indexing: Indexing): void {
+  setIndexing(indexing: Indexing, merging: Merging = this.#merging): void {
     this.#indexing = indexing;
+    this.#merging = merging;
     this.#graph?.giveUp.abort(giveUpReason);
+    this.#restMerge?.giveUp.abort(giveUpReason);
     this.#mergeMayFind = true;
     this.startMerge();
   }
@@ -190,9 +202,11 @@ export class Maintenance {
     this.#logBytes = 0;
     try {
       await checkpoint(this.#parts);
+      this.#lastSealMs = performance.now();
       this.#failures.delete('checkpoint');
       this.#mergeMayFind = true;
       if (this.#graph !== undefined && this.#pick()?.includes(this.#graph.held) === true) this.#graph.giveUp.abort(giveUpReason);
+      if (this.#restMerge !== undefined && this.#candidates().length - this.#restMerge.inputs.length >= segmentsBehindMax) this.#restMerge.giveUp.abort(giveUpReason);
     } catch (error) {
       this.#logBytes += Math.min(before, this.#limits.logBytesMax - this.#limits.headBytesMax);
       this.#fail('checkpoint', error);
@@ -213,22 +227,43 @@ export class Maintenance {
   /** Does the next piece of work; false where nothing is left. */
   async #improve(signal: AbortSignal): Promise<boolean> {
     const due = this.#pick();
-    const atRest = due === undefined && this.#limits.quietMs < Infinity ? this.#pickAtRest() : undefined;
-    const isQuiet = performance.now() - this.#lastEntryMs >= this.#limits.quietMs;
-    const picked = due ?? (isQuiet ? atRest : undefined);
-    if (picked !== undefined) {
-      await this.#mergeOnce(picked, signal);
+    if (due !== undefined) {
+      await this.#mergeOnce(due, signal);
       return true;
     }
-    const sealsHead = this.#headIsWorthSealing() && !this.#failures.has('checkpoint');
-    if (sealsHead && isQuiet) {
+    const { quietMs } = this.#limits;
+    const atRest = quietMs < Infinity ? this.#pickAtRest() : undefined;
+    const hasRows = this.#parts.state.head.segment.rowCount > 0;
+    const sealsHead = (this.#headIsWorthSealing() || (atRest !== undefined && hasRows)) && !this.#failures.has('checkpoint');
+    const now = performance.now();
+    const isQuiet = now - this.#lastEntryMs >= quietMs;
+    if (sealsHead && isQuiet) { // first, so that its rows are merged with the rest
       await this.checkpoint().catch(() => undefined); // recorded
       return true;
     }
-    const graph = chooseGraph(this.#candidates().filter((held) => atRest?.includes(held) !== true), this.#indexing);
-    if (graph !== undefined) await this.#buildOnce(graph, signal);
-    else if (atRest !== undefined || sealsHead) await sleepMs(quietPollMs, signal);
-    return graph !== undefined || atRest !== undefined || sealsHead;
+    const isCalm = isQuiet || quietMs === Infinity || now - this.#lastSealMs >= calmFactor * quietMs;
+    if (atRest !== undefined && isCalm) {
+      await this.#mergeAtRest(atRest, signal);
+      return true;
+    }
+    const graph = chooseGraph(this.#candidates(), this.#indexing);
+    const isSoonUseless = !isCalm && graph?.task === 'build' && isMergedSoon(sizeOf(graph.held), this.#limits);
+    const waits = isSoonUseless || atRest !== undefined || sealsHead;
+    if (graph !== undefined && !isSoonUseless) await this.#buildOnce(graph, signal);
+    else if (waits) await sleepMs(quietPollMs, signal);
+    return graph !== undefined || waits;
+  }
+
+  async #mergeAtRest(inputs: readonly HeldSegment<SealedSegment>[], signal: AbortSignal): Promise<void> {
+    const giveUp = new AbortController();
+    this.#restMerge = { inputs, giveUp };
+    try {
+      await this.#mergeOnce(inputs, AbortSignal.any([signal, giveUp.signal]));
+    } catch (error) {
+      if (!giveUp.signal.aborted || error !== giveUpReason) throw error;
+    } finally {
+      this.#restMerge = undefined;
+    }
   }
 
   async #mergeOnce(picked: readonly HeldSegment<SealedSegment>[], signal: AbortSignal): Promise<void> {
@@ -261,12 +296,12 @@ export class Maintenance {
   /** None also while the manifest's vectors are not the state's: merges and graphs need both to be the same. */
   #pick(): readonly HeldSegment<SealedSegment>[] | undefined {
     const candidates = this.#candidates();
-    return chooseMerge(candidates.map(sizeOf), this.#limits)?.map((at) => must(candidates[at], 'positions are of candidates'));
+    return chooseMerge(candidates.map(sizeOf), this.#limits, this.#merging)?.map((at) => must(candidates[at], 'positions are of candidates'));
   }
 
   #pickAtRest(): readonly HeldSegment<SealedSegment>[] | undefined {
     const candidates = this.#candidates();
-    return chooseMergeAtRest(candidates.map(sizeOf), this.#limits)?.map((at) => must(candidates[at], 'positions are of candidates'));
+    return chooseMergeAtRest(candidates.map(sizeOf), this.#limits, this.#merging)?.map((at) => must(candidates[at], 'positions are of candidates'));
   }
 
   #candidates(): readonly HeldSegment<SealedSegment>[] {
@@ -280,7 +315,7 @@ export class Maintenance {
   }
 }
 
-const giveUpReason = new RequestError('unavailable', 'the graph is no longer wanted');
+const giveUpReason = new RequestError('unavailable', 'the work is no longer wanted');
 
 /** Resolves early when the signal is aborted. */
 function sleepMs(durationMs: number, signal: AbortSignal): Promise<void> {

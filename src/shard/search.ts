@@ -1,4 +1,8 @@
 // Nearest neighbours over the segments of one view: filter → bitmap, graph or scan per segment, merged by score.
+//
+// Of several graphs each is walked with a list shorter than asked for, by its share of the points: together they then cost little more
+// than one graph over all. A list of ef is asked for k hits; where a segment has more of the merged hits than its list was for, its
+// neighbours crowd the answer, and it is walked again with the whole list.
 import { must } from '../base/assert.ts';
 import { mapLimit } from '../base/limit.ts';
 import { comparePointIds, type PointId } from '../base/ids.ts';
@@ -32,22 +36,43 @@ interface Hit extends RowPlace {
   readonly score: number;
 }
 
+/** A query with a list shorter than asked for. */
+interface ShortWalk {
+  readonly segment: SegmentView;
+  readonly query: IndexQuery & { readonly hnswEf: number };
+  readonly efWanted: number;
+}
+
+/** To one request. */
+interface Answer extends Prepared {
+  hits: Hit[];
+  readonly short: ShortWalk[];
+}
+
+interface Batch {
+  readonly answers: readonly Answer[];
+  /** Of the view. */
+  readonly points: number;
+  readonly signal: AbortSignal | undefined;
+}
+
 /** One list for each request, best first, equal scores by id. @throws RequestError for a vector name or a dimension. */
 export async function searchView(view: View, requests: readonly ShardSearch[], options: { readonly indexing: Indexing; readonly signal?: AbortSignal }): Promise<readonly (readonly ScoredRecord[])[]> {
   const { indexing, signal } = options;
-  const prepared = requests.map((request) => prepare(view, request, indexing(request.using)));
-  const hits = prepared.map((): Hit[] => []);
+  const answers = requests.map((request): Answer => ({ ...prepare(view, request, indexing(request.using)), hits: [], short: [] }));
+  const batch = { answers, points: view.points, signal };
   await mapLimit(view.segments, segmentsAtOnceMax, (segment) => {
     signal?.throwIfAborted();
-    return searchSegment(segment, { prepared, hits }, signal);
+    return searchSegment(segment, batch);
   });
-  const answers: (readonly ScoredRecord[])[] = [];
-  for (const [at, each] of prepared.entries()) {
-    const best = rank(must(hits[at], 'one list for each request'), each);
-    const records = await readRecords(view, best, each.request.selectors, signal);
-    answers.push(records.map((record, index) => ({ ...record, score: must(best[index], 'one hit for each record').score })));
+  await walkAgain(batch);
+  const lists: (readonly ScoredRecord[])[] = [];
+  for (const answer of answers) {
+    const best = rank(answer);
+    const records = await readRecords(view, best, answer.request.selectors, signal);
+    lists.push(records.map((record, index) => ({ ...record, score: must(best[index], 'one hit for each record').score })));
   }
-  return answers;
+  return lists;
 }
 
 function prepare(view: View, request: ShardSearch, indexing: VectorIndexing): Prepared {
@@ -57,24 +82,56 @@ function prepare(view: View, request: ShardSearch, indexing: VectorIndexing): Pr
 }
 
 /** One call of the index for each named vector, however many requests there are. */
-async function searchSegment(segment: SegmentView, batch: { readonly prepared: readonly Prepared[]; readonly hits: readonly Hit[][] }, signal?: AbortSignal): Promise<void> {
+async function searchSegment(segment: SegmentView, { answers, points, signal }: Batch): Promise<void> {
   if (segment.rowCount === segment.deletedCount) return;
-  const selected = new Map<Filter | undefined, Uint32Array>([[undefined, segment.live]]);
-  for (const using of new Set(batch.prepared.map(({ request }) => request.using))) {
+  const selected = new Map<Filter, Uint32Array>();
+  for (const using of new Set(answers.map(({ request }) => request.using))) {
     const queries: IndexQuery[] = [];
-    const lists: Hit[][] = [];
-    for (const [at, { request, vector, k, indexing }] of batch.prepared.entries()) {
+    const asked: Answer[] = [];
+    for (const answer of answers) {
+      const { request, vector, k, indexing } = answer;
+      const { filter } = request;
       if (request.using !== using || (request.params?.indexedOnly === true && isLargeWithoutGraph(segment, using, indexing))) continue;
-      if (!selected.has(request.filter)) selected.set(request.filter, await selectRows(rowSourceOf(segment), must(request.filter, 'no filter selects the live rows'), signal));
-      const allowed = allowedRows(segment, request, must(selected.get(request.filter), 'selected above'));
+      if (filter !== undefined && !selected.has(filter)) selected.set(filter, await selectRows(rowSourceOf(segment), filter, signal));
+      const allowed = allowedRows(segment, request, filter && selected.get(filter));
       if (countBits(allowed) === 0) continue;
-      queries.push({ ...settings(request, indexing), vector, k: Math.min(k, segment.rowCount), allowed });
-      lists.push(must(batch.hits[at], 'one list for each request'));
+      const query = { ...settings(request, indexing), vector, k: Math.min(k, segment.rowCount), allowed };
+      const short = shortWalk(segment, answer, { points, query });
+      if (short !== undefined) answer.short.push(short);
+      queries.push(short?.query ?? query);
+      asked.push(answer);
     }
     if (queries.length === 0) continue;
     const found = await segment.held.segment.search(using, queries, signal);
-    for (const [at, list] of lists.entries()) collect(segment, must(found[at], 'one answer for each query'), list);
+    for (const [at, answer] of asked.entries()) collect(segment, must(found[at], 'one answer for each query'), answer.hits);
   }
+}
+
+/** undefined where the query is not answered by one of several graphs, or its list is short already. The list is cut to the root of the
+ *  segment's share, not to the share, and not below twice the hits: a short one loses its way more often, and hits are spread by chance. */
+function shortWalk(segment: SegmentView, { request, k }: Answer, { points, query }: { readonly points: number; readonly query: IndexQuery }): ShortWalk | undefined {
+  const live = segment.rowCount - segment.deletedCount;
+  const { held: { segment: stored } } = segment;
+  if (live === points || request.params?.exact === true || !(stored instanceof SealedSegment)) return undefined;
+  const state = stored.graphStates().get(request.using);
+  if (state?.isIndexed !== true || state.facts === undefined) return undefined;
+  const candidates = Math.ceil(k * Math.max(1, query.quantization?.oversampling ?? 1));
+  const efWanted = Math.max(query.hnswEf ?? state.facts.efConstruct, candidates);
+  const hnswEf = Math.max(Math.ceil(efWanted * Math.sqrt(live / points)), 2 * candidates);
+  return hnswEf < efWanted ? { segment, query: { ...query, hnswEf }, efWanted } : undefined;
+}
+
+async function walkAgain({ answers, signal }: Batch): Promise<void> {
+  await mapLimit(answers.filter(({ short }) => short.length > 0), segmentsAtOnceMax, async (answer) => {
+    const best = rank(answer);
+    for (const { segment, query, efWanted } of answer.short) {
+      const hits = best.reduce((sum, hit) => (hit.segment === segment ? sum + 1 : sum), 0);
+      if (hits * efWanted <= answer.k * query.hnswEf) continue;
+      const [found] = await segment.held.segment.search(answer.request.using, [{ ...query, hnswEf: efWanted }], signal);
+      answer.hits = answer.hits.filter((hit) => hit.segment !== segment);
+      collect(segment, must(found, 'one answer for a query'), answer.hits);
+    }
+  });
 }
 
 function settings({ params = {} }: ShardSearch, { scanBytesMax, binaryQuery }: VectorIndexing): IndexSettings {
@@ -89,9 +146,11 @@ function isLargeWithoutGraph({ held: { segment } }: SegmentView, using: string, 
   return state !== undefined && state.canBeIndexed && !state.isIndexed && state.facts === undefined && state.sizeBytes >= graphBytesMin;
 }
 
-/** Of the selected rows those that carry the vector, without the point that the search is about. */
-function allowedRows(segment: SegmentView, request: ShardSearch, selected: Uint32Array): Uint32Array {
-  const allowed = andInto(selected.slice(), segment.held.vectorBits(request.using));
+/** Of the selected rows, without a filter the live ones, those that carry the vector, without the point that the search is about. */
+function allowedRows(segment: SegmentView, request: ShardSearch, selected: Uint32Array | undefined): Uint32Array {
+  const carrying = segment.held.carrying(request.using, segment.live);
+  if (selected === undefined && request.excludeId === undefined) return carrying;
+  const allowed = andInto(carrying.slice(), selected ?? carrying);
   if (request.excludeId === undefined) return allowed;
   for (const row of segment.held.segment.rowsById(request.excludeId)) {
     if (segment.held.segment.idAt(row) !== request.excludeId) break;
@@ -107,9 +166,9 @@ function collect(segment: SegmentView, found: IndexHits, into: Hit[]): void {
 }
 
 /** Best first, equal scores by id; strictly better than the threshold, which is compared as the f32 that scores are. */
-function rank(hits: Hit[], { request, spec, k }: Prepared): readonly Hit[] {
+function rank({ hits, request, spec, k }: Answer): readonly Hit[] {
   const sign = largerIsBetter(spec.distance) ? -1 : 1;
   const threshold = request.scoreThreshold === undefined ? undefined : Math.fround(request.scoreThreshold);
   const passing = threshold === undefined ? hits : hits.filter(({ score }) => (sign < 0 ? score > threshold : score < threshold));
-  return passing.sort((a, b) => sign * (a.score - b.score) || comparePointIds(a.id, b.id)).slice(0, k);
+  return passing.toSorted((a, b) => sign * (a.score - b.score) || comparePointIds(a.id, b.id)).slice(0, k);
 }

@@ -16,7 +16,7 @@ import type { ClosedLogFile, Entry, LogPosition } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
-import { noIndexing, type Indexing } from '../command/indexing-config.ts';
+import { noIndexing, type Indexing, type Merging } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import type { DamagedGraphs } from '../segment/graph-file.ts';
@@ -52,6 +52,8 @@ export interface ShardOptions extends ShardIdentity {
   readonly vectors: ReadonlyMap<string, VectorSpec>;
   /** When segments get graphs; without it never. */
   readonly indexing?: Indexing;
+  /** How far segments are merged; without it as far as the limits say. */
+  readonly merging?: Merging;
   /** Of `open`; default `refuse`. With `drop` they are logged, searches scan, and the background brings what is to be. */
   readonly damagedGraphs?: DamagedGraphs;
   /** For tests that seal and merge small data. */
@@ -94,7 +96,7 @@ export class Shard {
   #closing: Promise<void> | undefined;
 
   private constructor(options: ShardOptions, { stored, segments, log }: ShardContents) {
-    const { disk, directory, indexes, logger, limits = shardLimits, indexing = noIndexing } = options;
+    const { disk, directory, indexes, logger, limits = shardLimits, indexing = noIndexing, merging = { segmentsMin: 1 } } = options;
     const storedLive = new WeakMap<HeldSegment, Uint32Array>();
     const state = new ShardState(indexes, stored.manifest, segments);
     for (const held of state.sealed) storedLive.set(held, held.segment.liveBits());
@@ -110,7 +112,7 @@ export class Shard {
     this.#folder = folder;
     this.#logger = logger;
     this.#queue = queue;
-    this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger, indexing });
+    this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger, indexing, merging });
     this.#damagedGraphsFound = logDamagedGraphs(segments, logger);
   }
 
@@ -170,8 +172,8 @@ export class Shard {
   }
 
   /** Graphs that are to be other ones are built in the background. */
-  setIndexing(indexing: Indexing): void {
-    if (this.#closing === undefined) this.#maintenance.setIndexing(indexing);
+  setIndexing(indexing: Indexing, merging?: Merging): void {
+    if (this.#closing === undefined) this.#maintenance.setIndexing(indexing, merging);
   }
 
   search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {

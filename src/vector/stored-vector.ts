@@ -93,6 +93,7 @@ export function fromStored(spec: VectorSpec, bytes: Uint8Array): Float32Array {
  * finds itself at the best score; for Cosine it has unit length whatever the datatype.
  */
 export function prepareQuery(spec: VectorSpec, vector: Float32Array): Float32Array {
+  if (spec.datatype === 'float32') return spec.distance === 'Cosine' ? normalized(vector).slice() : vector.slice();
   const narrowed = fromStored(spec, toStored(spec, vector));
   return spec.distance === 'Cosine' && spec.datatype === 'uint8' ? normalized(narrowed) : narrowed;
 }
