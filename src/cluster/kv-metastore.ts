@@ -7,7 +7,7 @@
 // Message of a change, as any KV client reads it: subject `$KV.<bucket>.<key>`, JSON body, header `KV-Operation: DEL` for a delete.
 import { randomUUID } from 'node:crypto';
 import { headers as newHeaders } from '@nats-io/transport-node';
-import { AckPolicy, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream';
+import { DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -119,12 +119,19 @@ export class KvMetastore implements Metastore {
       });
       stored = ack.seq;
     } catch (error) {
-      if (hasCode(error, apiCodes.wrongLastSequence)) return undefined;
+      if (hasCode(error, apiCodes.wrongLastSequence)) return await this.#catchUp(key);
       if (error instanceof RequestError) throw new InDoubtError(error);
       throw error;
     }
     await this.#seen(stored);
     return stored;
+  }
+
+  /** Who lost finds what won: the loser reads again, and must not find what it lost with. */
+  async #catchUp(key: string): Promise<undefined> {
+    const { client, bucket } = this.#options;
+    const last = await client.manager.streams.getMessage(streamOf(bucket), { last_by_subj: `${prefixOf(bucket)}${key}` });
+    if (last !== null) await this.#seen(last.seq);
   }
 
   async #seen(revision: number): Promise<void> {
@@ -135,8 +142,8 @@ export class KvMetastore implements Metastore {
   }
 
   async #follow(): Promise<void> {
-    const { client, bucket } = this.#options;
-    const consumer = await client.jetstream.consumers.get(streamOf(bucket), { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: [`${prefixOf(bucket)}>`] });
+    const { client, bucket, clock } = this.#options;
+    const consumer = await client.orderedConsumer(streamOf(bucket), { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: [`${prefixOf(bucket)}>`] }, clock.monotonic() + openTimeoutMs);
     const { num_pending: pending } = await consumer.info(false);
     let left = pending;
     const messages = await consumer.consume(consume);

@@ -1,7 +1,7 @@
 // The node's connection to its NATS server, and the one way it publishes: with an id, again and again until the server has said
 // whether the message is stored. Reconnects without end; what waits meanwhile ends at its deadline.
 import { connect, nkeyAuthenticator, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
-import { jetstream, JetStreamApiError, jetstreamManager, type JetStreamClient, type JetStreamManager, type PubAck, type StreamConfig, type StreamExpectations } from '@nats-io/jetstream';
+import { jetstream, JetStreamApiError, jetstreamManager, type Consumer, type JetStreamClient, type JetStreamManager, type OrderedConsumerOptions, type PubAck, type StreamConfig, type StreamExpectations } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { NatsUser } from './cluster-secret.ts';
@@ -73,12 +73,20 @@ export class NatsClient implements AsyncDisposable {
 
   /** Makes the stream where it is not there; the same call on several nodes makes one. @throws where one of that name differs */
   async ensureStream(config: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
+    await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
+  }
+
+  /** A reader that is made again from where it stood whenever it fails. The stream may be younger than what this server knows. */
+  orderedConsumer(stream: string, options: Partial<OrderedConsumerOptions>, deadlineMs: number): Promise<Consumer> {
+    return this.#retried(() => this.jetstream.consumers.get(stream, options), apiCodes.streamNotFound, deadlineMs);
+  }
+
+  async #retried<T>(work: () => Promise<T>, also: readonly number[], deadlineMs: number): Promise<T> {
     for (;;) {
       try {
-        await this.manager.streams.add(config);
-        return;
+        return await work();
       } catch (error) {
-        if (isRefusal(error) || this.#clock.monotonic() >= deadlineMs) throw error;
+        if ((isRefusal(error) && !hasCode(error, also)) || this.#clock.monotonic() >= deadlineMs) throw error;
         await pause(pauseMs);
       }
     }
