@@ -36,6 +36,8 @@ export interface EntryDraft {
   readonly body: Uint8Array;
   /** 16 bytes naming the operation, so that a retry applies once. */
   readonly opUuid: Uint8Array;
+  /** Of a copy of an entry that was stamped elsewhere; without it the log stamps. A seq that is not the next one is refused. */
+  readonly stamp?: { readonly seq: Seq; readonly time: bigint };
 }
 
 export interface Entry extends EntryDraft {
