@@ -6,7 +6,7 @@ import path from 'node:path';
 import { CorruptionError } from '../base/errors.ts';
 import { FileLog } from '../log/file-log.ts';
 import type { LogPosition } from '../log/shard-log.ts';
-import { applyEntry } from './apply.ts';
+import { applyEntry, refuseFailedRead } from './apply.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { replay } from './replay.ts';
 import { openSegments, Shard, type ShardOptions } from './shard.ts';
@@ -75,7 +75,7 @@ async function leadToPosition(options: AdoptOptions, staged: ShardManifest): Pro
         if (state.unsealedBytes > limits.unsealedBytesMax) await sealInsideEntry(parts);
       };
       await replay(log.read(staged.applied + 1), logsDirectory(staging.directory), {
-        apply: (entry, operation) => applyEntry(state, entry, operation, makeRoom),
+        apply: (entry, operation) => applyEntry(state, entry, operation, { makeRoom, afterFailedRead: refuseFailedRead }),
         makeRoom: async () => {
           if (state.unsealedBytes > limits.unsealedBytesMax) await checkpoint(parts);
         },

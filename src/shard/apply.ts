@@ -3,13 +3,18 @@
 //
 // A point write is tombstone and reinsert: the old row dies in its segment, the whole new row goes into the head with the
 // entry's seq as its version. Old rows are read in pieces; nothing else writes meanwhile.
+//
+// What reads files changes nothing, and goes through `reading`: where it fails the entry stops at that very place, and goes on from
+// there when the read succeeds. So nothing is done twice or undone, whatever the entry had changed before; queries see none of it.
 import { must, unreachable } from '../base/assert.ts';
-import { CorruptionError } from '../base/errors.ts';
-import type { Seq } from '../base/ids.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
+import type { PointId, Seq } from '../base/ids.ts';
+import type { PointSelector } from '../command/write.ts';
 import type { Entry } from '../log/shard-log.ts';
 import { deletePayloadKeys, mergePayload } from '../payload/payload-edits.ts';
 import { parseJsonPath } from '../payload/json-path.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
+import type { Filter } from '../payload/filter.ts';
 import type { StoredPoint } from '../segment/segment.ts';
 import { slices } from '../segment/slices.ts';
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
@@ -22,19 +27,39 @@ import type { ShardState } from './shard-state.ts';
 const rowsAtOnceMax = 512;
 
 /** Entries come one at a time, in their order. An operation that was applied lately, under the same op uuid, is passed over. */
-export async function applyEntry(state: ShardState, entry: Entry, operation: ShardOperation, makeRoom: MakeRoom): Promise<void> {
+export async function applyEntry(state: ShardState, entry: Entry, operation: ShardOperation, during: During): Promise<void> {
   state.beginEntry(entry);
-  if (!state.recent.has(entry.opUuid)) await applyOperation({ state, seq: entry.seq, makeRoom }, operation);
+  if (!state.recent.has(entry.opUuid)) await applyOperation({ state, seq: entry.seq, during }, operation);
   state.endEntry(entry);
 }
 
-/** Called inside an entry that writes many rows: may move the head's rows into files, never changes what the state says. */
-export type MakeRoom = () => Promise<void>;
+/** What may be needed inside an entry. */
+export interface During {
+  /** Called while many rows are written: may move the head's rows into files, never changes what the state says. */
+  makeRoom(): Promise<void>;
+  /** Resolves when the read is to be tried again; fails where it is not, which ends the entry for good. */
+  afterFailedRead(error: unknown): Promise<void>;
+}
+
+/** For entries that nobody waits for: their reader starts from the beginning again. */
+export function refuseFailedRead(error: unknown): Promise<never> {
+  return Promise.reject(error instanceof Error ? error : new RequestError('internal', String(error)));
+}
 
 interface Place {
   readonly state: ShardState;
   readonly seq: Seq;
-  readonly makeRoom: MakeRoom;
+  readonly during: During;
+}
+
+async function reading<T>({ during }: Place, read: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await read();
+    } catch (error) {
+      await during.afterFailedRead(error);
+    }
+  }
 }
 
 async function applyOperation(place: Place, operation: ShardOperation): Promise<void> {
@@ -45,15 +70,15 @@ async function applyOperation(place: Place, operation: ShardOperation): Promise<
     case 'update-vectors':
       return await updateVectors(place, operation);
     case 'delete-points':
-      return await deletePoints(state, await selectPoints(state, operation.selector));
+      return await deletePoints(await selected(place, operation.selector));
     case 'delete-vectors':
     case 'set-payload':
     case 'overwrite-payload':
     case 'delete-payload':
     case 'clear-payload':
-      return await editPoints(place, { selected: await selectPoints(state, operation.selector), ...editOf(operation) });
+      return await editPoints(place, { selected: await selected(place, operation.selector), ...editOf(operation) });
     case 'create-index':
-      return await createIndex(state, operation.field, operation.schema);
+      return await createIndex(place, operation.field, operation.schema);
     case 'drop-index':
       return dropIndex(state, operation.field);
     case 'create-vector':
@@ -69,12 +94,21 @@ async function applyOperation(place: Place, operation: ShardOperation): Promise<
   }
 }
 
-async function upsert({ state, seq }: Place, operation: Extract<ShardOperation, { kind: 'upsert' }>): Promise<void> {
+function selected(place: Place, selector: PointSelector): Promise<readonly SegmentRows[]> {
+  return reading(place, () => selectPoints(place.state, selector));
+}
+
+function matching(place: Place, points: readonly { readonly id: PointId }[], filter: Filter): Promise<ReadonlySet<PointId>> {
+  return reading(place, () => matchingIds(place.state, points.map(({ id }) => id), filter));
+}
+
+async function upsert(place: Place, operation: Extract<ShardOperation, { kind: 'upsert' }>): Promise<void> {
+  const { state, seq } = place;
   const { updateFilter, updateMode = 'upsert' } = operation;
-  const existing = updateFilter === undefined || updateMode === 'insert_only' ? undefined : await matchingIds(state, operation.points.map(({ id }) => id), updateFilter);
+  for (const { vectors } of operation.points) checkStored(state, vectors);
+  const existing = updateFilter === undefined || updateMode === 'insert_only' ? undefined : await matching(place, operation.points, updateFilter);
   const pause = slices();
   for (const point of operation.points) {
-    checkStored(state, point.vectors);
     if (takesUpsert(state, point, { updateMode, existing })) state.put({ ...point, version: seq });
     const due = pause();
     if (due !== undefined) await due;
@@ -92,20 +126,19 @@ function takesUpsert(state: ShardState, point: StoredDraft, rule: { readonly upd
 async function updateVectors(place: Place, operation: Extract<ShardOperation, { kind: 'update-vectors' }>): Promise<void> {
   const { state } = place;
   const { points, updateFilter } = operation;
-  const wanted = updateFilter === undefined ? undefined : await matchingIds(state, points.map(({ id }) => id), updateFilter);
+  const wanted = updateFilter === undefined ? undefined : await matching(place, points, updateFilter);
   const given = new Map(points.filter(({ id }) => wanted === undefined || wanted.has(id)).map(({ id, vectors }) => [id, vectors]));
   for (const vectors of given.values()) checkStored(state, vectors);
-  const selected = await selectPoints(state, { kind: 'ids', ids: [...given.keys()] });
   await editPoints(place, {
-    selected,
+    selected: await selected(place, { kind: 'ids', ids: [...given.keys()] }),
     needs: { payload: true, vectors: true },
     edit: (point) => ({ ...point, vectors: new Map([...point.vectors, ...must(given.get(point.id), 'only given points are selected')]) }),
   });
 }
 
-async function deletePoints(state: ShardState, selected: readonly SegmentRows[]): Promise<void> {
+async function deletePoints(dying: readonly SegmentRows[]): Promise<void> {
   const pause = slices();
-  for (const { held, rows } of selected) {
+  for (const { held, rows } of dying) {
     for (let at = 0; at < rows.length; at += 1) {
       held.segment.markDeleted(must(rows[at], 'below the length'));
       const due = (at & 255) === 255 ? pause() : undefined;
@@ -143,13 +176,14 @@ function editOf(operation: Exclude<SelectorOperation, { kind: 'delete-points' }>
   }
 }
 
-async function editPoints({ state, seq, makeRoom }: Place, request: Edit & { readonly selected: readonly SegmentRows[] }): Promise<void> {
+async function editPoints(place: Place, request: Edit & { readonly selected: readonly SegmentRows[] }): Promise<void> {
+  const { state, seq, during } = place;
   const pause = slices();
   for (const { held, rows } of request.selected) {
     for (let at = 0; at < rows.length; at += rowsAtOnceMax) {
-      if (at > 0) await makeRoom();
+      if (at > 0) await during.makeRoom();
       const piece = Uint32Array.from(Array.prototype.slice.call(rows, at, at + rowsAtOnceMax) as number[]);
-      for (const point of await readPoints(state, held, { rows: piece, needs: request.needs })) {
+      for (const point of await reading(place, () => readPoints(state, held, { rows: piece, needs: request.needs }))) {
         state.put({ ...request.edit(point), version: seq });
         const due = pause();
         if (due !== undefined) await due;
@@ -173,10 +207,11 @@ async function readPoints(state: ShardState, held: HeldSegment, wanted: { readon
   }));
 }
 
-async function createIndex(state: ShardState, field: string, schema: FieldSchema): Promise<void> {
+async function createIndex(place: Place, field: string, schema: FieldSchema): Promise<void> {
+  const { state } = place;
   if (JSON.stringify(state.payloadSchema.get(field)) === JSON.stringify(schema)) return;
   dropIndex(state, field);
-  for (const { segment } of state.segments) await segment.addFieldIndex(field, schema);
+  for (const { segment } of state.segments) await reading(place, () => segment.addFieldIndex(field, schema));
   state.setFieldSchema(field, schema);
 }
 

@@ -5,7 +5,7 @@ import test from 'node:test';
 import { silentLogger } from '../base/logger.ts';
 import { systemClock, yieldToLoop } from '../base/clock.ts';
 import { FileLog } from '../log/file-log.ts';
-import { FaultyDisk, type DiskOperation, type Fault } from '../fs/testing/faulty-disk.ts';
+import type { Fault } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { parseFilter } from '../payload/parse-filter.ts';
@@ -13,18 +13,8 @@ import { encodeEntryBody, entryBodyVersion } from './entry-body.ts';
 import { freezeShards } from './freeze.ts';
 import { namedFiles, readManifest } from './shard-manifest.ts';
 import { Shard } from './shard.ts';
-import { allIds, allPoints, collectionUuid, draft, pointId, shardOptions, smallLimits, upsert } from './testing/shard-fixtures.ts';
+import { allIds, allPoints, collectionUuid, draft, faultyDisk, pointId, shardOptions, smallLimits, upsert } from './testing/shard-fixtures.ts';
 import { verifyShard } from './verify-shard.ts';
-
-interface Faults {
-  decide: (operation: DiskOperation) => Fault | undefined;
-}
-
-function faultyDisk(): { readonly disk: FaultyDisk; readonly inner: MemoryDisk; readonly faults: Faults } {
-  const faults: Faults = { decide: () => undefined };
-  const inner = new MemoryDisk();
-  return { inner, faults, disk: new FaultyDisk(inner, (operation) => faults.decide(operation)) };
-}
 
 const full: Fault = { kind: 'error', code: 'ENOSPC' };
 
@@ -97,25 +87,6 @@ test('a manifest whose publishing failed half way may be found by the next start
   await shard.close();
   await using reopened = await Shard.open(options);
   assert.deepEqual(await allIds(reopened), [1, 2]);
-});
-
-test('an entry that cannot be applied stops writes and changes no answer; after a new start all is there', async () => {
-  const { disk, faults } = faultyDisk();
-  const options = shardOptions(disk, '/shard');
-  const shard = await Shard.create(options);
-  await upsert(shard, draft(1), draft(2));
-  await shard.checkpoint();
-  const before = await allPoints(shard);
-  faults.decide = ({ kind, path }) => (kind === 'read' && path.endsWith('.pay') ? { kind: 'error', code: 'EIO' } : undefined);
-  const patch = { kind: 'set-payload', selector: { kind: 'ids', ids: [pointId(1)] }, payload: '{"a":1}' } as const;
-  await assert.rejects(shard.write(patch, { wait: true }), /entry 2 is stored but could not be applied/);
-  faults.decide = () => undefined;
-  await assert.rejects(upsert(shard, draft(3)), /start again to recover/);
-  assert.equal(shard.info().status, 'red');
-  assert.deepEqual(await allPoints(shard), before);
-  await shard.close();
-  await using reopened = await Shard.open(options);
-  assert.deepEqual((await allPoints(reopened)).map(({ payload }) => payload), ['{"n":1,"a":1}', '{"n":2}']);
 });
 
 test('an operation that is in the log twice applies once', async () => {

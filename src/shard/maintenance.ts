@@ -82,6 +82,11 @@ export class Maintenance {
     }
   }
 
+  /** What failed while the entry was stalled is tried again. */
+  afterStall(): void {
+    if (this.#failures.size > 0) void this.checkpoint().catch(() => undefined); // recorded
+  }
+
   /** Returns when there is room for more unsealed rows. @throws RequestError where sealing fails */
   async waitForRoom(): Promise<void> {
     while (this.#parts.state.unsealedBytes > this.#limits.unsealedBytesMax) {

@@ -55,6 +55,7 @@ export async function finishMerge(parts: CheckpointParts, job: MergeJob): Promis
   const uuids = new Set(inputs.map(({ held }) => held.segment.uuid));
   const kept = manifest.segments.filter(({ uuid }) => !uuids.has(uuid));
   const { segment } = job;
+  let isPublished = false;
   let isHeld = false;
   try {
     if (segment !== undefined) {
@@ -64,6 +65,7 @@ export async function finishMerge(parts: CheckpointParts, job: MergeJob): Promis
     const storedLive = segment?.liveBits() ?? emptyBits(0);
     const merged = segment !== undefined && countBits(storedLive) > 0 ? [await saveSealedState({ ...folder.place, segment, state: segment.capture() })] : [];
     await folder.publish({ ...manifest, durable: parts.log.lastSeq, segments: [...kept, ...merged] });
+    isPublished = true;
     await parts.queue.betweenEntries(async () => {
       const added: HeldSegment<SealedSegment>[] = [];
       if (segment !== undefined && merged.length > 0) {
@@ -77,6 +79,8 @@ export async function finishMerge(parts: CheckpointParts, job: MergeJob): Promis
       state.replace(inputs.map(({ held }) => held), added);
     });
   } finally {
+    // the manifest lacks the inputs, which the state still has: no merge may take them until a checkpoint has named them again
+    if (!isHeld && isPublished) for (const { held } of inputs) parts.storedLive.delete(held);
     if (!isHeld) await segment?.close();
   }
   folder.sweep();

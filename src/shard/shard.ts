@@ -97,7 +97,7 @@ export class Shard {
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
     state.onFreed(() => folder.sweep());
-    const background = { afterEntry: (entry: Entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside() };
+    const background = { afterEntry: (entry: Entry) => this.#maintenance.afterEntry(entry), makeRoom: () => this.#maintenance.makeRoomInside(), afterStall: () => this.#maintenance.afterStall() };
     const queue = new WriteQueue({ log, state, logger, background });
     this.shardId = options.shardId;
     this.directory = directory;
@@ -153,6 +153,7 @@ export class Shard {
 
   check(operation: WriteOperation): Promise<void> {
     return this.#use(async () => {
+      await this.#queue.overcomeStall(); // what is checked here may be about vectors that the stalled entry makes
       checkWrite(operation, this.#state.vectors);
       const required = requiredIds(operation);
       if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
@@ -260,6 +261,7 @@ export class Shard {
 
   async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     const startMs = performance.now();
+    await this.#queue.overcomeStall();
     checkWrite(operation, this.#state.vectors);
     const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors, this.#queue.bodies) };
     await this.#queue.waitForRoom();

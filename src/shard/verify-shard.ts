@@ -5,7 +5,7 @@ import type { PointId } from '../base/ids.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { LogPosition } from '../log/shard-log.ts';
 import { verifySegmentFiles, type Finding } from '../segment/verify-segment.ts';
-import { applyEntry } from './apply.ts';
+import { applyEntry, refuseFailedRead } from './apply.ts';
 import { MergedById } from './merged-by-id.ts';
 import { replay } from './replay.ts';
 import { rowStores } from './row-stores.ts';
@@ -71,7 +71,7 @@ async function replayAll({ disk, directory, signal }: VerifyShardRequest, manife
   const state = new ShardState(rowStores(), manifest, await openSegments({ disk, directory, indexes: rowStores() }, manifest));
   try {
     await replay(readVerified(disk, log, manifest.applied), logsDirectory(directory), {
-      apply: (entry, operation) => applyEntry(state, entry, operation, () => Promise.resolve()),
+      apply: (entry, operation) => applyEntry(state, entry, operation, { makeRoom: () => Promise.resolve(), afterFailedRead: refuseFailedRead }),
       makeRoom: () => {
         signal?.throwIfAborted();
         return Promise.resolve();

@@ -33,7 +33,7 @@ test('writers wait while too much is stored but not applied', async () => {
       releases.push(() => { seq += 1; resolve({ ...draft, seq, time: 0n, bodyCrc: crc32(draft.body) }); });
     }),
   };
-  const queue = new WriteQueue({ log: slowLog, state, logger: silentLogger, background: { afterEntry: () => undefined, makeRoom: () => Promise.resolve() } });
+  const queue = new WriteQueue({ log: slowLog, state, logger: silentLogger, background: { afterEntry: () => undefined, makeRoom: () => Promise.resolve(), afterStall: () => undefined } });
   const payload = JSON.stringify({ filler: 'x'.repeat(1_000_000) });
   let submitted = 0;
   let isOver = false;

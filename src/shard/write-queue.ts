@@ -3,7 +3,10 @@
 //
 // Invariants:
 // - Who holds the turn sees no other writer: a check against the state and the append that relies on it are one step.
-// - Entries are applied in the order of their seqs, each once, and never after one that failed.
+// - Entries are applied in the order of their seqs, each once.
+// - An entry that cannot read what it changes stalls where it is, and all behind it wait: their writers are told so, and queries see
+//   the state before it. Whoever next needs the state has the read tried again, and is refused only where it fails again.
+// - What fails in any other way would fail again: nothing is applied any more until the shard is opened again.
 // - What is in the log but not yet applied is bounded; writers wait before the turn, so a freeze need not wait with them.
 import { randomBytes } from 'node:crypto';
 import { invariant } from '../base/assert.ts';
@@ -13,7 +16,7 @@ import type { Seq } from '../base/ids.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
-import { applyEntry } from './apply.ts';
+import { applyEntry, refuseFailedRead, type During } from './apply.ts';
 import { entryBodyVersion, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { ShardOperation } from './shard-operation.ts';
@@ -28,7 +31,7 @@ const opUuidBytes = 16;
 export interface SubmittedEntry {
   /** The entry is durable. */
   readonly stored: Promise<Seq>;
-  /** Queries see it. Rejects like `stored`, or where it could not be applied. */
+  /** Queries see it. Rejects like `stored`, or where it could not be applied, or not yet. */
   readonly applied: Promise<Seq>;
 }
 
@@ -37,6 +40,21 @@ interface Background {
   afterEntry(entry: Entry): void;
   /** Inside an entry. */
   makeRoom(): Promise<void>;
+  /** What could not be done while an entry was stalled can be done now. */
+  afterStall(): void;
+}
+
+interface Stall {
+  readonly failure: RequestError;
+  /** undefined while the read is being tried again. */
+  readonly waiting: { readonly tryAgain: () => void; readonly giveUp: (error: RequestError) => void } | undefined;
+}
+
+/** Who waits for entries to be applied. */
+interface Waiter {
+  /** Failed reads that it may still see before it is refused. */
+  chances: number;
+  readonly refuse: (error: RequestError) => void;
 }
 
 export class WriteQueue {
@@ -50,7 +68,10 @@ export class WriteQueue {
   readonly #appending = new Gauge();
   /** Memory for the bodies of entries to be submitted. */
   readonly bodies = new BufferPool(bodiesKeptBytesMax);
+  readonly #waiters = new Set<Waiter>();
   #watchers: { readonly seq: Seq; readonly run: () => void; readonly fail: (error: Error) => void }[] = [];
+  #stall: Stall | undefined;
+  /** For good. */
   #failure: RequestError | undefined;
   #closed = false;
 
@@ -61,37 +82,43 @@ export class WriteQueue {
     this.#background = parts.background;
   }
 
-  /** Why the shard can apply nothing more until it is opened again. */
+  /** Why entries are not applied at the moment. */
   get failure(): RequestError | undefined {
-    return this.#failure;
+    return this.#failure ?? this.#stall?.failure;
+  }
+
+  /** A stalled entry is tried again, and with it what waits behind it. @throws RequestError where it fails again */
+  async overcomeStall(): Promise<void> {
+    if (this.failure !== undefined) await this.#afterEntries(() => this.#applying.run(() => undefined));
   }
 
   /** Waits for room. Not under the turn. */
-  waitForRoom(): Promise<void> {
-    return this.#pending.waitFor(pendingBytesMax);
+  async waitForRoom(): Promise<void> {
+    if (this.#pending.value > pendingBytesMax) await this.#afterEntries(() => this.#pending.waitFor(pendingBytesMax));
   }
 
   /** Runs `section` alone among writers. */
   takeTurn<T>(section: () => Promise<T> | T): Promise<T> {
-    return this.#writers.run(() => {
+    return this.#writers.run(async () => {
       if (this.#closed) throw new RequestError('unavailable', 'the shard is closed');
-      if (this.#failure !== undefined) throw this.#failure;
-      return section();
+      await this.overcomeStall();
+      return await section();
     });
   }
 
   /** Between two entries: nothing is being applied meanwhile. */
-  betweenEntries<T>(section: () => Promise<T> | T): Promise<T> {
-    return this.#applying.run(() => {
-      if (this.#failure !== undefined) throw this.#failure;
+  async betweenEntries<T>(section: () => Promise<T> | T): Promise<T> {
+    let refusal: RequestError | undefined;
+    const run = (): Promise<T> | T => {
+      if (refusal !== undefined) throw refusal; // its turn comes when nobody waits for it any more
       return section();
-    });
+    };
+    return await this.#afterEntries(() => this.#applying.run(run), (error) => { refusal = error; });
   }
 
-  /** Every entry submitted so far is applied or has failed. Under the turn. */
-  async settle(): Promise<void> {
-    await this.#pending.waitFor(0);
-    if (this.#failure !== undefined) throw this.#failure;
+  /** Every entry submitted so far is applied. Under the turn. */
+  settle(): Promise<void> {
+    return this.#afterEntries(() => this.#pending.waitFor(0));
   }
 
   /** Every entry submitted so far is durable or has failed. Under the turn. */
@@ -107,42 +134,45 @@ export class WriteQueue {
     this.#appending.add(1);
     const entry = this.#log.append(draft);
     entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
-    const applied = entry.then((stored) => this.#applying.run(() => this.#apply(stored, operation)));
-    applied.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
-    if (memory !== undefined) applied.then(() => this.bodies.give(memory), () => undefined); // a failed write may still read it
+    const work = entry.then((stored) => this.#applying.run(() => this.#apply(stored, operation, (error) => this.#waitOut(stored, error))));
+    work.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
+    if (memory !== undefined) work.then(() => this.bodies.give(memory), () => undefined); // a failed write may still read it
     const stored = entry.then(({ seq }) => seq);
-    stored.catch(() => undefined); // may fail before the writer comes to wait for it
+    const applied = entry.then(() => this.#unlessStalled(work));
+    for (const promise of [stored, applied]) promise.catch(() => undefined); // may fail before the writer comes to wait for it
     return { stored, applied };
   }
 
   /** An entry that is in the log already: replay at start. */
   replay(entry: Entry, operation: ShardOperation): Promise<Seq> {
-    return this.#applying.run(() => this.#apply(entry, operation));
+    return this.#applying.run(() => this.#apply(entry, operation, refuseFailedRead));
   }
 
   /** Runs `section` when exactly the entries up to `seq` are applied. To be called before a later entry is submitted. */
   async atSeq<T>(seq: Seq, section: () => T): Promise<T> {
     invariant(this.#state.applied <= seq, 'the state has not gone past it');
     if (this.#state.applied === seq && !this.#state.insideEntry) return section();
-    return await new Promise<T>((resolve, reject) => {
+    return await this.#afterEntries(() => new Promise<T>((resolve, reject) => {
       this.#watchers.push({ seq, run: () => resolve(section()), fail: reject });
-    });
+    }));
   }
 
-  /** Idempotent; what was submitted is applied first. */
+  /** Idempotent; what was submitted is applied first. A stalled entry is left to the next start: the log has it. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#stall?.waiting?.giveUp(this.#stall.failure);
     await this.#writers.run(() => this.#pending.waitFor(0));
     await this.#applying.run(() => undefined);
   }
 
-  async #apply(entry: Entry, operation: ShardOperation): Promise<Seq> {
+  async #apply(entry: Entry, operation: ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      await applyEntry(this.#state, entry, operation, () => this.#background.makeRoom());
+      await applyEntry(this.#state, entry, operation, { makeRoom: () => this.#background.makeRoom(), afterFailedRead });
     } catch (error) {
       throw this.#fail(entry, error);
     }
+    if (this.#stall !== undefined) this.#endStall(entry);
     const due = this.#watchers.filter(({ seq }) => seq === entry.seq);
     if (due.length > 0) this.#watchers = this.#watchers.filter(({ seq }) => seq !== entry.seq);
     for (const { run } of due) run();
@@ -150,14 +180,78 @@ export class WriteQueue {
     return entry.seq;
   }
 
+  /** Waits for `work`, which ends when entries are applied; where one is stalled or stalls meanwhile, it is tried once more for it. */
+  async #afterEntries<T>(work: () => Promise<T>, whenRefused: (error: RequestError) => void = () => undefined): Promise<T> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const stall = this.#stall;
+    const result = this.#wait(work(), { chances: stall === undefined ? 1 : 0, whenRefused });
+    stall?.waiting?.tryAgain();
+    const value = await result;
+    if (this.#failure !== undefined) throw this.#failure;
+    return value;
+  }
+
+  /** For the writer of an entry, who is told at once. */
+  async #unlessStalled<T>(work: Promise<T>): Promise<T> {
+    if (this.#stall?.waiting !== undefined) throw this.#stall.failure;
+    return await this.#wait(work, { chances: 0, whenRefused: () => undefined });
+  }
+
+  #wait<T>(work: Promise<T>, { chances, whenRefused }: { readonly chances: number; readonly whenRefused: (error: RequestError) => void }): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const refuse = (error: RequestError): void => {
+        this.#waiters.delete(waiter);
+        whenRefused(error);
+        reject(error);
+      };
+      const waiter: Waiter = { chances, refuse };
+      this.#waiters.add(waiter);
+      void work.then(resolve, reject).finally(() => this.#waiters.delete(waiter));
+    });
+  }
+
+  /** Inside the entry. Resolves when the read is to be tried again. */
+  async #waitOut(entry: Entry, cause: unknown): Promise<void> {
+    const reason = reasonOf(cause);
+    const failure = new RequestError('unavailable', `entry ${entry.seq} is stored but could not be applied yet (${reason}); the next write tries it again`, { cause });
+    if (this.#stall === undefined) this.#logger.error({ seq: entry.seq, kind: entry.kind, error: reason }, 'an entry could not be applied; it is tried again before the next write');
+    this.#stall = { failure, waiting: undefined };
+    let isWanted = false;
+    for (const waiter of this.#waiters) {
+      if (waiter.chances === 0) waiter.refuse(failure);
+      else isWanted = true;
+      waiter.chances -= 1;
+    }
+    if (this.#closed) throw failure;
+    if (isWanted) return;
+    await new Promise<void>((resolve, reject) => {
+      const tryAgain = (): void => {
+        this.#stall = { failure, waiting: undefined };
+        resolve();
+      };
+      this.#stall = { failure, waiting: { tryAgain, giveUp: reject } };
+    });
+  }
+
+  #endStall({ seq, kind }: Entry): void {
+    this.#stall = undefined;
+    this.#logger.info({ seq, kind }, 'the entry is applied after all');
+    this.#background.afterStall();
+  }
+
   /** A later entry must not be applied to a state that lacks this one: the shard answers reads of the state before it, and no writes. */
   #fail(entry: Entry, cause: unknown): RequestError {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    const failure = new RequestError('unavailable', `entry ${entry.seq} is stored but could not be applied (${reason}); start again to recover`, { cause });
+    const reason = reasonOf(cause);
+    const isGivenUp = cause instanceof RequestError && cause === this.#stall?.failure;
+    const failure = isGivenUp ? cause : new RequestError('unavailable', `entry ${entry.seq} is stored but could not be applied (${reason}); start again to recover`, { cause });
+    if (!isGivenUp) this.#logger.error({ seq: entry.seq, kind: entry.kind, error: reason }, 'an entry could not be applied; the shard takes no writes until it is opened again');
     this.#failure = failure;
-    this.#logger.error({ seq: entry.seq, kind: entry.kind, error: reason }, 'an entry could not be applied; the shard takes no writes until it is opened again');
     for (const { fail } of this.#watchers) fail(failure);
     this.#watchers = [];
     return failure;
   }
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -5,6 +5,8 @@ import type { PointId } from '../../base/ids.ts';
 import type { PointRecord, Selectors } from '../../command/read.ts';
 import type { PointDraft } from '../../command/write.ts';
 import type { Disk } from '../../fs/disk.ts';
+import { FaultyDisk, type DecideFault } from '../../fs/testing/faulty-disk.ts';
+import { MemoryDisk } from '../../fs/testing/memory-disk.ts';
 import { plainIndexes } from '../../index/testing/plain-indexes.ts';
 import type { VectorSpec } from '../../vector/distance.ts';
 import type { Shard, ShardOptions } from '../shard.ts';
@@ -26,6 +28,17 @@ export function shardOptions(disk: Disk, directory: string, changes: Partial<Sha
     disk, directory, indexes: plainIndexes(), clock: systemClock, logger: silentLogger,
     collectionUuid, shardId: 0, generation: 0, vectors: new Map([['', dotSpec]]), limits: smallLimits, ...changes,
   };
+}
+
+interface Faults {
+  decide: DecideFault;
+}
+
+/** A disk in memory whose faults come and go as the test sets `decide`. */
+export function faultyDisk(): { readonly disk: FaultyDisk; readonly inner: MemoryDisk; readonly faults: Faults } {
+  const faults: Faults = { decide: () => undefined };
+  const inner = new MemoryDisk();
+  return { inner, faults, disk: new FaultyDisk(inner, (operation) => faults.decide(operation)) };
 }
 
 export function pointId(value: number | bigint | string): PointId {
