@@ -51,7 +51,11 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     const foreign: Entry[] = [];
     const lost: CorruptionError[] = [];
     const client = await must(cluster, 'it runs').connect(node);
-    const log = new ReplicatedLog({ local, client, of, clock: systemClock, logger: silentLogger, onForeign: (entry) => foreign.push(entry), onLost: (error) => lost.push(error) });
+    const log = new ReplicatedLog({ local, client, of, clock: systemClock, logger: silentLogger, onLost: (error) => lost.push(error) });
+    log.follow((entry) => {
+      foreign.push(entry);
+      return Promise.resolve();
+    });
     return { log, foreign, lost };
   };
 

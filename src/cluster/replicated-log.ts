@@ -21,6 +21,8 @@ import { decodeMessage, encodeMessage } from './stream-entry.ts';
 /** More only adds waiting: the servers take in no faster. */
 const inFlightBytesMax = 4 << 20;
 const publishTimeoutMs = 10_000;
+/** Entries that are read ahead of the shard. */
+const takenMax = 64;
 const retryMs = { first: 100, last: 5_000 } as const;
 const consume = { max_messages: 32, expires: 3_000 } as const;
 
@@ -37,8 +39,6 @@ export interface ReplicatedLogOptions {
   readonly of: StreamIdentity;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Entries that other nodes published, in order with those of `append`. */
-  readonly onForeign: (entry: Entry) => void;
   /** The stream lacks or damaged an entry that comes next: this copy needs another source. Called once. */
   readonly onLost: (error: CorruptionError) => void;
 }
@@ -54,17 +54,22 @@ export class ReplicatedLog implements ShardLog {
   readonly #pending = new Map<string, Pending>();
   readonly #inFlight = new Gauge();
   readonly #appends = new Gauge();
-  readonly #following: Promise<void>;
+  #following: Promise<void> = Promise.resolve();
+  #onForeign: (entry: Entry) => Promise<void> = () => Promise.resolve();
   readonly #ended = new AbortController();
   #messages: ConsumerMessages | undefined;
   #time: bigint;
   #lost: CorruptionError | undefined;
   #closed = false;
 
-  /** Follows the stream from behind the local copy's end on. */
   constructor(options: ReplicatedLogOptions) {
     this.#options = options;
     this.#time = options.local.lastTime;
+  }
+
+  /** Takes in the stream from behind the local copy's end on; before it appends only wait. */
+  follow(onForeign: (entry: Entry) => Promise<void>): void {
+    this.#onForeign = onForeign;
     this.#following = this.#follow();
   }
 
@@ -190,6 +195,7 @@ export class ReplicatedLog implements ShardLog {
     let next = local.lastSeq + 1;
     let delivered = Promise.resolve();
     let failure: { readonly error: unknown } | undefined;
+    const taken = new Gauge();
     for await (const message of messages) {
       if (failure !== undefined) break;
       const { seq } = message;
@@ -200,12 +206,14 @@ export class ReplicatedLog implements ShardLog {
       }
       const copied = this.#copy(message);
       copied.catch(() => undefined);
+      taken.add(1);
       delivered = delivered.then(async () => {
-        if (failure === undefined) this.#deliver(await copied);
+        if (failure === undefined) await this.#deliver(await copied);
       }).catch((error: unknown) => {
         failure ??= { error };
-      });
+      }).then(() => taken.subtract(1));
       next += 1;
+      await taken.waitFor(takenMax);
     }
     await delivered;
     await messages.close();
@@ -217,11 +225,11 @@ export class ReplicatedLog implements ShardLog {
     return await local.append(decodeMessage(message.data, { stream: streamName(of), seq: message.seq }));
   }
 
-  #deliver(entry: Entry): void {
+  async #deliver(entry: Entry): Promise<void> {
     const id = idOf(entry.opUuid);
     const pending = this.#pending.get(id);
     this.#pending.delete(id);
-    if (pending === undefined) this.#options.onForeign(entry);
+    if (pending === undefined) await this.#onForeign(entry);
     else pending.resolve({ ...entry, body: pending.draft.body });
   }
 

@@ -77,6 +77,8 @@ export interface LogInfo {
 
 export interface ShardLog extends AsyncDisposable {
   readonly lastSeq: Seq;
+  /** Hybrid time of the last entry; 0n for an empty log. */
+  readonly lastTime: bigint;
   position(): LogPosition;
   /** @throws RequestError 'no-space' on a full disk, 'unavailable' while the log is recovering from a failed sync. */
   append(draft: EntryDraft): Promise<Entry>;
@@ -88,5 +90,7 @@ export interface ShardLog extends AsyncDisposable {
    *  every checksum and the chain hash compared. @throws CorruptionError */
   hash(file: ClosedLogFile): Promise<string>;
   purgeTo(seq: Seq): Promise<void>;
+  /** Where others append too: hands over their entries, in order, from the log's end at that moment on. To be called once. */
+  follow?(onForeign: (entry: Entry) => Promise<void>): void;
   close(): Promise<void>;
 }
