@@ -15,6 +15,8 @@ export interface NatsUser {
 }
 
 export interface ClusterKeys {
+  /** NATS servers of another name are not let in. */
+  readonly clusterName: string;
   readonly app: NatsUser;
   readonly system: NatsUser;
   readonly peerToken: Buffer;
@@ -29,5 +31,5 @@ export function clusterKeys(secret: string): ClusterKeys {
     const seed = Codec.encodeSeed(Prefix.User, derive(label));
     return { seed, publicKey: fromSeed(seed).getPublicKey() };
   };
-  return { app: user('nats app user'), system: user('nats system user'), peerToken: derive('peer token') };
+  return { clusterName: `nearkeep-${derive('cluster name').toString('hex').slice(0, 16)}`, app: user('nats app user'), system: user('nats system user'), peerToken: derive('peer token') };
 }

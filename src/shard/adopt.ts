@@ -38,6 +38,7 @@ export async function adoptShard(options: AdoptOptions): Promise<Shard> {
     await leadToPosition(options, manifest);
     shard = await Shard.open(options);
     checkContents(shard, staging);
+    shard.follow();
     await shard.noteRestore({ collectionUuid: manifest.collectionUuid, shardId: manifest.shardId, generation: manifest.generation, seq: staging.position.seq });
     await disk.removeTree(staging.directory);
     return shard;

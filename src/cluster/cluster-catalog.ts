@@ -1,0 +1,476 @@
+// All collections of a cluster as one node sees and serves them: names, aliases, configurations and shard maps are records of the
+// shared metastore; this node opens the shards that the records place on it and reaches the others through their nodes.
+//
+// Invariants:
+// - What exists is what the metastore says. Every change is a pure function of the record it found, put in place by compare-and-set
+//   and worked out again where another node was first.
+// - Local shards follow the records (reconcile), never the other way round; reconciling one collection twice changes nothing.
+// - A change answers when this node has followed it and the nodes that answer have been given time to.
+import { randomUUID } from 'node:crypto';
+import { must } from '../base/assert.ts';
+import { RequestError } from '../base/errors.ts';
+import { mapLimit } from '../base/limit.ts';
+import { Lock } from '../base/lock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
+import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
+import { indexingOf } from '../command/indexing-config.ts';
+import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
+import { Collection } from '../collection/collection.ts';
+import type { CollectionInfo } from '../collection/collection-info.ts';
+import type { Metastore } from '../collection/metastore.ts';
+import type { Replica, ReplicaInfo } from '../collection/replica.ts';
+import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
+import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
+import { withVector, withoutVector } from '../collection/vector-names.ts';
+import type { Clock } from '../base/clock.ts';
+import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
+import type { Membership, ShardBeat } from './membership.ts';
+import type { NatsClient } from './nats-client.ts';
+import type { PeerClient } from './peer-client.ts';
+import type { PeerMethods } from './peer-server.ts';
+import { RemoteReplica, replicaMethods, type ShardName } from './remote-replica.ts';
+import { ReplicatedLog } from './replicated-log.ts';
+import { RoutedReplica } from './routed-replica.ts';
+import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
+
+const directoryKey = 'dir';
+const recordPrefix = 'c.';
+const streamsMakingMax = 8;
+const followTimeoutMs = 10_000;
+const appliedPollMs = 5;
+/** A completed write is on every replica that keeps up, so that a read through another node finds it; longer than this none is waited for. */
+const slowReplicaMs = 250;
+const unknownUri = 'http://unknown.invalid';
+
+export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog'> {
+  readonly metastore: Metastore & { readonly revision: number };
+  readonly client: NatsClient;
+  readonly peers: PeerClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Servers that keep each stream. */
+  readonly streamReplicas: number;
+  /** Shards of a new collection for each node, where nothing is asked. */
+  readonly shardsPerNode: number;
+}
+
+interface Open {
+  readonly collection: Collection;
+  record: ClusterCollection;
+}
+
+export class ClusterCatalog {
+  readonly #options: ClusterCatalogOptions;
+  readonly #files: ShardFiles;
+  readonly #open = new Map<string, Open>(); // by uuid
+  readonly #reconciling = new Lock();
+  readonly #unwatch: (() => void)[] = [];
+  #membership: Membership | undefined;
+  #directory: NameDirectory = emptyDirectory;
+  /** Of the metastore: what this node has followed. */
+  #followed = 0;
+  #planned = false;
+  #closed = false;
+
+  private constructor(options: ClusterCatalogOptions) {
+    this.#options = options;
+    this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => new ReplicatedLog({
+      local, client: options.client, of: name, clock: options.clock, logger: options.logger, onLost: () => this.#plan(),
+    }) });
+  }
+
+  /** Nothing is open before `serve`. */
+  static create(options: ClusterCatalogOptions): ClusterCatalog {
+    return new ClusterCatalog(options);
+  }
+
+  /** Opens what the records place here, and follows them from now on. */
+  async serve(membership: Membership): Promise<void> {
+    this.#membership = membership;
+    const { metastore } = this.#options;
+    if ((await metastore.get(directoryKey)) === undefined) await metastore.create(directoryKey, emptyDirectory);
+    const named = await this.#recordedDirectory();
+    await this.#files.sweepCollections(new Set(Object.values(named.names)));
+    for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
+    await this.#reconcile();
+  }
+
+  /** What other nodes may ask of this one about its shards. */
+  methods(): PeerMethods['calls'] {
+    return {
+      ...replicaMethods((name) => this.#served(name)),
+      'shard-applied': ({ seq, timeoutMs, ...name }: ShardName & { readonly seq: number; readonly timeoutMs: number }, { signal }) => this.#whenApplied(name, seq, { timeoutMs, signal }),
+      'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
+    };
+  }
+
+  /** For heartbeats. */
+  beats(): readonly ShardBeat[] {
+    return [...this.#open].flatMap(([collectionUuid, { collection }]) => collection.set.slots.flatMap(({ id: shardId, generation, shard }) => {
+      if (shard === undefined) return [];
+      const { seq, chain } = shard.position();
+      return [{ collectionUuid, shardId, generation, applied: shard.applied, checkpoint: shard.checkpointed, marks: [{ seq, chain }], info: shard.info() }];
+    }));
+  }
+
+  names(): readonly string[] {
+    return Object.keys(this.#directory.names);
+  }
+
+  resolve(name: string): string | undefined {
+    return resolveName(this.#directory, name);
+  }
+
+  /** By name or alias. @throws RequestError 'not-found' */
+  get(name: string): Collection {
+    return this.#openOf(name).collection;
+  }
+
+  /** The shard map of a collection. @throws RequestError 'not-found' */
+  record(name: string): ClusterCollection {
+    return this.#openOf(name).record;
+  }
+
+  info(name: string): CollectionInfo {
+    const { collection } = this.#openOf(name);
+    return collection.info(this.aliases().filter((each) => each.collection === collection.name).map(({ alias }) => alias));
+  }
+
+  config(name: string): CollectionConfig | undefined {
+    return this.resolve(name) === undefined ? undefined : this.get(name).config;
+  }
+
+  aliases(): readonly { readonly alias: string; readonly collection: string }[] {
+    return Object.entries(this.#directory.aliases).map(([alias, collection]) => ({ alias, collection }));
+  }
+
+  async create(name: string, create: CreateCollection): Promise<void> {
+    const { client, metastore, shardsPerNode } = this.#options;
+    refuseTakenName(await this.#recordedDirectory(), name);
+    const load = this.#load();
+    const config = fillConfig({ ...create, shardNumber: create.shardNumber ?? load.size * shardsPerNode });
+    const shards = placeShards(config.params.shard_number, config.params.replication_factor, load);
+    const uuid = randomUUID();
+    await metastore.create(recordPrefix + uuid, { config, shards } satisfies ClusterCollection);
+    try {
+      await this.#createStreams(uuid, shards);
+      await this.#changeDirectory((directory) => {
+        refuseTakenName(directory, name);
+        return withCollection(directory, name, uuid);
+      });
+    } catch (error) {
+      if (Object.values((await this.#recordedDirectory()).names).includes(uuid)) throw error; // it exists; what failed came later
+      await this.#removeRecord(uuid);
+      for (const shard of shards) await deleteStream(client, nameOf(uuid, shard)).catch(() => undefined);
+      throw error;
+    }
+    await this.#spread();
+  }
+
+  /** false where there is none of that name; an alias is not a name here. */
+  async delete(name: string): Promise<boolean> {
+    let uuid: string | undefined;
+    await this.#changeDirectory((directory) => {
+      uuid = Object.hasOwn(directory.names, name) ? directory.names[name] : undefined;
+      return uuid === undefined ? directory : withoutCollection(directory, name);
+    });
+    if (uuid === undefined) return false;
+    const record = (await this.#options.metastore.get(recordPrefix + uuid))?.value as ClusterCollection | undefined;
+    await this.#spread();
+    await this.#removeRecord(uuid);
+    for (const shard of record?.shards ?? []) {
+      await deleteStream(this.#options.client, nameOf(uuid, shard)).catch((error: unknown) => this.#options.logger.warn({ uuid, error: String(error) }, 'the stream of a shard that is gone stays for the sweep'));
+    }
+    return true;
+  }
+
+  async update(name: string, update: UpdateCollection): Promise<void> {
+    await this.#changeRecord(this.get(name).uuid, (record) => ({ ...record, config: mergeConfig(record.config, update) }));
+    await this.#spread();
+  }
+
+  async changeAliases(actions: readonly AliasAction[]): Promise<void> {
+    await this.#changeDirectory((directory) => applyAliasActions(directory, actions));
+    await this.#spread();
+  }
+
+  /** Configuration first, then every shard's log; a node that finds a shard without a vector of the configuration gives it to it. */
+  async changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
+    const collection = this.get(name);
+    await this.#changeRecord(collection.uuid, (record) => {
+      const { params } = record.config;
+      const vectors = operation.kind === 'create-vector' ? withVector(params.vectors, operation.name, operation.params) : withoutVector(params.vectors, operation.name);
+      return { ...record, config: { ...record.config, params: { ...params, vectors } } };
+    });
+    await this.#spread();
+    return await collection.write(operation, options);
+  }
+
+  /** Idempotent; requests in flight are waited for. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const end of this.#unwatch) end();
+    await this.#reconciling.run(async () => {
+      await Promise.all([...this.#open.values()].map(({ collection }) => collection.set.retire()));
+      this.#open.clear();
+      this.#directory = emptyDirectory;
+    });
+  }
+
+  #openOf(name: string): Open {
+    const real = this.resolve(name);
+    if (real === undefined) throw collectionNotFound(name);
+    return must(this.#open.get(must(this.#directory.names[real], 'a resolved name has a uuid')), 'a named collection is open');
+  }
+
+  // --- changes of records -------------------------------------------------------------------------------------------------
+
+  async #recordedDirectory(): Promise<NameDirectory> {
+    return ((await this.#options.metastore.get(directoryKey))?.value as NameDirectory | undefined) ?? emptyDirectory;
+  }
+
+  /** `change` may be run more than once; the same directory means that nothing is to change. */
+  async #changeDirectory(change: (directory: NameDirectory) => NameDirectory): Promise<void> {
+    const { metastore } = this.#options;
+    for (;;) {
+      const found = must(await metastore.get(directoryKey), 'a cluster has a record of names');
+      const before = found.value as NameDirectory;
+      const after = change(before);
+      if (after === before || (await metastore.set(directoryKey, after, found.revision)) !== undefined) return;
+    }
+  }
+
+  /** Likewise for a collection. @throws RequestError 'not-found' where it is gone */
+  async #changeRecord(uuid: string, change: (record: ClusterCollection) => ClusterCollection): Promise<void> {
+    const { metastore } = this.#options;
+    for (;;) {
+      const found = await metastore.get(recordPrefix + uuid);
+      if (found === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
+      const before = found.value as ClusterCollection;
+      const after = change(before);
+      if (after === before || (await metastore.set(recordPrefix + uuid, after, found.revision)) !== undefined) return;
+    }
+  }
+
+  async #removeRecord(uuid: string): Promise<void> {
+    const { metastore } = this.#options;
+    for (;;) {
+      const found = await metastore.get(recordPrefix + uuid);
+      if (found === undefined || (await metastore.delete(recordPrefix + uuid, found.revision))) return;
+    }
+  }
+
+  async #createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
+    const { client, clock, streamReplicas } = this.#options;
+    const deadlineMs = clock.monotonic() + followTimeoutMs;
+    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas: streamReplicas, deadlineMs }));
+  }
+
+  /** Peer id → replicas that it holds, of nodes that answer. */
+  #load(): ReadonlyMap<number, number> {
+    const membership = this.#members();
+    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
+    for (const { record } of this.#open.values()) {
+      for (const peer of record.shards.flatMap((shard) => peersIn(shard))) if (load.has(peer)) load.set(peer, (load.get(peer) ?? 0) + 1);
+    }
+    return load;
+  }
+
+  /** This node and every node that answers have followed what is true now; one that takes too long follows by itself. */
+  async #spread(): Promise<void> {
+    const { metastore, peers, logger } = this.#options;
+    const membership = this.#members();
+    const { revision } = metastore;
+    await Promise.all([
+      this.#whenFollowed(revision),
+      ...membership.nodes().filter(({ peerId }) => peerId !== membership.self.peerId && membership.isLive(peerId)).map(async ({ uri, peerId }) => {
+        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
+      }),
+    ]);
+  }
+
+  // --- local shards follow the records ------------------------------------------------------------------------------------
+
+  #plan(): void {
+    if (this.#planned || this.#closed) return;
+    this.#planned = true;
+    setImmediate(() => {
+      this.#planned = false;
+      this.#reconcile().catch((error: unknown) => this.#options.logger.error({ error: String(error) }, 'shards could not be brought in line with the records'));
+    });
+  }
+
+  #reconcile(): Promise<void> {
+    return this.#reconciling.run(async () => {
+      if (this.#closed) return;
+      const { metastore } = this.#options;
+      const { revision } = metastore;
+      const directory = await this.#recordedDirectory();
+      const named = new Map(Object.entries(directory.names).map(([name, uuid]) => [uuid, name]));
+      for (const [uuid, name] of named) {
+        const record = (await metastore.get(recordPrefix + uuid))?.value as ClusterCollection | undefined;
+        if (record !== undefined) await this.#follow(uuid, name, record);
+      }
+      this.#directory = { ...directory, names: Object.fromEntries([...named].filter(([uuid]) => this.#open.has(uuid)).map(([uuid, name]) => [name, uuid])) };
+      for (const [uuid, { collection }] of [...this.#open]) {
+        if (named.has(uuid)) continue;
+        this.#open.delete(uuid);
+        await collection.set.retire();
+        await this.#files.removeCollection(uuid);
+      }
+      this.#followed = revision;
+    });
+  }
+
+  async #follow(uuid: string, name: string, record: ClusterCollection): Promise<void> {
+    const open = this.#open.get(uuid);
+    const before = open?.collection.set.slots ?? [];
+    const slots: ShardSlot[] = [];
+    for (const shard of record.shards) {
+      const known = before.find(({ id, generation }) => id === shard.id && generation === shard.generation);
+      const isMine = replicaOf(shard, this.#members().self.peerId) !== undefined;
+      const local = !isMine ? undefined : known?.shard ?? (await this.#openShard(uuid, record, shard));
+      slots.push(known !== undefined && known.shard === local ? known : { id: shard.id, generation: shard.generation, shard: local, replica: this.#route(uuid, shard) });
+    }
+    if (open === undefined) {
+      this.#open.set(uuid, { collection: new Collection(name, uuid, { config: record.config, set: new ShardSet(slots) }), record });
+    } else {
+      open.record = record;
+      if (slots.length !== before.length || slots.some((slot) => !before.includes(slot))) await this.#replaceSlots(open.collection, slots);
+      open.collection.setConfig(record.config);
+    }
+    for (const { shard } of slots) shard?.setIndexing(indexingOf(record.config));
+  }
+
+  /** Shards that are not in the new set are closed when their last request has ended; then their folders go. */
+  async #replaceSlots(collection: Collection, slots: readonly ShardSlot[]): Promise<void> {
+    const set = new ShardSet(slots);
+    const old = collection.replaceSet(set);
+    await old.retire(set);
+    const gone = old.slots.filter(({ shard }) => shard !== undefined && !slots.some((slot) => slot.shard === shard));
+    await this.#files.removeShards(collection.uuid, gone);
+  }
+
+  /** undefined where this node has not got its content yet. */
+  async #openShard(uuid: string, { config }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
+    const { client, logger } = this.#options;
+    const place = { id: shard.id, generation: shard.generation };
+    try {
+      let slot: ShardSlot | undefined;
+      if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
+      else if (shard.base === null && (await streamFacts(client, nameOf(uuid, shard))).firstSeq <= 1) slot = await this.#files.createOne(uuid, config, place);
+      slot?.shard?.follow();
+      return slot?.shard;
+    } catch (error) {
+      logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');
+      return undefined;
+    }
+  }
+
+  async #whenFollowed(revision: number): Promise<void> {
+    const until = this.#options.clock.monotonic() + followTimeoutMs;
+    while (this.#options.metastore.revision < revision) {
+      if (this.#options.clock.monotonic() > until) throw new RequestError('timeout', 'this node does not hear of changes');
+      await pause(1);
+    }
+    if (this.#followed < revision) await this.#reconcile();
+  }
+
+  // --- ways to shards ---------------------------------------------------------------------------------------------------------
+
+  #members(): Membership {
+    return must(this.#membership, 'a catalog that serves knows the nodes');
+  }
+
+  #route(uuid: string, { id, generation }: ShardRecord): Replica {
+    const shardNow = (): ShardRecord | undefined => this.#open.get(uuid)?.record.shards.find((shard) => shard.id === id && shard.generation === generation);
+    const name = { collectionUuid: uuid, shardId: id, generation };
+    const remotes = new Map<number, RemoteReplica>();
+    return new RoutedReplica({
+      shardId: id,
+      local: () => this.#activeHere(name),
+      remotes: () => {
+        const membership = this.#members();
+        const shard = shardNow();
+        const peers = shard === undefined ? [] : peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId);
+        return peers.map((peer) => {
+          const replica = remotes.get(peer) ?? new RemoteReplica(this.#options.peers, () => membership.node(peer)?.uri ?? unknownUri, name, () => membership.shardOf(peer, name)?.info ?? unknownInfo);
+          remotes.set(peer, replica);
+          return { replica, isLive: membership.isLive(peer) };
+        }).sort((a, b) => Number(b.isLive) - Number(a.isLive));
+      },
+      writesNeeded: () => {
+        const shard = shardNow();
+        const wanted = this.#open.get(uuid)?.record.config.params.write_consistency_factor ?? 1;
+        return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
+      },
+      appliedElsewhere: (seq, wanted, timeoutMs) => this.#appliedElsewhere(name, shardNow(), { seq, wanted, timeoutMs }),
+    });
+  }
+
+  #activeHere({ collectionUuid, shardId, generation }: ShardName): Replica | undefined {
+    const open = this.#open.get(collectionUuid);
+    const shard = open?.record.shards.find((each) => each.id === shardId && each.generation === generation);
+    if (open === undefined || shard === undefined || replicaOf(shard, this.#members().self.peerId) !== 'Active') return undefined;
+    return open.collection.set.slots.find((slot) => slot.id === shardId && slot.generation === generation)?.shard;
+  }
+
+  /** For another node: only this node's own replica, never a third one's. */
+  #served(name: ShardName): Replica {
+    if (this.#activeHere(name) === undefined) throw new RequestError('unavailable', `shard ${name.shardId} of generation ${name.generation} is not active on this node`);
+    const slot = this.#open.get(name.collectionUuid)?.collection.set.slots.find(({ id }) => id === name.shardId);
+    return must(slot, 'an active shard has a slot').replica;
+  }
+
+  async #appliedElsewhere(name: ShardName, shard: ShardRecord | undefined, { seq, wanted, timeoutMs }: { readonly seq: number; readonly wanted: number; readonly timeoutMs: number }): Promise<number> {
+    const membership = this.#members();
+    const others = shard === undefined ? [] : peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId && (wanted > 0 || membership.isLive(peer)));
+    let done = 0;
+    const asked = others.map(async (peer) => {
+      const uri = membership.node(peer)?.uri ?? unknownUri;
+      const isApplied = await this.#options.peers.call<boolean>(uri, 'shard-applied', { ...name, seq, timeoutMs }, { timeoutMs: timeoutMs + followTimeoutMs }).catch(() => false);
+      if (isApplied) done += 1;
+      if (done >= wanted) enough();
+    });
+    let enough = (): void => undefined;
+    const isEnough = new Promise<void>((resolve) => {
+      enough = resolve;
+    });
+    if (wanted <= 0) enough();
+    await Promise.race([Promise.all(asked), isEnough.then(() => pause(slowReplicaMs))]);
+    return done;
+  }
+
+  async #whenApplied(name: ShardName, seq: number, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<boolean> {
+    const { clock } = this.#options;
+    const until = clock.monotonic() + timeoutMs;
+    for (;;) {
+      const shard = this.#open.get(name.collectionUuid)?.collection.set.slots.find(({ id, generation }) => id === name.shardId && generation === name.generation)?.shard;
+      if (shard !== undefined && shard.applied >= seq) return true;
+      if (signal.aborted || clock.monotonic() > until) return false;
+      await pause(appliedPollMs);
+    }
+  }
+}
+
+/** Of a shard that its node has not told of yet. */
+const unknownInfo: ReplicaInfo = {
+  points: 0, indexedVectors: 0, scannedVectors: new Map(), segments: 0, status: 'grey', payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
+};
+
+function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {
+  return { collectionUuid, shardId, generation };
+}
+
+function refuseTakenName({ names, aliases }: NameDirectory, name: string): void {
+  if (Object.hasOwn(names, name)) throw new RequestError('already-exists', `Collection \`${name}\` already exists!`);
+  if (Object.hasOwn(aliases, name)) throw new RequestError('bad-input', `Can't create collection with name ${name}. Alias with the same name already exists`);
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
