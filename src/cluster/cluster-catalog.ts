@@ -19,12 +19,21 @@ import type { WriteOperation, WriteOptions, WriteResult } from '../command/write
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
-import type { Metastore } from '../collection/metastore.ts';
 import type { Replica, ReplicaInfo } from '../collection/replica.ts';
 import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
+import { refuseIncompatible } from '../collection/compatibility.ts';
+import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from '../collection/snapshot-source.ts';
+import { shardNotFound } from '../collection/shard-set.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
 import type { Clock } from '../base/clock.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
+import { freezeShards } from '../shard/freeze.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { CatalogAccess } from './catalog-access.ts';
+import type { KvMetastore } from './kv-metastore.ts';
+import { ReplicaCare, type Transfer } from './replica-care.ts';
+import { ShardRestores } from './shard-restores.ts';
 import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
@@ -37,6 +46,7 @@ import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
 
 const directoryKey = 'dir';
 const recordPrefix = 'c.';
+const leasePrefix = 'lease.';
 const streamsMakingMax = 8;
 const followTimeoutMs = 10_000;
 const appliedPollMs = 5;
@@ -45,7 +55,7 @@ const slowReplicaMs = 250;
 const unknownUri = 'http://unknown.invalid';
 
 export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog'> {
-  readonly metastore: Metastore & { readonly revision: number };
+  readonly metastore: KvMetastore;
   readonly client: NatsClient;
   readonly peers: PeerClient;
   readonly clock: Clock;
@@ -61,12 +71,18 @@ interface Open {
   record: ClusterCollection;
 }
 
-export class ClusterCatalog {
+export class ClusterCatalog implements SnapshotSource {
+  readonly takesSomeShards = true;
   readonly #options: ClusterCatalogOptions;
   readonly #files: ShardFiles;
   readonly #open = new Map<string, Open>(); // by uuid
   readonly #reconciling = new Lock();
   readonly #unwatch: (() => void)[] = [];
+  readonly #restores = new ShardRestores(() => this.#access());
+  /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
+  readonly #logs = new Map<string, ReplicatedLog>();
+  readonly #offered = new Map<string, Shard>();
+  #care: ReplicaCare | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
   /** Of the metastore: what this node has followed. */
@@ -76,9 +92,11 @@ export class ClusterCatalog {
 
   private constructor(options: ClusterCatalogOptions) {
     this.#options = options;
-    this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => new ReplicatedLog({
-      local, client: options.client, of: name, clock: options.clock, logger: options.logger, onLost: () => this.#plan(),
-    }) });
+    this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
+      const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
+      this.#logs.set(keyOf(name), log);
+      return log;
+    } });
   }
 
   /** Nothing is open before `serve`. */
@@ -93,8 +111,19 @@ export class ClusterCatalog {
     if ((await metastore.get(directoryKey)) === undefined) await metastore.create(directoryKey, emptyDirectory);
     const named = await this.#recordedDirectory();
     await this.#files.sweepCollections(new Set(Object.values(named.names)));
+    for (const key of await metastore.keys(leasePrefix)) {
+      const found = await metastore.get(key);
+      const { peer } = (found?.value ?? {}) as { readonly peer?: number };
+      if (found !== undefined && peer === membership.self.peerId) await metastore.delete(key, found.revision); // of the process before this one
+    }
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
+    this.#care = new ReplicaCare(this.#access());
+  }
+
+  /** What this node is fetching from others. */
+  get transfers(): readonly Transfer[] {
+    return this.#care?.transfers ?? [];
   }
 
   /** What other nodes may ask of this one about its shards. */
@@ -131,6 +160,11 @@ export class ClusterCatalog {
   /** The shard map of a collection. @throws RequestError 'not-found' */
   record(name: string): ClusterCollection {
     return this.#openOf(name).record;
+  }
+
+  /** The name of a collection that this node serves. */
+  nameOf(uuid: string): string | undefined {
+    return this.#open.get(uuid)?.collection.name;
   }
 
   info(name: string): CollectionInfo {
@@ -208,13 +242,92 @@ export class ClusterCatalog {
     return await collection.write(operation, options);
   }
 
+  freeze(name: string, shardId?: number): Promise<FrozenCollection> {
+    const { collection } = this.#openOf(name);
+    return collection.set.use(async (slots) => {
+      const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#isActiveHere(collection.uuid, id));
+      if (shardId !== undefined && mine.length === 0) throw shardNotFound(shardId);
+      const shards = await freezeShards(mine.map(({ shard }) => must(shard, 'filtered')));
+      return {
+        name: collection.name, uuid: collection.uuid, config: collection.config, payloadSchema: schemaOf(collection), shards,
+        aliases: this.aliases().filter((each) => each.collection === collection.name).map(({ alias }) => alias),
+        release: () => {
+          for (const shard of shards) shard.release();
+        },
+      };
+    });
+  }
+
+  /** This node's part of all collections; each at an instant of its own. */
+  async freezeAll(): Promise<readonly FrozenCollection[]> {
+    const frozen: FrozenCollection[] = [];
+    try {
+      for (const name of this.names()) frozen.push(await this.freeze(name));
+      return frozen;
+    } catch (error) {
+      for (const each of frozen) each.release();
+      throw error;
+    }
+  }
+
+  async checkpoint(name: string, shardId: number): Promise<void> {
+    const { collection } = this.#openOf(name);
+    const shard = collection.set.shard(shardId);
+    await collection.set.use(() => shard.checkpoint());
+  }
+
+  checkShard(name: string, shardId: number): void {
+    if (!this.get(name).set.slots.some(({ id }) => id === shardId)) throw shardNotFound(shardId);
+  }
+
+  schema(name: string): ReadonlyMap<string, FieldSchema> | undefined {
+    return this.resolve(name) === undefined ? undefined : schemaOf(this.get(name));
+  }
+
+  points(name: string): number {
+    return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
+  }
+
+  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
+    const current = this.config(name);
+    if (rules.config === 'whole' || rules.reshard === true) throw new RequestError('bad-request', 'in a cluster a restore neither replaces a configuration nor spreads points anew');
+    if (current !== undefined) refuseIncompatible(current, config);
+  }
+
+  adopt(request: AdoptRequest): Promise<number> {
+    return this.#restores.adopt(request);
+  }
+
+  adoptShard(request: AdoptShardRequest): Promise<number> {
+    return this.#restores.adoptShard(request);
+  }
+
+  undo(name: string): Promise<void> {
+    return Promise.reject(new RequestError('bad-request', `in a cluster the state before a restore of \`${name}\` is not kept`));
+  }
+
+  dropReplaced(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  async hasCommitted(restoreId: string): Promise<boolean> {
+    for (const key of await this.#options.metastore.keys(recordPrefix)) {
+      const record = (await this.#options.metastore.get(key))?.value as ClusterCollection | undefined;
+      if (record?.restores?.includes(restoreId) === true) return true;
+    }
+    return false;
+  }
+
   /** Idempotent; requests in flight are waited for. */
   async close(): Promise<void> {
     this.#closed = true;
+    await this.#care?.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
       await Promise.all([...this.#open.values()].map(({ collection }) => collection.set.retire()));
       this.#open.clear();
+      for (const shard of this.#offered.values()) await shard.close();
+      this.#offered.clear();
       this.#directory = emptyDirectory;
     });
   }
@@ -357,6 +470,10 @@ export class ClusterCatalog {
   async #openShard(uuid: string, { config }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
     const { client, logger } = this.#options;
     const place = { id: shard.id, generation: shard.generation };
+    const key = keyOf(nameOf(uuid, shard));
+    const offered = this.#offered.get(key);
+    this.#offered.delete(key);
+    if (offered !== undefined) return offered;
     try {
       let slot: ShardSlot | undefined;
       if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
@@ -376,6 +493,39 @@ export class ClusterCatalog {
       await pause(1);
     }
     if (this.#followed < revision) await this.#reconcile();
+  }
+
+  #access(): CatalogAccess {
+    const { disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas } = this.#options;
+    return {
+      disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas, files: this.#files, membership: this.#members(),
+      recordedDirectory: () => this.#recordedDirectory(),
+      recorded: async (uuid) => (await metastore.get(recordPrefix + uuid))?.value as ClusterCollection | undefined,
+      changeDirectory: (change) => this.#changeDirectory(change),
+      changeRecord: (uuid, change) => this.#changeRecord(uuid, change),
+      removeRecord: (uuid) => this.#removeRecord(uuid),
+      createStreams: (uuid, shards) => this.#createStreams(uuid, shards),
+      load: () => this.#load(),
+      spread: () => this.#spread(),
+      followed: () => new Map([...this.#open].map(([uuid, { record }]) => [uuid, record])),
+      localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
+      logOf: (uuid, shardId, generation) => this.#logs.get(keyOf({ collectionUuid: uuid, shardId, generation })),
+      offer: (uuid, shard, generation) => void this.#offered.set(keyOf({ collectionUuid: uuid, shardId: shard.shardId, generation }), shard),
+      withdraw: (uuid, shardId, generation) => this.#reconciling.run(async () => {
+        const key = keyOf({ collectionUuid: uuid, shardId, generation });
+        const shard = this.#offered.get(key);
+        this.#offered.delete(key);
+        await shard?.close();
+        await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
+      }),
+      discard: (uuid, shardId, generation) => this.#reconciling.run(async () => {
+        const collection = this.#open.get(uuid)?.collection;
+        const slots = collection?.set.slots ?? [];
+        const found = slots.find((slot) => slot.id === shardId && slot.generation === generation);
+        if (collection === undefined || found?.shard === undefined) return await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
+        await this.#replaceSlots(collection, slots.map((slot) => (slot === found ? { ...slot, shard: undefined } : slot)));
+      }),
+    };
   }
 
   // --- ways to shards ---------------------------------------------------------------------------------------------------------
@@ -410,11 +560,17 @@ export class ClusterCatalog {
     });
   }
 
-  #activeHere({ collectionUuid, shardId, generation }: ShardName): Replica | undefined {
-    const open = this.#open.get(collectionUuid);
-    const shard = open?.record.shards.find((each) => each.id === shardId && each.generation === generation);
-    if (open === undefined || shard === undefined || replicaOf(shard, this.#members().self.peerId) !== 'Active') return undefined;
-    return open.collection.set.slots.find((slot) => slot.id === shardId && slot.generation === generation)?.shard;
+  #activeHere(name: ShardName): Shard | undefined {
+    return this.#isActiveHere(name.collectionUuid, name.shardId) ? this.#localShard(name) : undefined;
+  }
+
+  #isActiveHere(uuid: string, shardId: number): boolean {
+    const shard = this.#open.get(uuid)?.record.shards.find(({ id }) => id === shardId);
+    return shard !== undefined && replicaOf(shard, this.#members().self.peerId) === 'Active';
+  }
+
+  #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {
+    return this.#open.get(collectionUuid)?.collection.set.slots.find((slot) => slot.id === shardId && slot.generation === generation)?.shard;
   }
 
   /** For another node: only this node's own replica, never a third one's. */
@@ -447,7 +603,7 @@ export class ClusterCatalog {
     const { clock } = this.#options;
     const until = clock.monotonic() + timeoutMs;
     for (;;) {
-      const shard = this.#open.get(name.collectionUuid)?.collection.set.slots.find(({ id, generation }) => id === name.shardId && generation === name.generation)?.shard;
+      const shard = this.#localShard(name);
       if (shard !== undefined && shard.applied >= seq) return true;
       if (signal.aborted || clock.monotonic() > until) return false;
       await pause(appliedPollMs);
@@ -462,6 +618,14 @@ const unknownInfo: ReplicaInfo = {
 
 function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {
   return { collectionUuid, shardId, generation };
+}
+
+function keyOf({ collectionUuid, shardId, generation }: ShardName): string {
+  return `${collectionUuid}/${shardId}/${generation}`;
+}
+
+function schemaOf(collection: Collection): ReadonlyMap<string, FieldSchema> {
+  return new Map([...collection.info([]).payloadSchema].map(([field, { schema }]) => [field, schema]));
 }
 
 function refuseTakenName({ names, aliases }: NameDirectory, name: string): void {

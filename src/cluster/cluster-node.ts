@@ -15,6 +15,7 @@ import type { NatsTls } from './nats-config.ts';
 import { NatsServer } from './nats-server.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerTls } from './peer-server.ts';
+import type { ShardName } from './remote-replica.ts';
 
 const metaBucket = 'meta';
 const serversMax = 3;
@@ -40,7 +41,11 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
 
 type Closer = () => Promise<void> | void;
 
+/** The archive of a local shard as it is now. */
+export type OpenArchive = (of: { readonly collection: string; readonly shardId: number }, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
+
 interface ClusterParts {
+  readonly server: PeerServer;
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
   readonly peers: PeerClient;
@@ -54,6 +59,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly peers: PeerClient;
   readonly nats: NatsServer;
   readonly metastore: KvMetastore;
+  readonly #server: PeerServer;
   readonly #closers: readonly Closer[];
 
   private constructor(parts: ClusterParts, closers: readonly Closer[]) {
@@ -62,6 +68,7 @@ export class ClusterNode implements AsyncDisposable {
     this.peers = parts.peers;
     this.nats = parts.nats;
     this.metastore = parts.metastore;
+    this.#server = parts.server;
     this.#closers = closers;
   }
 
@@ -74,6 +81,19 @@ export class ClusterNode implements AsyncDisposable {
       await runClosers(closers);
       throw error;
     }
+  }
+
+  /** From here on other nodes may copy this node's replicas. */
+  serveArchives(open: OpenArchive): void {
+    const { catalog } = this;
+    this.#server.serve({ calls: catalog.methods(), streams: {
+      'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal }) => {
+        const collection = catalog.nameOf(collectionUuid);
+        const shard = collection === undefined ? undefined : catalog.record(collection).shards.find(({ id }) => id === shardId);
+        if (collection === undefined || shard?.generation !== generation) throw new RequestError('unavailable', `shard ${shardId} of generation ${generation} is not here`);
+        return await open({ collection, shardId }, signal);
+      },
+    } });
   }
 
   /** Idempotent enough for a failed start: what was opened is closed, in reverse. */
@@ -115,7 +135,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => catalog.close());
   await catalog.serve(membership);
   server.serve({ calls: catalog.methods(), streams: {} });
-  return { catalog, membership, peers, nats, metastore };
+  return { server, catalog, membership, peers, nats, metastore };
 }
 
 async function waitForQuorum({ manager }: NatsClient, { clock, logger, timeoutMs }: { readonly clock: Clock; readonly logger: Logger; readonly timeoutMs: number }): Promise<void> {

@@ -76,7 +76,7 @@ export class Membership {
     this.#unwatch = options.metastore.watch(nodePrefix, (key, record) => {
       const peerId = Number(key.slice(nodePrefix.length));
       if (record === undefined) this.#nodes.delete(peerId);
-      else this.#nodes.set(peerId, record.value as NodeRecord);
+      else this.#meet(record.value as NodeRecord);
     });
     this.#subscription = options.client.connection.subscribe(subject, {
       callback: (error, message) => {
@@ -95,7 +95,7 @@ export class Membership {
     try {
       for (const name of await metastore.keys(nodePrefix)) {
         const record = await metastore.get(name);
-        if (record !== undefined) membership.#nodes.set(Number(name.slice(nodePrefix.length)), record.value as NodeRecord);
+        if (record !== undefined) membership.#meet(record.value as NodeRecord);
       }
       for (let joined = false; !joined;) {
         if ((await metastore.get(`gone.${self.peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${self.peerId} was removed from this cluster; start it with --reinit to join as a new one`);
@@ -154,6 +154,12 @@ export class Membership {
     this.#unwatch();
     this.#subscription.unsubscribe();
     return Promise.resolve();
+  }
+
+  /** A node that is new here has the time to be heard. */
+  #meet(node: NodeRecord): void {
+    this.#nodes.set(node.peerId, node);
+    if (!this.#heard.has(node.peerId)) this.#heard.set(node.peerId, { atMs: this.#options.clock.monotonic(), shards: new Map() });
   }
 
   #hear({ peerId, shards }: Beat): void {

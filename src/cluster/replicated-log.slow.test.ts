@@ -4,7 +4,6 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
-import type { CorruptionError } from '../base/errors.ts';
 import { silentLogger } from '../base/logger.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { temporaryFolder, type TemporaryFolder } from '../fs/testing/temporary-folder.ts';
@@ -40,7 +39,6 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
   interface Copy {
     readonly log: ReplicatedLog;
     readonly foreign: Entry[];
-    readonly lost: CorruptionError[];
   }
 
   const openCopy = async (of: StreamIdentity, node: number, applied = { seq: 0, chain: chainStart.toString('hex') }): Promise<Copy> => {
@@ -49,14 +47,13 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     if ((await disk.findStat(directory)) === undefined) await disk.makeDirectory(directory);
     const local = await FileLog.open({ disk, directory, clock: systemClock, logger: silentLogger, ...of, applied, durableMark: 0 });
     const foreign: Entry[] = [];
-    const lost: CorruptionError[] = [];
     const client = await must(cluster, 'it runs').connect(node);
-    const log = new ReplicatedLog({ local, client, of, clock: systemClock, logger: silentLogger, onLost: (error) => lost.push(error) });
+    const log = new ReplicatedLog({ local, client, of, clock: systemClock, logger: silentLogger });
     log.follow((entry) => {
       foreign.push(entry);
       return Promise.resolve();
     });
-    return { log, foreign, lost };
+    return { log, foreign };
   };
 
   const until = async (isSo: () => boolean): Promise<void> => {
@@ -102,8 +99,8 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     await purgeStream(client, of, 1000); // beyond the end: what is next stays next
     assert.equal((await writer.log.append(draft(21))).seq, 22);
     const late = await openCopy(of, 1);
-    await until(() => late.lost.length > 0);
-    assert.match(must(late.lost[0], 'it is lost').message, /entry 21 is not there, 22 comes next/);
+    await until(() => late.log.lost !== undefined);
+    assert.match(must(late.log.lost, 'it is lost').message, /entry 21 is not there, 22 comes next/);
     assert.equal(late.log.lastSeq, 20);
     await late.log.close();
     await writer.log.close();

@@ -39,8 +39,6 @@ export interface ReplicatedLogOptions {
   readonly of: StreamIdentity;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The stream lacks or damaged an entry that comes next: this copy needs another source. Called once. */
-  readonly onLost: (error: CorruptionError) => void;
 }
 
 interface Pending {
@@ -81,7 +79,7 @@ export class ReplicatedLog implements ShardLog {
     return this.#options.local.lastTime;
   }
 
-  /** Why this copy does not go on; undefined while it does. */
+  /** Why this copy does not go on: the stream lacks or damaged the entry that comes next. undefined while it does. */
   get lost(): CorruptionError | undefined {
     return this.#lost;
   }
@@ -164,7 +162,7 @@ export class ReplicatedLog implements ShardLog {
 
   /** Again and again from the local end, until closed or lost. Never throws. */
   async #follow(): Promise<void> {
-    const { of, logger, onLost } = this.#options;
+    const { of, logger } = this.#options;
     let waitMs: number = retryMs.first;
     while (!this.#ended.signal.aborted) {
       const before = this.lastSeq;
@@ -175,7 +173,6 @@ export class ReplicatedLog implements ShardLog {
           this.#lost = error;
           logger.error({ stream: streamName(of), error: error.message }, 'the stream of a shard lacks entries; this copy stops here');
           this.#rejectAll(error);
-          onLost(error);
           return;
         }
         if (!this.#ended.signal.aborted) logger.warn({ stream: streamName(of), error: String(error) }, 'a shard does not follow its stream for the moment');

@@ -45,6 +45,10 @@ export async function createStream(client: NatsClient, of: StreamIdentity, optio
   }, options.deadlineMs);
 }
 
+export async function streamExists({ manager }: NatsClient, of: StreamIdentity): Promise<boolean> {
+  return (await manager.streams.names(streamSubject(of)).next()).includes(streamName(of));
+}
+
 /** Asked of the stream's leader. */
 export async function streamFacts({ manager }: NatsClient, of: StreamIdentity): Promise<StreamFacts> {
   const { state, config } = await manager.streams.info(streamName(of));
@@ -67,7 +71,6 @@ export async function purgeStream(client: NatsClient, of: StreamIdentity, from: 
 }
 
 /** Idempotent. */
-export async function deleteStream({ manager }: NatsClient, of: StreamIdentity): Promise<void> {
-  const names = await manager.streams.names(streamSubject(of)).next();
-  if (names.includes(streamName(of))) await manager.streams.delete(streamName(of));
+export async function deleteStream(client: NatsClient, of: StreamIdentity): Promise<void> {
+  if (await streamExists(client, of)) await client.manager.streams.delete(streamName(of));
 }

@@ -90,9 +90,9 @@ export class ShardFiles {
   }
 
   /** One shard more, from its staged files, for a collection that is open. */
-  async adoptOne(uuid: string, config: CollectionConfig, at: { readonly place: ShardPlace; readonly staging: StagedShard }): Promise<ShardSlot> {
+  async adoptOne(uuid: string, config: CollectionConfig, at: { readonly place: ShardPlace; readonly staging: StagedShard; readonly isCopy?: boolean }): Promise<ShardSlot> {
     await makeDirectoryDurably(this.#disk, path.join(this.#root, uuid, 'shards'));
-    const shard = await adoptShard({ ...this.#shardOptions(uuid, config, at.place), staging: at.staging });
+    const shard = await adoptShard({ ...this.#shardOptions(uuid, config, at.place), staging: at.staging, isCopy: at.isCopy ?? false });
     await this.#disk.syncDirectory(path.join(this.#root, uuid, 'shards'));
     return { ...at.place, shard, replica: shard };
   }

@@ -25,6 +25,8 @@ export interface ShardStaging {
 
 export interface AdoptOptions extends ShardOptions {
   readonly staging: ShardStaging;
+  /** A copy of what the shard's log says already: it goes on there, and no restore is noted. */
+  readonly isCopy?: boolean;
 }
 
 /** Uses the staged folder up. @throws CorruptionError where it does not lead to the position and number of points it should. */
@@ -39,7 +41,7 @@ export async function adoptShard(options: AdoptOptions): Promise<Shard> {
     shard = await Shard.open(options);
     checkContents(shard, staging);
     shard.follow();
-    await shard.noteRestore({ collectionUuid: manifest.collectionUuid, shardId: manifest.shardId, generation: manifest.generation, seq: staging.position.seq });
+    if (options.isCopy !== true) await shard.noteRestore({ collectionUuid: manifest.collectionUuid, shardId: manifest.shardId, generation: manifest.generation, seq: staging.position.seq });
     await disk.removeTree(staging.directory);
     return shard;
   } catch (error) {

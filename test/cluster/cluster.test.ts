@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
-import { parsePointId, type PointId } from '../base/ids.ts';
-import type { PointDraft } from '../command/write.ts';
-import type { Collection } from '../collection/collection.ts';
-import { startCluster, type ClusterFixture } from './testing/cluster-fixture.ts';
-import { noNats } from './testing/nats-cluster.ts';
+import { must } from '../../src/base/assert.ts';
+import { RequestError } from '../../src/base/errors.ts';
+import { parsePointId, type PointId } from '../../src/base/ids.ts';
+import type { PointDraft } from '../../src/command/write.ts';
+import type { Collection } from '../../src/collection/collection.ts';
+import { startCluster, type ClusterFixture } from './cluster-fixture.ts';
+import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 
 const vectors = { size: 2, distance: 'Dot' } as const;
 const id = (value: number): PointId => must(parsePointId(value), 'a good id');
