@@ -19,11 +19,12 @@ import type { WriteOperation, WriteOptions, WriteResult } from '../command/write
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
+import type { Collections } from '../collection/collections.ts';
 import type { Replica, ReplicaInfo } from '../collection/replica.ts';
 import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible } from '../collection/compatibility.ts';
-import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from '../collection/snapshot-source.ts';
+import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
 import type { Clock } from '../base/clock.ts';
@@ -71,7 +72,7 @@ interface Open {
   record: ClusterCollection;
 }
 
-export class ClusterCatalog implements SnapshotSource {
+export class ClusterCatalog implements Collections {
   readonly takesSomeShards = true;
   readonly #options: ClusterCatalogOptions;
   readonly #files: ShardFiles;
@@ -162,14 +163,25 @@ export class ClusterCatalog implements SnapshotSource {
     return this.#openOf(name).record;
   }
 
+  /** Whether every replica that the records place here is open and Active. */
+  isReady(): boolean {
+    const self = this.#members().self.peerId;
+    return [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
+      const state = replicaOf(shard, self);
+      return state === undefined || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
+    }));
+  }
+
   /** The name of a collection that this node serves. */
   nameOf(uuid: string): string | undefined {
     return this.#open.get(uuid)?.collection.name;
   }
 
   info(name: string): CollectionInfo {
-    const { collection } = this.#openOf(name);
-    return collection.info(this.aliases().filter((each) => each.collection === collection.name).map(({ alias }) => alias));
+    const { collection, record } = this.#openOf(name);
+    const info = collection.info(this.aliases().filter((each) => each.collection === collection.name).map(({ alias }) => alias));
+    const awaitedShards = record.shards.filter(({ awaited }) => awaited === true).map(({ id }) => id);
+    return { ...info, awaitedShards, status: awaitedShards.length > 0 && info.status === 'green' ? 'yellow' : info.status };
   }
 
   config(name: string): CollectionConfig | undefined {

@@ -6,6 +6,7 @@ import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
+import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { KvMetastore } from './kv-metastore.ts';
 import { Membership } from './membership.ts';
@@ -21,6 +22,12 @@ const metaBucket = 'meta';
 const serversMax = 3;
 const pollMs = 100;
 
+/** Between nodes: both sides show a certificate of the cluster's own authority. */
+export interface NodeTls {
+  readonly peer: PeerTls;
+  readonly nats: NatsTls;
+}
+
 export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly peerId: number;
   readonly version: string;
@@ -30,7 +37,7 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly host: string;
   readonly peerPort: number;
   readonly nats: { readonly binary: NatsBinary; readonly clientPort: number; readonly monitorPort: number; readonly routePort: number; readonly routes: readonly string[]; readonly fileStoreBytesMax: number };
-  readonly tls: { readonly peer: PeerTls; readonly nats: NatsTls } | undefined;
+  readonly tls: NodeTls | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
   readonly connectionsMax: number;
@@ -59,6 +66,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly peers: PeerClient;
   readonly nats: NatsServer;
   readonly metastore: KvMetastore;
+  readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
   readonly #closers: readonly Closer[];
 
@@ -81,6 +89,20 @@ export class ClusterNode implements AsyncDisposable {
       await runClosers(closers);
       throw error;
     }
+  }
+
+  status(): Promise<ClusterStatus> {
+    return clusterStatus(this, this.#terms);
+  }
+
+  /** @throws RequestError 'not-found' */
+  collectionStatus(name: string): CollectionClusterStatus {
+    return collectionClusterStatus(this, name);
+  }
+
+  /** Every shard that the records place here is open and as good as it should be. */
+  isReady(): boolean {
+    return this.catalog.isReady();
   }
 
   /** From here on other nodes may copy this node's replicas. */

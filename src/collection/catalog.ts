@@ -22,13 +22,14 @@ import type { WriteOperation, WriteOptions, WriteResult } from '../command/write
 import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
 import { Collection } from './collection.ts';
+import type { Collections } from './collections.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { refuseIncompatible, refuseOtherVectors } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
 import { InDoubtError, type Metastore } from './metastore.ts';
 import { replacedUuids, withoutReplaced, withRestored, withUndone } from './replaced.ts';
 import { shardNotFound, ShardSet } from './shard-set.ts';
-import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from './snapshot-source.ts';
+import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 
 const directoryKey = 'dir';
@@ -56,7 +57,7 @@ interface Versioned<T> {
   readonly revision: number;
 }
 
-export class Catalog implements SnapshotSource {
+export class Catalog implements Collections {
   readonly #metastore: Metastore;
   readonly #files: ShardFiles;
   readonly #logger: Logger;

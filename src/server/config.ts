@@ -32,6 +32,27 @@ export interface Config {
       /** How long what a restore replaces can be brought back; 0: not at all. */
       readonly undo_hours: number;
     };
+    readonly node_type: string;
+    readonly collection: {
+      /** Shards of a new collection for each node of a cluster, where nothing is asked. */
+      readonly shard_number_per_node: number;
+    };
+  };
+  readonly cluster: {
+    readonly enabled: boolean;
+    readonly peer_id: number | undefined;
+    /** Of the peer port, as other nodes reach it. */
+    readonly uri: string | undefined;
+    /** host:port of the founding nodes' peer ports, this one included. */
+    readonly peers: readonly string[];
+    readonly secret: string | undefined;
+    /** A cluster of nodes on loopback needs none. */
+    readonly allow_no_secret: boolean;
+    readonly nats_client_port: number | undefined;
+    readonly nats_monitor_port: number | undefined;
+    readonly grpc_timeout_ms: number;
+    readonly p2p: { readonly port: number; readonly connection_pool_size: number };
+    readonly consensus: { readonly bootstrap_timeout_sec: number };
   };
   readonly log_level: string;
   readonly log_format: 'json' | 'text' | 'auto';
@@ -67,6 +88,20 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'storage.storage_path': { kind: 'text', fallback: './storage' },
   'storage.snapshots_path': { kind: 'text', fallback: './snapshots' },
   'storage.snapshots_config.undo_hours': { kind: 'integer', fallback: 24, from: 0, to: 24 * 366 },
+  'storage.node_type': { kind: 'text', fallback: 'Normal' },
+  'storage.collection.shard_number_per_node': { kind: 'integer', fallback: 1, from: 1, to: 1000 },
+  'cluster.enabled': { kind: 'boolean', fallback: false },
+  'cluster.peer_id': { kind: 'integer', fallback: undefined, from: 1 },
+  'cluster.uri': { kind: 'text', fallback: undefined },
+  'cluster.peers': { kind: 'list', fallback: [] },
+  'cluster.secret': { kind: 'text', fallback: undefined },
+  'cluster.allow_no_secret': { kind: 'boolean', fallback: false },
+  'cluster.nats_client_port': { ...port, fallback: undefined },
+  'cluster.nats_monitor_port': { ...port, fallback: undefined },
+  'cluster.grpc_timeout_ms': { kind: 'integer', fallback: 5000, from: 100, to: 3_600_000 },
+  'cluster.p2p.port': { ...port, fallback: 6335 },
+  'cluster.p2p.connection_pool_size': { kind: 'integer', fallback: 16, from: 1, to: 1024 },
+  'cluster.consensus.bootstrap_timeout_sec': { kind: 'integer', fallback: 60, from: 1, to: 3600 },
   log_level: { kind: 'text', fallback: 'info' },
   log_format: { kind: 'text', fallback: 'auto' },
 };
@@ -92,7 +127,7 @@ const sectionsWithoutEffect = ['storage.', 'cluster.', 'tls.', 'audit.', 'logger
 const refusedWhenTrue: Readonly<Record<string, string>> = {
   'service.enable_tls': 'TLS is not served by this version; put a TLS proxy in front, or unset service.enable_tls',
   'service.jwt_rbac': 'JWT access is not served by this version; use api_key and read_only_api_key, or unset service.jwt_rbac',
-  'cluster.enabled': 'cluster mode is not served by this version; unset cluster.enabled',
+  'cluster.p2p.enable_tls': 'TLS between nodes is not served by this version; unset cluster.p2p.enable_tls',
 };
 
 /** One layer of settings: flat `section.key` → raw value, and where it comes from. */
@@ -244,6 +279,7 @@ function checkedConfig(config: Config): Config {
     const problem = ruleProblem(rule);
     if (problem !== undefined) throw new RequestError('bad-request', `service.snapshot_url_allow: ${JSON.stringify(rule)} must be ${problem}`);
   }
+  if (!['Normal', 'Listener'].includes(config.storage.node_type)) throw new RequestError('bad-request', `storage.node_type must be Normal or Listener, not ${config.storage.node_type}`);
   return { ...config, log_level: level };
 }
 

@@ -10,6 +10,7 @@ import { NodeDisk } from '../fs/node-disk.ts';
 import type { StartRestore } from '../snapshot/start-restore.ts';
 import type { BannerFacts } from './banner.ts';
 import { isLoopback, type Config } from './config.ts';
+import { clusterSettings } from './cluster-settings.ts';
 import { refuseOpenServer } from './refuse-open-server.ts';
 import { readProcessFacts } from './process-facts.ts';
 
@@ -44,6 +45,7 @@ export class Server implements AsyncDisposable {
       logger,
       recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback, urlAllow: config.service.snapshot_url_allow },
       undoHours: config.storage.snapshots_config.undo_hours,
+      ...(config.cluster.enabled ? { cluster: clusterSettings(config) } : {}),
     });
     const state = { ready: true };
     try {
@@ -54,7 +56,7 @@ export class Server implements AsyncDisposable {
         logger,
         access: new Access(keysOf(config)),
         settings: restSettings(config, loopback),
-        isReady: () => state.ready,
+        isReady: () => state.ready && engine.cluster?.isReady() !== false,
         processFacts: () => readProcessFacts(disk),
       });
       await rest.listen({ host: config.service.host, port: config.service.http_port });

@@ -1,4 +1,4 @@
-// Collections: list, create, show, change, delete, and the cluster questions that one node can answer.
+// Collections: list, create, show, change, delete.
 import { RequestError } from '../../base/errors.ts';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
 import type { Engine } from '../../engine/engine.ts';
@@ -53,15 +53,6 @@ export function collectionRoutes({ engine }: RestContext): readonly RestRoute[] 
       timeout: 'change',
       handle: result((call) => engine.deleteCollection(nameOf(call))),
     },
-    { method: 'GET', path: '/cluster', access: 'read', handle: result(() => ({ status: 'disabled' })) },
-    { method: 'GET', path: `${one}/cluster`, access: 'read', handle: result((call) => clusterInfoJson(engine, nameOf(call))) },
-    {
-      method: 'POST',
-      path: `${one}/cluster`,
-      access: 'manage',
-      body: 'none',
-      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
-    },
   ];
 }
 
@@ -80,8 +71,12 @@ function collectionInfoJson(info: CollectionInfo): unknown {
     config: info.config,
     payload_schema: payloadSchemaJson(info),
     update_queue: { length: info.unappliedEntries },
-    ...(info.scannedVectors.size === 0 ? {} : { warnings: [...info.scannedVectors].map(scanWarning) }),
+    ...(info.scannedVectors.size === 0 && info.awaitedShards.length === 0 ? {} : { warnings: [...info.awaitedShards.map(awaitedWarning), ...[...info.scannedVectors].map(scanWarning)] }),
   };
+}
+
+function awaitedWarning(shardId: number): { readonly message: string } {
+  return { message: `shard ${shardId} is empty: the collection was created by a restore, and no snapshot that holds this shard has been uploaded yet` };
 }
 
 function scanWarning([name, rows]: readonly [string, number]): { readonly message: string } {
@@ -96,19 +91,4 @@ function payloadSchemaJson(info: CollectionInfo): unknown {
       { data_type: schema.type, ...(schema.params === undefined ? {} : { params: schema.params }), points },
     ]),
   );
-}
-
-function clusterInfoJson(engine: Engine, name: string): unknown {
-  const { shards } = engine.collectionInfo(name);
-  return {
-    peer_id: engine.peerId,
-    shard_count: shards.length,
-    local_shards: shards.map(({ id, points, status }) => ({
-      shard_id: id,
-      points_count: points,
-      state: status === 'red' ? 'Dead' : 'Active',
-    })),
-    remote_shards: [],
-    shard_transfers: [],
-  };
 }
