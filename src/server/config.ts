@@ -1,7 +1,7 @@
 // The configuration of a server and where it comes from. Later sources win: defaults, Qdrant's config files where present,
 // ./nearkeep.yaml, --config-path, QDRANT__SECTION__KEY, NEARKEEP__SECTION__KEY, flags.
 // Every accepted key has an effect. A key of Qdrant's that has none here is named in a warning; one whose silence would be
-// unsafe (TLS, JWT) refuses the start.
+// unsafe (JWT, TLS between nodes) refuses the start.
 import { RequestError } from '../base/errors.ts';
 import { ruleProblem } from '../snapshot/address-policy.ts';
 
@@ -18,6 +18,7 @@ export interface Config {
     readonly api_key: string | undefined;
     readonly alt_api_key: string | undefined;
     readonly read_only_api_key: string | undefined;
+    readonly enable_tls: boolean;
     /** Without a key, listen beyond loopback all the same. */
     readonly allow_no_key: boolean;
     readonly enable_snapshot_url_recovery: boolean | undefined;
@@ -54,6 +55,13 @@ export interface Config {
     readonly p2p: { readonly port: number; readonly connection_pool_size: number };
     readonly consensus: { readonly bootstrap_timeout_sec: number };
   };
+  readonly tls: {
+    /** Files in PEM form. */
+    readonly cert: string | undefined;
+    readonly key: string | undefined;
+    /** Seconds after which the files are looked at again. */
+    readonly cert_ttl: number;
+  };
   readonly log_level: string;
   readonly log_format: 'json' | 'text' | 'auto';
 }
@@ -81,6 +89,7 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'service.api_key': { kind: 'text', fallback: undefined },
   'service.alt_api_key': { kind: 'text', fallback: undefined },
   'service.read_only_api_key': { kind: 'text', fallback: undefined },
+  'service.enable_tls': { kind: 'boolean', fallback: false },
   'service.allow_no_key': { kind: 'boolean', fallback: false },
   'service.enable_snapshot_url_recovery': { kind: 'boolean', fallback: undefined },
   'service.snapshot_url_allow': { kind: 'list', fallback: [] },
@@ -102,6 +111,9 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'cluster.p2p.port': { ...port, fallback: 6335 },
   'cluster.p2p.connection_pool_size': { kind: 'integer', fallback: 16, from: 1, to: 1024 },
   'cluster.consensus.bootstrap_timeout_sec': { kind: 'integer', fallback: 60, from: 1, to: 3600 },
+  'tls.cert': { kind: 'text', fallback: undefined },
+  'tls.key': { kind: 'text', fallback: undefined },
+  'tls.cert_ttl': { kind: 'integer', fallback: 3600, from: 1, to: 365 * 86_400 },
   log_level: { kind: 'text', fallback: 'info' },
   log_format: { kind: 'text', fallback: 'auto' },
 };
@@ -112,7 +124,7 @@ const withoutEffect: Readonly<Record<string, string>> = {
   'service.metrics_port': '/metrics is served on the REST port only',
   'service.max_workers': 'one event loop serves REST, searches run on the native pool',
   'service.http_client_disconnect_timeout_sec': 'connections are closed at once',
-  'service.verify_https_client_certificate': 'TLS is not served by this version',
+  'service.verify_https_client_certificate': 'clients are known by their keys',
   'service.enforce_internal_auth': 'there are no peers on one node',
   'service.hide_jwt_dashboard': 'there is no dashboard in this version',
   'service.static_content_dir': 'there is no dashboard in this version',
@@ -125,7 +137,6 @@ const withoutEffect: Readonly<Record<string, string>> = {
 };
 const sectionsWithoutEffect = ['storage.', 'cluster.', 'tls.', 'audit.', 'logger.', 'gpu.', 'inference.'];
 const refusedWhenTrue: Readonly<Record<string, string>> = {
-  'service.enable_tls': 'TLS is not served by this version; put a TLS proxy in front, or unset service.enable_tls',
   'service.jwt_rbac': 'JWT access is not served by this version; use api_key and read_only_api_key, or unset service.jwt_rbac',
   'cluster.p2p.enable_tls': 'TLS between nodes is not served by this version; unset cluster.p2p.enable_tls',
 };
