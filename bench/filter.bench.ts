@@ -45,7 +45,7 @@ function forced(addon: Addon, open: Awaited<ReturnType<typeof openGraph>>, filte
   return {
     name: `${filtering === 1 ? 'predicate' : 'two-hop'} ef ${ef}`,
     search: async (queries) => {
-      const settings = Float32Array.from(queries.flatMap(() => [ef, ef, filtering, 0]));
+      const settings = Float32Array.from(queries.flatMap(() => [ef, ef, filtering, 0, 0]));
       const hits = await addon.searchGraph(open.rows, open.graph, queries.map(({ vector }) => vector), queries.map(() => k), queries.map(({ allowed }) => allowed), settings, 0);
       let from = 0;
       return Array.from(hits.counts, (count) => ({ rows: hits.rows.subarray(from, from + count), scores: hits.scores.subarray(from, from += count) }));
@@ -58,7 +58,7 @@ async function openGraph(addon: Addon, data: DataSet): Promise<{ readonly rows: 
   const bytes = new Uint8Array(data.rows.buffer, data.rows.byteOffset, data.rows.byteLength);
   const piece = size * 4 * 1000;
   for (let at = 0; at < bytes.length; at += piece) addon.appendRows(rows, bytes.subarray(at, at + piece));
-  const { graph } = await addon.buildGraph(rows, 16, 100, 0, 0);
+  const { graph } = await addon.buildGraph(rows, 16, 100, 0, 0, 0, 0);
   return { rows, graph: must(graph, 'unit vectors have a graph') };
 }
 
@@ -80,7 +80,7 @@ async function measure(strategy: Strategy, queries: readonly IndexQuery[], truth
 async function run(addon: Addon): Promise<void> {
   const data = synthetic(Number(process.env['NEARKEEP_BENCH_ROWS'] ?? 100_000));
   const index = await openIndex(addon, benchFolder(), data.rows);
-  (await must(index.graph, 'a file has a place for a graph').build({ m: 16, efConstruct: 100, threadsMax: 0 })).install();
+  (await must(index.graph, 'a file has a place for a graph').build({ m: 16, efConstruct: 100, threadsMax: 0, codes: { kind: 'internal' } })).install();
   const open = await openGraph(addon, data);
   const planned: Strategy = { name: 'plan', search: (queries) => index.search(queries) };
   const scan: Strategy = { name: 'scan', search: (queries) => index.search(queries.map((query) => ({ ...query, exact: true }))) };
@@ -90,7 +90,7 @@ async function run(addon: Addon): Promise<void> {
       const allowed = kind === 'random' ? randomBits(index.rowCount, share) : await nearBits(index, data, share);
       const queries = data.queries.slice(0, 100).map((vector) => ({ vector, k, allowed, hnswEf: 32 }));
       const truth = await scan.search(queries);
-      const chosen = planQuery(must(queries[0], 'a query'), { spec: index.spec, rowCount: index.rowCount, efConstruct: 100 });
+      const chosen = planQuery(must(queries[0], 'a query'), { spec: index.spec, rowCount: index.rowCount, efConstruct: 100, codes: { kind: 'internal', recordBytes: index.spec.size } });
       const plan = await measure(planned, queries, truth);
       const others = [];
       for (const strategy of [scan, ...walks]) others.push({ name: strategy.name, ...(await measure(strategy, queries, truth)) });

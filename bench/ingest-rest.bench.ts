@@ -1,9 +1,9 @@
 // REST ingest of real papers against a bare node:http server that reads and drops the same bodies: what parsing, validation,
 // log and apply cost beyond receiving the bytes. Both servers are processes of their own; one client feeds both.
-import { spawn, type ChildProcess } from 'node:child_process';
 import http from 'node:http';
 import path from 'node:path';
-import { alternate, benchFolder, median, ms, paperPayloads, papers, paperVectors, ratioText, report, root, skip, timedMs } from './harness.ts';
+import { alternate, benchFolder, median, ms, paperPayloads, papers, paperVectors, ratioText, report, skip, timedMs } from './harness.ts';
+import { send, serve, startProcess, stop } from './server.ts';
 
 const batch = 100;
 const connections = 2;
@@ -21,18 +21,18 @@ else skip('ingest-rest', `no papers in ${papers.folder}`);
 async function run(): Promise<void> {
   const bodies = await makeBodies();
   const folder = benchFolder();
-  const bare = await start(process.execPath, ['-e', bareServer], /port (\d+)/);
+  const bare = await startProcess(['-e', bareServer], /port (\d+)/);
   const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   let runs = 0;
   const { baseline, subject, ratio } = await alternate(5, () => timedMs(() => sendAll(agent, bare.port, bodies)), async () => {
     runs += 1;
-    const server = await start(process.execPath, [path.join(root, 'bin/nearkeep'), 'serve', '--data', path.join(folder, String(runs)), '--port', '0', '--log-format', 'json'], /"address":"http:\/\/[^:]+:(\d+)"/);
-    await send(agent, { port: server.port, method: 'PUT', path: '/collections/papers', body: Buffer.from(JSON.stringify({ vectors: { size: papers.size, distance: 'Cosine' } })) });
+    const server = await serve(path.join(folder, String(runs)));
+    await send(agent, server.port, { method: 'PUT', path: '/collections/papers', body: Buffer.from(JSON.stringify({ vectors: { size: papers.size, distance: 'Cosine' } })) });
     const spent = await timedMs(() => sendAll(agent, server.port, bodies));
-    await stop(server.child);
+    await stop(server);
     return spent;
   });
-  await stop(bare.child);
+  await stop(bare);
   agent.destroy();
   const bytes = bodies.reduce((sum, body) => sum + body.length, 0);
   const speed = 1 / ratio;
@@ -60,46 +60,7 @@ async function makeBodies(): Promise<Buffer[]> {
 async function sendAll(agent: http.Agent, port: number, bodies: readonly Buffer[]): Promise<void> {
   const queue = bodies.values();
   const worker = async (): Promise<void> => {
-    for (const body of queue) await send(agent, { port, method: 'PUT', path: '/collections/papers/points?wait=true', body });
+    for (const body of queue) await send(agent, port, { method: 'PUT', path: '/collections/papers/points?wait=true', body });
   };
   await Promise.all(Array.from({ length: connections }, worker));
-}
-
-function send(agent: http.Agent, what: { readonly port: number; readonly method: string; readonly path: string; readonly body: Buffer }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const { body, ...where } = what;
-    const request = http.request({ ...where, host: '127.0.0.1', agent, headers: { 'content-type': 'application/json', 'content-length': body.length } }, (response) => {
-      response.resume();
-      response.on('end', () => {
-        if (response.statusCode === 200) resolve();
-        else reject(new RangeError(`status ${response.statusCode}`));
-      });
-    });
-    request.on('error', reject);
-    request.end(body);
-  });
-}
-
-function start(program: string, args: readonly string[], ready: RegExp): Promise<{ readonly child: ChildProcess; readonly port: number }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
-    let output = '';
-    child.stdout.on('data', (data: Buffer) => {
-      output += data.toString();
-      const found = ready.exec(output);
-      if (found !== null) resolve({ child, port: Number(found[1]) });
-    });
-    child.on('close', (code) => {
-      reject(new RangeError(`the server ended with ${code}`));
-    });
-  });
-}
-
-function stop(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    child.on('close', () => {
-      resolve();
-    });
-    child.kill('SIGTERM');
-  });
 }

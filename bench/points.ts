@@ -12,13 +12,13 @@ export interface Rows {
   readonly payload?: (row: number) => string;
 }
 
-/** Drafts of rows [from, to), with the row as id. */
-export function drafts(rows: Rows, from: number, to: number): PointDraft[] {
+/** Drafts of rows [from, to), with the row as id. `vectorOf`: where rows do not stand one after another. */
+export function drafts(rows: Rows, from: number, to: number, vectorOf = (row: number): Float32Array => rows.vectors.subarray(row * rows.size, (row + 1) * rows.size)): PointDraft[] {
   return Array.from({ length: to - from }, (_, index) => {
     const row = from + index;
     return {
       id: must(parsePointId(row), 'a row is a point id'),
-      vectors: new Map([['', rows.vectors.subarray(row * rows.size, (row + 1) * rows.size)]]),
+      vectors: new Map([['', vectorOf(row)]]),
       payload: rows.payload?.(row) ?? '{}',
     };
   });

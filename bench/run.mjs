@@ -1,13 +1,16 @@
 // npm run bench: every benchmark in a process of its own, one after another, then one table. Speed is a ratio against a named
 // baseline of the same run; absolute times say more about the machine than about the code.
 // Usage: node bench/run.mjs [substring …]   only benchmarks whose name contains one of the substrings
+// Those of hours run only where a substring asks for them.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 
 const folder = path.resolve(import.meta.dirname, '../dist/bench');
+const onDemand = ['large.bench.js'];
 const wanted = process.argv.slice(2);
-const files = readdirSync(folder).filter((name) => name.endsWith('.bench.js') && (wanted.length === 0 || wanted.some((text) => name.includes(text)))).sort();
+const isWanted = (name) => (wanted.length === 0 ? !onDemand.includes(name) : wanted.some((text) => name.includes(text)));
+const files = readdirSync(folder).filter((name) => name.endsWith('.bench.js') && isWanted(name)).sort();
 if (files.length === 0) {
   console.error(`bench: nothing matches ${wanted.join(' ')}`);
   process.exit(2);

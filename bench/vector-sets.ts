@@ -23,8 +23,9 @@ function normalize(row: Float32Array): void {
   for (let at = 0; at < row.length; at += 1) row[at] = (row[at] ?? 0) / length;
 }
 
-/** Clusters of unequal sizes in 48 latent dimensions, projected to 768 with a common mean and a little noise. */
-export function synthetic(count: number): DataSet {
+/** Draws of unit vectors from clusters of unequal sizes in 48 latent dimensions, projected to 768 with a common mean and a little noise:
+ *  the same ones for one `count`, which sets how many clusters there are. */
+export function clusterDraws(count: number): (into: Float32Array) => void {
   const random = seededRandom(11);
   const normal = (): number => Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
   const latent = 48;
@@ -34,7 +35,7 @@ export function synthetic(count: number): DataSet {
   const spread = Float32Array.from({ length: clusters }, () => 0.45 + 0.5 * random.next());
   const projection = Float32Array.from({ length: latent * size }, () => normal() / Math.sqrt(latent));
   const mean = Float32Array.from({ length: size }, () => 0.6 * normal());
-  const draw = (into: Float32Array): void => {
+  return (into) => {
     const cluster = Math.floor(clusters * random.next() ** 2.5);
     into.set(mean);
     for (let i = 0; i < latent; i += 1) {
@@ -44,6 +45,10 @@ export function synthetic(count: number): DataSet {
     for (let j = 0; j < size; j += 1) into[j] = (into[j] ?? 0) + 0.05 * (random.next() - 0.5);
     normalize(into);
   };
+}
+
+export function synthetic(count: number): DataSet {
+  const draw = clusterDraws(count);
   const rows = new Float32Array(count * size);
   for (let row = 0; row < count; row += 1) draw(rows.subarray(row * size, (row + 1) * size));
   const queries = Array.from({ length: 300 }, () => {

@@ -1,167 +1,109 @@
-// CPU per query at equal recall, and CPU of a build, against hnswlib (its Node binding, compiled for this CPU) and usearch, in one
-// process. The graphs are ours as a sealed segment has them: int8 codes, f32 scores, over a mapped file.
-//
-// The baselines are not dependencies of nearkeep: bench/baselines/ pins them, and this file installs them there when it runs. What is
-// absent is skipped with a line.
-//   NEARKEEP_BENCH_ROWS  rows of the synthetic set (100,000)
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import path from 'node:path';
+// What the native core does by itself, over one file of vectors: CPU of a graph build on one thread against hnswlib (its Node binding,
+// compiled for this CPU) and usearch, and the bandwidth of an exact scan against what this machine reads sequentially at most.
+//   NEARKEEP_BENCH_ROWS  rows of the synthetic set (100,000); a build takes the first 20,000 of a set
+import { Worker } from 'node:worker_threads';
+import os from 'node:os';
 import type { VectorIndex } from '../src/index/vector-index.ts';
 import { loadAddon, type Addon } from '../src/vector/addon.ts';
-import { benchFolder, median, papers, ratioText, report, root, skip } from './harness.ts';
+import { baseline, buildHnswlib, buildUsearch, efConstruct, m, type Hnswlib, type Usearch } from './baselines.ts';
+import { alternate, benchFolder, median, papers, ratioText, report, skip, timedMs } from './harness.ts';
 import { arxiv, cpuUs, openIndex, size, synthetic, type DataSet } from './vector-sets.ts';
 
-const k = 10;
-const m = 16;
-const efConstruct = 100;
-const efs = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
-const rounds = 3;
-const buildRows = 10_000;
+const buildRowsMax = 20_000;
 const addon = loadAddon();
-
-/** A searcher under test: ids of the k nearest. */
-interface Searcher {
-  readonly name: string;
-  search(query: Float32Array, ef: number): Promise<ArrayLike<number>> | ArrayLike<number>;
-}
-
-interface Measured {
-  readonly ef: number;
-  readonly recall: number;
-  readonly cpuUs: number;
-}
 
 async function buildOurs(index: VectorIndex): Promise<number> {
   const started = cpuUs();
-  const build = await index.graph?.build({ m, efConstruct, threadsMax: 0 });
+  const build = await index.graph?.build({ m, efConstruct, threadsMax: 1, codes: { kind: 'internal' } });
   const spent = cpuUs() - started;
-  build?.install();
+  build?.discard();
   return spent / 1e6;
 }
 
-interface Hnswlib {
-  readonly HierarchicalNSW: new (space: string, dims: number) => {
-    initIndex(count: number, m: number, ef: number, seed: number): void;
-    addPoint(point: number[], label: number): void;
-    setEf(ef: number): void;
-    searchKnn(query: number[], k: number): { readonly neighbors: number[] };
-  };
-}
-
-interface Usearch {
-  readonly Index: new (options: { dimensions: number; metric: string; quantization: string; connectivity: number; expansion_add: number; expansion_search: number }) => {
-    add(keys: BigUint64Array, vectors: Float32Array, threads: number): void;
-    search(query: Float32Array, k: number, threads: number): { readonly keys: BigUint64Array };
-  };
-}
-
-function baseline(name: string): unknown {
-  const folder = path.join(root, 'bench/baselines');
-  if (!existsSync(path.join(folder, 'node_modules', name))) spawnSync('npm', ['ci', '--prefix', folder, '--no-audit', '--no-fund', '--loglevel', 'error'], { stdio: ['ignore', 'ignore', 'inherit'] });
-  try {
-    return createRequire(path.join(folder, 'package.json'))(name);
-  } catch (error) {
-    skip(`vector: against ${name}`, error instanceof Error ? error.message.split('\n')[0] ?? '' : String(error));
-    return undefined;
-  }
-}
-
-function buildHnswlib(library: Hnswlib, rows: Float32Array): { readonly searcher: Searcher; readonly cpuSeconds: number } {
-  const count = rows.length / size;
-  const lists = Array.from({ length: count }, (_, at) => Array.from(rows.subarray(at * size, (at + 1) * size)));
-  const index = new library.HierarchicalNSW('ip', size);
-  index.initIndex(count, m, efConstruct, 100);
-  const started = cpuUs();
-  for (const [at, list] of lists.entries()) index.addPoint(list, at);
-  const cpuSeconds = (cpuUs() - started) / 1e6;
-  return { cpuSeconds, searcher: { name: 'hnswlib', search: (query, ef) => {
-    index.setEf(ef);
-    return index.searchKnn(Array.from(query), k).neighbors;
-  } } };
-}
-
-function buildUsearch(library: Usearch, rows: Float32Array): number {
-  const count = rows.length / size;
-  const index = new library.Index({ dimensions: size, metric: 'ip', quantization: 'f32', connectivity: m, expansion_add: efConstruct, expansion_search: 64 });
-  const started = cpuUs();
-  index.add(BigUint64Array.from({ length: count }, (_, at) => BigInt(at)), rows, 2);
-  return (cpuUs() - started) / 1e6;
-}
-
-/** CPU per query and recall at each ef, the median of some rounds. */
-async function curve(searcher: Searcher, data: DataSet, truth: readonly ReadonlySet<number>[]): Promise<readonly Measured[]> {
-  const measured: Measured[] = [];
-  for (const ef of efs) {
-    const times: number[] = [];
-    let hits = 0;
-    for (let round = 0; round < rounds; round += 1) {
-      hits = 0;
-      const started = cpuUs();
-      for (const [at, query] of data.queries.entries()) {
-        const found = await searcher.search(query, ef);
-        for (let i = 0; i < found.length; i += 1) hits += truth[at]?.has(found[i] ?? -1) === true ? 1 : 0;
-      }
-      times.push((cpuUs() - started) / data.queries.length);
-    }
-    measured.push({ ef, recall: hits / (k * data.queries.length), cpuUs: median(times) });
-    if (hits / (k * data.queries.length) >= 0.995) break;
-  }
-  return measured;
-}
-
-/** CPU where the curve passes a recall, between its neighbours in a straight line; undefined where it never does. */
-function cpuAt(points: readonly Measured[], recall: number): number | undefined {
-  const above = points.findIndex((point) => point.recall >= recall);
-  const high = points[above];
-  const low = points[above - 1];
-  if (high === undefined) return undefined;
-  if (low === undefined) return high.cpuUs;
-  return low.cpuUs + ((high.cpuUs - low.cpuUs) * (recall - low.recall)) / (high.recall - low.recall);
-}
-
-function curveText(points: readonly Measured[]): string {
-  return points.map(({ ef, recall, cpuUs: us }) => `ef ${ef} R ${recall.toFixed(3)} ${us.toFixed(0)} us`).join(', ');
-}
-
-async function compare(ours: Addon, data: DataSet, folder: string): Promise<void> {
-  const count = data.rows.length / size;
-  const index = await openIndex(ours, folder, data.rows);
-  const allowed = new Uint32Array(Math.ceil(count / 32)).fill(0xffffffff);
-  const truth = (await index.search(data.queries.map((vector) => ({ vector, k, allowed })))).map(({ rows }) => new Set(rows));
-  const ourBuild = await buildOurs(index);
-  const walker: Searcher = { name: 'nearkeep', search: async (vector, hnswEf) => (await index.search([{ vector, k, allowed, hnswEf }]))[0]?.rows ?? [] };
-  const our = await curve(walker, data, truth);
-  process.stderr.write(`${data.name}: build ${ourBuild.toFixed(1)} s CPU, nearkeep ${curveText(our)}\n`);
-  const library = baseline('hnswlib-node') as Hnswlib | undefined;
-  if (library !== undefined) {
-    const { searcher, cpuSeconds } = buildHnswlib(library, data.rows);
-    const theirs = await curve(searcher, data, truth);
-    process.stderr.write(`${data.name}: build ${cpuSeconds.toFixed(1)} s CPU, hnswlib ${curveText(theirs)}\n`);
-    for (const recall of [0.95, 0.99]) {
-      const [a, b] = [cpuAt(our, recall), cpuAt(theirs, recall)];
-      if (a === undefined || b === undefined) skip(`vector: ${data.name} at recall ${recall}`, 'one of the curves does not reach it');
-      else report({ name: `vector search, ${data.name}, recall ${recall}`, value: ratioText(a / b), goal: '<= 0.45x hnswlib', met: a / b <= 0.45, detail: `CPU per query ${a.toFixed(0)} us against ${b.toFixed(0)} us` }, { ours: our, theirs });
-    }
-    report({ name: `vector build, ${data.name}`, value: ratioText(ourBuild / cpuSeconds), goal: '<= 0.5x hnswlib', met: ourBuild / cpuSeconds <= 0.5, detail: `CPU ${ourBuild.toFixed(1)} s against ${cpuSeconds.toFixed(1)} s, m ${m}, ef_construct ${efConstruct}` });
-  }
-  const other = baseline('usearch') as Usearch | undefined;
-  if (other !== undefined) {
-    const rows = data.rows.subarray(0, Math.min(count, buildRows) * size);
-    const small = await openIndex(ours, folder, rows);
-    const [a, b] = [await buildOurs(small), buildUsearch(other, rows)];
-    report({ name: `vector build, first ${rows.length / size} of ${data.name}`, value: ratioText(a / b), goal: '<= 0.5x usearch', met: a / b <= 0.5, detail: `CPU ${a.toFixed(2)} s against ${b.toFixed(2)} s (f32)` });
-    await small.close();
-  }
+async function compareBuilds(ours: Addon, data: DataSet, folder: string): Promise<void> {
+  const count = Math.min(data.rows.length / size, buildRowsMax);
+  const rows = data.rows.subarray(0, count * size);
+  const index = await openIndex(ours, folder, rows);
+  const own = await buildOurs(index);
   await index.close();
+  const tell = (name: string, theirs: number): void => {
+    report({
+      name: `vector build, first ${count} of ${data.name}, / ${name}`, value: ratioText(own / theirs), goal: `<= 0.5x ${name}`, met: own / theirs <= 0.5,
+      detail: `one thread, CPU ${own.toFixed(1)} s against ${theirs.toFixed(1)} s, m ${m}, ef_construct ${efConstruct}`,
+    });
+  };
+  const hnswlib = baseline('hnswlib-node') as Hnswlib | undefined;
+  if (hnswlib !== undefined) tell('hnswlib', buildHnswlib(hnswlib, rows).cpuSeconds);
+  const usearch = baseline('usearch') as Usearch | undefined;
+  if (usearch !== undefined) tell('usearch', buildUsearch(usearch, rows, 1).cpuSeconds);
+}
+
+/** Threads that look for a byte that is not there, each in its part of the memory: memchr, the fastest plain read there is. */
+const reader = `
+const { parentPort, workerData } = require('node:worker_threads');
+const bytes = Buffer.from(workerData.memory, workerData.from, workerData.length);
+parentPort.on('message', () => parentPort.postMessage(bytes.indexOf(8)));
+parentPort.postMessage('ready');`;
+
+class Readers {
+  readonly #workers: readonly Worker[];
+
+  private constructor(workers: readonly Worker[]) {
+    this.#workers = workers;
+  }
+
+  static async start(sizeBytes: number, threads: number): Promise<Readers> {
+    const memory = new SharedArrayBuffer(sizeBytes);
+    new Uint8Array(memory).fill(7); // else every page is the one page of zeros
+    const length = Math.floor(sizeBytes / threads);
+    const workers = Array.from({ length: threads }, (_, at) => new Worker(reader, { eval: true, workerData: { memory, from: at * length, length } }));
+    await Promise.all(workers.map(answerOf));
+    return new Readers(workers);
+  }
+
+  async read(): Promise<void> {
+    const answers = this.#workers.map(answerOf);
+    for (const worker of this.#workers) worker.postMessage('read');
+    await Promise.all(answers);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}
+
+function answerOf(worker: Worker): Promise<unknown> {
+  return new Promise((resolve) => {
+    worker.once('message', resolve);
+  });
+}
+
+async function compareScan(ours: Addon, data: DataSet, folder: string): Promise<void> {
+  const threads = Math.max(2, os.availableParallelism()); // as many as the pool has
+  const index = await openIndex(ours, folder, data.rows);
+  const allowed = new Uint32Array(Math.ceil(index.rowCount / 32)).fill(0xffffffff);
+  const [vector] = data.queries;
+  if (vector === undefined) return;
+  const scan = async (): Promise<unknown> => await index.search([{ vector, k: 10, allowed, exact: true }]);
+  await scan(); // every page is mapped
+  const readers = await Readers.start(data.rows.byteLength, threads);
+  const { baseline: reads, subject: scans, ratio } = await alternate(15, () => timedMs(() => readers.read()), () => timedMs(scan));
+  await readers.stop();
+  await index.close();
+  const speed = (times: readonly number[]): string => (data.rows.byteLength / 1e6 / median(times)).toFixed(1);
+  report({
+    name: `exact scan, ${data.name}, share of the sequential read bandwidth`, value: `${(100 / ratio).toFixed(0)} %`, goal: '>= 90 %', met: 1 / ratio >= 0.9,
+    detail: `${threads} threads: ${speed(scans)} GB/s against ${speed(reads)} GB/s of memchr`,
+  }, { reads_ms: reads, scans_ms: scans });
 }
 
 if (addon === undefined) {
   skip('vector', 'no addon was built');
 } else {
   const folder = benchFolder();
-  if (papers.present) await compare(addon, arxiv(), folder);
+  if (papers.present) await compareBuilds(addon, arxiv(), folder);
   else skip('vector: arxiv', `no data set at ${papers.folder}`);
-  await compare(addon, synthetic(Number(process.env['NEARKEEP_BENCH_ROWS'] ?? 100_000)), folder);
+  const clusters = synthetic(Number(process.env['NEARKEEP_BENCH_ROWS'] ?? 100_000));
+  await compareScan(addon, clusters, folder);
+  await compareBuilds(addon, clusters, folder);
 }

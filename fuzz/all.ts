@@ -3,6 +3,7 @@
 import { InvariantError } from '../src/base/assert.ts';
 import { seededRandom, type Random } from '../src/base/testing/random.ts';
 import { liftJsonFuzzer } from './lift-json.ts';
+import { tarArchivesFuzzer } from './tar-archives.ts';
 
 export interface Fuzzer {
   readonly name: string;
@@ -12,7 +13,7 @@ export interface Fuzzer {
   readonly canaries: ReadonlyMap<string, (random: Random) => Promise<void>>;
 }
 
-export const fuzzers: readonly Fuzzer[] = [liftJsonFuzzer];
+export const fuzzers: readonly Fuzzer[] = [liftJsonFuzzer, tarArchivesFuzzer];
 
 /** Seconds of one fuzzer: NEARKEEP_FUZZ_SECONDS, else 10. */
 export function fuzzSeconds(): number {

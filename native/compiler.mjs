@@ -15,6 +15,9 @@ const kernelFlags = {
   'kernels-avx2.cc': ['-mavx2', '-mfma', '-mf16c'],
   'codes-vnni.cc': ['-mavx512f', '-mavx512bw', '-mavx512vnni', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
   'codes-avx2.cc': ['-mavx2'],
+  'sha256-x86.cc': ['-msha', '-mssse3', '-msse4.1'],
+  'compact-avx512.cc': ['-mavx512f', '-mavx512vpopcntdq', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
+  'compact-avx2.cc': ['-mavx2', '-mpopcnt'],
 };
 
 /**

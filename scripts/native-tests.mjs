@@ -1,13 +1,16 @@
 // Builds native/core with native/test into one program, without Node, and runs it.
-// Usage: node scripts/native-tests.mjs [--asan] [--ubsan] [--tsan] [name]   one sanitizer at a time; name: only tests whose name contains it
+// Usage: node scripts/native-tests.mjs [--asan] [--ubsan] [--tsan] [--quick] [name…]
+// --asan and --ubsan go together in one program, --tsan goes alone; --quick compiles with -O1; names: only tests whose name contains one.
 import path from 'node:path';
 import { commonFlags, compileAll, CompileError, findCompiler, root, run, sourcesOf } from '../native/compiler.mjs';
 
 const sanitizers = { '--asan': 'address', '--ubsan': 'undefined', '--tsan': 'thread' };
-const modes = process.argv.slice(2).filter((argument) => argument in sanitizers);
+const flags = process.argv.slice(2).filter((argument) => argument.startsWith('--'));
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-if (modes.length > 1 || modes.length + names.length !== process.argv.length - 2) {
-  console.error('usage: native-tests.mjs [--asan | --ubsan | --tsan] [name]');
+const wanted = flags.filter((flag) => flag in sanitizers).map((flag) => sanitizers[flag]);
+const isQuick = flags.includes('--quick');
+if (flags.some((flag) => !(flag in sanitizers) && flag !== '--quick') || (wanted.includes('thread') && wanted.length > 1)) {
+  console.error('usage: native-tests.mjs [--asan] [--ubsan] [--quick] [name…] | --tsan [--quick] [name…]');
   process.exit(2);
 }
 const compiler = findCompiler();
@@ -15,12 +18,11 @@ if (compiler === undefined) {
   console.error('native-tests: no C++ compiler found');
   process.exit(1);
 }
-const sanitizer = sanitizers[modes[0]];
-const sanitizerFlags = sanitizer === undefined ? [] : [`-fsanitize=${sanitizer}`, '-fno-sanitize-recover=all', '-fno-omit-frame-pointer', '-g'];
-const directory = path.join(root, 'build/native-tests', sanitizer ?? 'plain');
+const sanitizerFlags = wanted.length === 0 ? [] : [`-fsanitize=${wanted.join(',')}`, '-fno-sanitize-recover=all', '-fno-omit-frame-pointer', '-g1'];
+const directory = path.join(root, 'build/native-tests', `${wanted.join('-') || 'plain'}${isQuick ? '-quick' : ''}`);
 const program = path.join(directory, 'tests');
 try {
-  const objects = await compileAll(compiler, [...sourcesOf('core'), ...sourcesOf('test')], [...commonFlags, ...sanitizerFlags], directory);
+  const objects = await compileAll(compiler, [...sourcesOf('core'), ...sourcesOf('test')], [...commonFlags, ...(isQuick ? ['-O1'] : []), ...sanitizerFlags], directory);
   if (!(await run(compiler, [...sanitizerFlags, '-pthread', ...objects, '-o', program]))) throw new CompileError(['(link)']);
 } catch (error) {
   if (!(error instanceof CompileError)) throw error;

@@ -1,5 +1,5 @@
-// npm test: builds, then runs every test from dist/ with the running Node, and the unit and client tests once more on the
-// current LTS. Installs what the tests need. Closes with `N passed, N failed, N skipped`; in CI what cannot run is a failure.
+// npm test: builds, then runs every test from dist/ with the running Node, the unit and client tests once more on the current LTS,
+// and the tests of native/core under sanitizers. Installs what the tests need. Closes with `N passed, N failed, N skipped`; in CI what cannot run is a failure.
 // Usage: node scripts/test.mjs [--faults] [substring …]   only test files whose path contains one of the substrings, on this Node only
 // --faults: every fault where the tests otherwise draw a few (NEARKEEP_FAULTS=all).
 import { spawnSync } from 'node:child_process';
@@ -13,6 +13,8 @@ process.chdir(root);
 const wanted = process.argv.slice(2).filter((word) => word !== '--faults');
 if (process.argv.includes('--faults')) process.env.NEARKEEP_FAULTS = 'all';
 const inCi = process.env.CI === 'true';
+/** Exit of sanitizers.mjs where this machine has none. */
+const noSanitizers = 77;
 
 if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
 
@@ -29,6 +31,7 @@ runGroup('tests', process.execPath, all);
 if (wanted.length === 0) {
   if (lts === undefined) count({ passed: 0, failed: inCi ? 1 : 0, skipped: inCi ? 0 : 1 });
   else runGroup('tests on Node 24', lts, all.filter((file) => !file.startsWith('dist/test/crash/')));
+  runSanitizers();
 }
 rmSync(reports, { recursive: true, force: true });
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
@@ -52,6 +55,13 @@ function runGroup(title, node, files) {
   if (status !== 0 && counts.failed === 0) counts.failed = 1;
   for (const failure of counts.failures) console.log(`failed: ${failure}`);
   count(counts);
+}
+
+/** As one test of each program. */
+function runSanitizers() {
+  const { status } = spawnSync(process.execPath, ['scripts/sanitizers.mjs', '--quick'], { stdio: 'inherit' });
+  if (status !== 0 && status !== noSanitizers) console.log('failed: tests of native/core under sanitizers');
+  count({ passed: status === 0 ? 2 : 0, failed: status === 0 || status === noSanitizers ? 0 : 1, skipped: status === noSanitizers ? 1 : 0 });
 }
 
 function count({ passed, failed, skipped }) {

@@ -35,6 +35,12 @@ class Arguments {
     return text;
   }
 
+  double Number(size_t at, const char* name) {
+    double number = 0;
+    if (!Has(at) || napi_get_value_double(env_, values_[at], &number) != napi_ok) Bad(name, "a number");
+    return number;
+  }
+
   // max stays below 2^53.
   uint64_t Integer(size_t at, const char* name, uint64_t min, uint64_t max) { return IntegerOf(Has(at) ? values_[at] : nullptr, name, min, max); }
 

@@ -2,6 +2,9 @@
 // errors into exceptions. No logic.
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "../core/cpu.h"
 #include "handles.h"
@@ -13,6 +16,7 @@ void RegisterJsonFloats(napi_env env, napi_value exports);  // json-binding.cc
 namespace nearkeep {
 
 void RegisterGraphs(napi_env env, napi_value exports);  // graph-binding.cc
+void RegisterSha(napi_env env, napi_value exports);     // sha-binding.cc
 
 namespace {
 
@@ -110,8 +114,54 @@ napi_value MapRows(napi_env env, Arguments& arguments) {
   if (arguments.ok() && (offset > size_bytes || (size_bytes - offset) / spec.StrideBytes() < rows)) arguments.Refuse("the rows do not lie inside the file");
   if (!arguments.ok()) return nullptr;
   auto job = std::make_shared<MapJob>(path, size_bytes);
-  return Environment::Of(env).Start(job, 1, 0, [=](napi_env at, napi_value* error) {
+  return Environment::Of(env).StartRead(job, [=](napi_env at, napi_value* error) {
     return job->Result(at, spec, kernels, offset, rows, error);
+  });
+}
+
+class ReadJob : public Job {
+ public:
+  ReadJob(int descriptor, uint8_t* target, size_t length, uint64_t offset) : descriptor_(descriptor), target_(target), length_(length), offset_(offset) {}
+  void Run(size_t, size_t) override {
+    while (done_ < length_) {
+      const ssize_t got = pread(descriptor_, target_ + done_, std::min(length_ - done_, kReadBytesMax), static_cast<off_t>(offset_ + done_));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) error_number_ = errno;
+      if (got <= 0) return;
+      done_ += static_cast<size_t>(got);
+    }
+  }
+  size_t Advance() override { return 0; }
+
+  napi_value Result(napi_env env, napi_value* error) const {
+    napi_value result = nullptr;
+    if (error_number_ != 0) *error = MakeSystemError(env, error_number_, "read");
+    else napi_create_double(env, static_cast<double>(done_), &result);
+    return result;
+  }
+
+ private:
+  static constexpr size_t kReadBytesMax = size_t{1} << 30;
+  const int descriptor_;
+  uint8_t* const target_;
+  const size_t length_;
+  const uint64_t offset_;
+  size_t done_ = 0;
+  int error_number_ = 0;
+};
+
+// readAt(descriptor, target, offset): Promise<number>; fewer bytes than the target has where the file ends. Neither may the file be closed
+// nor the target be used before it settles.
+napi_value ReadAt(napi_env env, Arguments& arguments) {
+  const auto descriptor = static_cast<int>(arguments.Integer(0, "descriptor", 0, std::numeric_limits<int>::max()));
+  const auto target = arguments.Bytes(arguments.Get(1), "target");
+  const uint64_t offset = arguments.Integer(2, "offset", 0, kSafeInteger);
+  napi_ref keep = nullptr;  // the target's memory
+  if (!arguments.ok() || napi_create_reference(env, arguments.Get(1), 1, &keep) != napi_ok) return nullptr;
+  auto job = std::make_shared<ReadJob>(descriptor, const_cast<uint8_t*>(target.data), target.length, offset);
+  return Environment::Of(env).StartRead(job, [job, keep](napi_env at, napi_value* error) {
+    napi_delete_reference(at, keep);
+    return job->Result(at, error);
   });
 }
 
@@ -316,6 +366,7 @@ NAPI_MODULE_INIT() {
   ExportKernels(env, exports);
   Export(env, exports, "growRows", Call<GrowRows>);
   Export(env, exports, "mapRows", Call<MapRows>);
+  Export(env, exports, "readAt", Call<ReadAt>);
   Export(env, exports, "appendRows", Call<AppendRows>);
   Export(env, exports, "copyRow", Call<CopyRow>);
   Export(env, exports, "readRows", Call<ReadRows>);
@@ -328,6 +379,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "exact", Call<Exact>);
   Export(env, exports, "lockFile", Call<LockFile>);
   RegisterGraphs(env, exports);
+  RegisterSha(env, exports);
 #if defined(NEARKEEP_JSON_FLOATS)
   RegisterJsonFloats(env, exports);
 #endif

@@ -2,9 +2,11 @@
 //
 // A graph handle holds codes and links of the rows of one file. It is built, or its two images are filled piece by piece from files
 // and then checked; only after that it can be searched.
-#include "../core/cpu.h"
+#include <algorithm>
+
 #include "../core/hnsw-build.h"
 #include "../core/hnsw-search.h"
+#include "../core/walk-codes.h"
 #include "handles.h"
 
 namespace nearkeep {
@@ -15,9 +17,9 @@ constexpr uint32_t kCheckRows = 65536;
 constexpr uint64_t kImageBytesMax = uint64_t{1} << 46;
 
 struct GraphHandle {
-  std::shared_ptr<const CodeTable> codes;  // null until checked
+  std::shared_ptr<const WalkCodes> codes;  // null until checked
   std::shared_ptr<const HnswGraph> graph;
-  std::shared_ptr<Image> images[2];  // codes, graph
+  std::shared_ptr<Image> images[2];  // codes (of mapped ones what lies before the records), graph
   bool closed = false;
 };
 
@@ -44,7 +46,7 @@ napi_value MakeBuilt(napi_env env, const HnswBuildJob& job) {
   auto handle = std::make_unique<GraphHandle>();
   handle->codes = job.codes();
   handle->graph = job.graph();
-  handle->images[0] = job.codes()->image();
+  handle->images[0] = job.codes()->bytes().image;
   handle->images[1] = job.graph()->image();
   napi_value graph = Wrap(env, std::move(handle), kGraphTag);
   if (graph == nullptr) return nullptr;
@@ -52,20 +54,39 @@ napi_value MakeBuilt(napi_env env, const HnswBuildJob& job) {
   return result;
 }
 
-// buildGraph(rows, m, efConstruct, threadsMax, ticket): Promise<{ outcome, stranded, sampleRecall, graph? }>
+// Two numbers: kind of codes (0 internal, 1 scalar, 2 product, 3 binary) and its parameter: the quantile, the components of a part,
+// or the encoding (0 one bit, 1 one and a half, 2 two).
+CodesConfig CodesArguments(Arguments& arguments, size_t at) {
+  CodesConfig config;
+  config.kind = static_cast<CodesKind>(arguments.Integer(at, "codes", 0, 3));
+  const double parameter = arguments.Number(at + 1, "parameter");
+  const auto is_one_of = [parameter](std::initializer_list<double> allowed) { return std::find(allowed.begin(), allowed.end(), parameter) != allowed.end(); };
+  const bool fits = config.kind == CodesKind::kInternal  ? parameter == 0
+                    : config.kind == CodesKind::kScalar  ? parameter >= 0.5 && parameter <= 1
+                    : config.kind == CodesKind::kProduct ? is_one_of({1, 2, 4, 8, 16})
+                                                         : is_one_of({0, 1, 2});
+  if (arguments.ok() && !fits) arguments.Bad("parameter", "one of these codes");
+  if (!arguments.ok()) return {};
+  if (config.kind == CodesKind::kScalar) config.quantile = static_cast<float>(parameter);
+  else config.detail = static_cast<uint32_t>(parameter);
+  return config;
+}
+
+// buildGraph(rows, m, efConstruct, codes, parameter, threadsMax, ticket): Promise<{ outcome, stranded, sampleRecall, graph? }>
 napi_value BuildGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   const auto m = static_cast<uint32_t>(arguments.Integer(1, "m", 2, kLinksMax / 2));
   const auto ef = static_cast<uint32_t>(arguments.Integer(2, "efConstruct", 1, kRowsMax));
-  const auto threads_max = static_cast<size_t>(arguments.Integer(3, "threadsMax", 0, kRowsMax));
-  const auto ticket = static_cast<uint32_t>(arguments.Integer(4, "ticket", 0, kRowsMax));
+  const CodesConfig codes = CodesArguments(arguments, 3);
+  const auto threads_max = static_cast<size_t>(arguments.Integer(5, "threadsMax", 0, kRowsMax));
+  const auto ticket = static_cast<uint32_t>(arguments.Integer(6, "ticket", 0, kRowsMax));
   if (!arguments.ok()) return nullptr;
   Environment& environment = Environment::Of(env);
-  auto job = std::make_shared<HnswBuildJob>(rows->view(), HnswConfig{m, ef}, environment.workers());
+  auto job = std::make_shared<HnswBuildJob>(rows->view(), HnswConfig{m, ef, codes}, environment.workers());
   return environment.StartBackground(job, job->blocks(), threads_max, ticket, [job](napi_env at, napi_value*) { return MakeBuilt(at, *job); });
 }
 
-// emptyGraph(codeBytes, graphBytes): a handle to fill
+// emptyGraph(codeBytes, graphBytes): a handle to fill; no codeBytes where checkGraph is to map them
 napi_value EmptyGraph(napi_env env, Arguments& arguments) {
   const uint64_t code_bytes = arguments.Integer(0, "codeBytes", 0, kImageBytesMax);
   const uint64_t graph_bytes = arguments.Integer(1, "graphBytes", 0, kImageBytesMax);
@@ -87,6 +108,17 @@ napi_value GraphBytes(napi_env env, Arguments& arguments) {
   GraphHandle* handle = OpenGraph(env, arguments, 0);
   const Image* image = ImageArgument(arguments, 1, handle);
   return image == nullptr ? nullptr : MakeNumber(env, static_cast<double>(image->size_bytes()));
+}
+
+// graphFacts(graph): Float64Array, of a checked graph: its kind of codes (0 internal, 1 scalar, 2 product, 3 binary), bytes in memory,
+// bytes of mapped codes, bytes of one record of the codes
+napi_value GraphFacts(napi_env env, Arguments& arguments) {
+  GraphHandle* handle = OpenGraph(env, arguments, 0);
+  if (handle != nullptr && handle->graph == nullptr) arguments.Bad("graph", "a checked one");
+  if (!arguments.ok()) return nullptr;
+  const double facts[] = {static_cast<double>(handle->codes->kind()), static_cast<double>(handle->images[0]->size_bytes() + handle->images[1]->size_bytes()),
+                          static_cast<double>(handle->codes->mapped_bytes()), static_cast<double>(handle->codes->bytes().header.stride)};
+  return MakeTypedArray(env, napi_float64_array, facts, 4);
 }
 
 // readGraph(graph, part, offset, length): Uint8Array, a copy
@@ -112,16 +144,22 @@ napi_value FillGraph(napi_env env, Arguments& arguments) {
   return nullptr;
 }
 
+// Codes that are to be mapped; without a path they are in memory.
+struct CodeFile {
+  std::string path;
+  uint64_t offset, code_bytes, size_bytes;
+};
+
 // Proves that no search of the images can leave them.
 class CheckJob : public Job {
  public:
-  CheckJob(const RowsView& view, std::shared_ptr<Image> codes, std::shared_ptr<Image> graph)
-      : spec_(view.spec), kernels_(CodeKernelsFor(*view.kernels)), rows_(view.row_count), codes_image_(std::move(codes)), graph_image_(std::move(graph)) {}
+  CheckJob(const RowsView& view, std::shared_ptr<Image> codes, std::shared_ptr<Image> graph, CodeFile file)
+      : spec_(view.spec), kernels_(*view.kernels), rows_(view.row_count), codes_image_(std::move(codes)), graph_image_(std::move(graph)), file_(std::move(file)) {}
 
   void Run(size_t block, size_t) override {
     if (phase_ == 0) {
       const char* problem = nullptr;
-      codes_ = CodeTable::Open(spec_, kernels_, rows_, codes_image_, &problem);
+      codes_ = OpenCodes(&problem);
       if (codes_ == nullptr) return Found("the codes' data", problem);
       graph_ = HnswGraph::Open(rows_, graph_image_, &problem);
       if (graph_ == nullptr) Found("the graph's data", problem);
@@ -140,32 +178,53 @@ class CheckJob : public Job {
   }
 
   const std::string& problem() const { return problem_; }
-  const std::shared_ptr<const CodeTable>& codes() const { return codes_; }
+  const std::shared_ptr<const WalkCodes>& codes() const { return codes_; }
   const std::shared_ptr<const HnswGraph>& graph() const { return graph_; }
 
  private:
+  std::shared_ptr<const WalkCodes> OpenCodes(const char** problem) const {
+    CodeBytes bytes;
+    if (file_.path.empty()) {
+      bytes = CodeBytes::OfImage(spec_, rows_, codes_image_, problem);
+    } else {
+      int error_number = 0;
+      uint64_t found_bytes = 0;
+      auto mapped = MappedFile::Open(file_.path, file_.size_bytes, &error_number, &found_bytes);
+      *problem = "cannot be mapped, or its file has another size";
+      if (mapped == nullptr) return nullptr;
+      bytes = CodeBytes::OfFile(spec_, rows_, std::move(mapped), file_.offset, file_.code_bytes, problem);
+    }
+    return bytes.image == nullptr ? nullptr : WalkCodes::Open(spec_, kernels_, bytes, problem);
+  }
+
   void Found(const char* what, const char* problem) { problem_ = std::string(what) + " " + problem; }
 
   const RowSpec spec_;
-  const CodeKernels& kernels_;
+  const Kernels& kernels_;
   const uint32_t rows_;
   const std::shared_ptr<Image> codes_image_, graph_image_;
-  std::shared_ptr<const CodeTable> codes_;
+  const CodeFile file_;
+  std::shared_ptr<const WalkCodes> codes_;
   std::shared_ptr<const HnswGraph> graph_;
   size_t phase_ = 0;
   std::atomic<bool> leaves_{false};
   std::string problem_;
 };
 
-// checkGraph(rows, graph): Promise; rejects with ERR_DAMAGED
+// checkGraph(rows, graph, path, dataOffset, codeBytes, sizeBytes): Promise; rejects with ERR_DAMAGED. With a path the codes are not
+// those of the handle but `codeBytes` of that file from `dataOffset` on, and stay there.
 napi_value CheckGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
+  CodeFile file = {arguments.Text(2, "path"), arguments.Integer(3, "dataOffset", 0, kSafeInteger), arguments.Integer(4, "codeBytes", 0, kImageBytesMax),
+                   arguments.Integer(5, "sizeBytes", 0, kSafeInteger)};
+  if (file.offset % 64 != 0) arguments.Bad("dataOffset", "a multiple of 64");
+  if (handle != nullptr && handle->graph != nullptr) arguments.Refuse("the graph has been checked already");
   if (!arguments.ok()) return nullptr;
-  auto job = std::make_shared<CheckJob>(rows->view(), handle->images[0], handle->images[1]);
+  auto job = std::make_shared<CheckJob>(rows->view(), handle->images[0], handle->images[1], std::move(file));
   napi_ref reference;  // the handle stays until the check has ended
   napi_create_reference(env, arguments.Get(1), 1, &reference);
-  return Environment::Of(env).Start(job, 1, 0, [job, reference](napi_env at, napi_value* error) {
+  return Environment::Of(env).StartInput(job, [job, reference](napi_env at, napi_value* error) {
     napi_value object = nullptr;
     napi_get_reference_value(at, reference, &object);
     napi_delete_reference(at, reference);
@@ -175,6 +234,7 @@ napi_value CheckGraph(napi_env env, Arguments& arguments) {
       return napi_value{nullptr};
     }
     checked->codes = job->codes();
+    checked->images[0] = checked->codes->bytes().image;
     checked->graph = job->graph();
     napi_value undefined;
     napi_get_undefined(at, &undefined);
@@ -182,27 +242,32 @@ napi_value CheckGraph(napi_env env, Arguments& arguments) {
   });
 }
 
-// Four numbers: ef, rescored, filtering (0 none, 1 predicate, 2 two-hop), whether the walk goes by the rows.
+// Five numbers: ef, rescored, filtering (0 none, 1 predicate, 2 two-hop), whether the walk goes by the rows, bits of a component of a
+// query against binary codes (0 as stored, 4, 8).
+constexpr size_t kSettings = 5;
+
 GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const float* numbers) {
   GraphQuery one = {std::move(query), 0, 0, Filtering::kPlain, numbers[3] != 0};
-  if (!(numbers[0] >= 0 && numbers[0] < 4.3e9f && numbers[1] >= 0 && numbers[1] < 4.3e9f) || (numbers[2] != 0 && numbers[2] != 1 && numbers[2] != 2)) {
-    arguments.Bad("settings", "ef, rescored, filtering, byRows");
+  if (!(numbers[0] >= 0 && numbers[0] < 4.3e9f && numbers[1] >= 0 && numbers[1] < 4.3e9f) || (numbers[2] != 0 && numbers[2] != 1 && numbers[2] != 2) ||
+      (numbers[4] != 0 && numbers[4] != 4 && numbers[4] != 8)) {
+    arguments.Bad("settings", "ef, rescored, filtering, byRows, bits");
     return one;
   }
   one.ef = std::max<size_t>(static_cast<size_t>(numbers[0]), one.query.k);
   one.rescored = std::max<size_t>(static_cast<size_t>(numbers[1]), one.query.k);
   one.filtering = numbers[2] == 0 ? Filtering::kPlain : numbers[2] == 1 ? Filtering::kPredicate : Filtering::kTwoHop;
+  one.bits = numbers[4] == 0 ? QueryBits::kAsStored : numbers[4] == 4 ? QueryBits::kFour : QueryBits::kEight;
   return one;
 }
 
-// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise; settings: a Float32Array, four numbers for each query
+// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise; settings: a Float32Array, five numbers for each query
 napi_value SearchGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
   if (handle != nullptr && (handle->graph == nullptr || handle->graph->rows() != rows->view().row_count)) arguments.Bad("graph", "a checked graph of these rows");
   const uint32_t count = arguments.ArrayLength(2, "vectors");
   const auto settings = arguments.Floats(arguments.Get(5), "settings");
-  if (arguments.ok() && (arguments.ArrayLength(3, "ks") != count || arguments.ArrayLength(4, "bitmaps") != count || settings.length != size_t{count} * 4)) {
+  if (arguments.ok() && (arguments.ArrayLength(3, "ks") != count || arguments.ArrayLength(4, "bitmaps") != count || settings.length != size_t{count} * kSettings)) {
     arguments.Refuse("vectors, ks, bitmaps and settings must have one length");
   }
   const auto ticket = static_cast<uint32_t>(arguments.Integer(6, "ticket", 0, kRowsMax));
@@ -216,8 +281,8 @@ napi_value SearchGraph(napi_env env, Arguments& arguments) {
     const auto allowed = arguments.Words(arguments.Element(4, at), "bitmap");
     const size_t words = WordsFor(view.row_count);
     if (arguments.ok() && allowed.length < words) arguments.Bad("bitmap", "as long as the rows");
-    if (arguments.ok() && settings.data[at * 4 + 2] != 0) query.allowed = bitmaps.Copy(allowed.data, words);
-    if (arguments.ok()) queries.push_back(QueryOf(arguments, std::move(query), settings.data + at * 4));
+    if (arguments.ok() && settings.data[at * kSettings + 2] != 0) query.allowed = bitmaps.Copy(allowed.data, words);
+    if (arguments.ok()) queries.push_back(QueryOf(arguments, std::move(query), settings.data + at * kSettings));
   }
   if (!arguments.ok()) return nullptr;
   auto job = std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries));
@@ -244,6 +309,7 @@ void RegisterGraphs(napi_env env, napi_value exports) {
   Export(env, exports, "buildGraph", Call<BuildGraph>);
   Export(env, exports, "emptyGraph", Call<EmptyGraph>);
   Export(env, exports, "graphBytes", Call<GraphBytes>);
+  Export(env, exports, "graphFacts", Call<GraphFacts>);
   Export(env, exports, "readGraph", Call<ReadGraph>);
   Export(env, exports, "fillGraph", Call<FillGraph>);
   Export(env, exports, "checkGraph", Call<CheckGraph>);

@@ -1,6 +1,6 @@
 // The JSON extractor as JavaScript sees it (src/vector/json-extractor.ts holds the types):
 //   liftJsonSync(body: Uint8Array): Parts | undefined        on the calling thread, for small bodies
-//   liftJson(body: Uint8Array): Promise<Parts | undefined>   on a thread of the pool; the body must not change until it settles
+//   liftJson(body: Uint8Array): Promise<Parts | undefined>   on a thread for input; the body must not change until it settles
 // Parts: { skeleton, floats, rows, texts }, an ArrayBuffer each. undefined: given up.
 #include <string.h>
 
@@ -93,7 +93,7 @@ napi_value LiftAsync(napi_env env, napi_callback_info info) {
   napi_ref keep;  // the body's memory, until the job has ended
   if (!arguments.ok() || napi_create_reference(env, arguments.Get(0), 1, &keep) != napi_ok) return nullptr;
   auto job = std::make_shared<LiftJob>(body.data, body.length);
-  return Environment::Of(env).Start(job, 1, 0, [job, keep](napi_env settling, napi_value*) {
+  return Environment::Of(env).StartInput(job, [job, keep](napi_env settling, napi_value*) {
     napi_delete_reference(settling, keep);
     return ResultOf(settling, job->lifted);
   });

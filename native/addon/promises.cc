@@ -8,11 +8,17 @@ namespace nearkeep {
 namespace {
 
 constexpr unsigned kThreadsMin = 2;
+constexpr unsigned kReadThreads = 4;
+// Where all cores are wanted, a thread that builds gets about a tenth of what another one gets.
+constexpr int kBuildNiceness = 10;
+
+size_t Cores() { return std::max(kThreadsMin, std::thread::hardware_concurrency()); }
 
 napi_value FailureError(napi_env env, Failure failure) {
   switch (failure) {
     case Failure::kCancelled: return MakeError(env, "ERR_CANCELLED", "cancelled");
     case Failure::kUnreadable: return MakeError(env, "ERR_UNREADABLE", "a mapped file cannot be read or was cut");
+    case Failure::kCodesUnreadable: return MakeError(env, "ERR_CODES_UNREADABLE", "a mapped file of codes cannot be read or was cut");
     case Failure::kNoMemory: return MakeError(env, "ERR_NO_MEMORY", "out of memory");
     case Failure::kNone: break;
   }
@@ -51,17 +57,35 @@ Environment& Environment::Of(napi_env env) {
 
 void Environment::OnEnd(void* data) {
   auto* self = static_cast<Environment*>(data);
-  self->pool_.reset();
+  self->searchers_.reset();
+  self->builders_.reset();
+  self->inputs_.reset();
+  self->readers_.reset();
   napi_release_threadsafe_function(self->wake_, napi_tsfn_abort);
   delete self;
 }
 
-Pool& Environment::pool() {
-  if (pool_ == nullptr) pool_ = std::make_unique<Pool>(std::max(kThreadsMin, std::thread::hardware_concurrency()));
-  return *pool_;
+Pool& Environment::searchers() {
+  if (searchers_ == nullptr) searchers_ = std::make_unique<Pool>(Cores());
+  return *searchers_;
 }
 
-size_t Environment::workers() { return pool().threads(); }
+Pool& Environment::builders() {
+  if (builders_ == nullptr) builders_ = std::make_unique<Pool>(Cores(), kBuildNiceness);
+  return *builders_;
+}
+
+Pool& Environment::inputs() {
+  if (inputs_ == nullptr) inputs_ = std::make_unique<Pool>(Cores());
+  return *inputs_;
+}
+
+Pool& Environment::readers() {
+  if (readers_ == nullptr) readers_ = std::make_unique<Pool>(kReadThreads);
+  return *readers_;
+}
+
+size_t Environment::workers() { return Cores(); }
 
 std::shared_ptr<Environment::Pending> Environment::Promise(std::shared_ptr<Job> job, uint32_t ticket, MakeResult make_result, napi_value* promise) {
   auto pending = std::make_shared<Pending>();
@@ -75,7 +99,7 @@ std::shared_ptr<Environment::Pending> Environment::Promise(std::shared_ptr<Job> 
 }
 
 napi_value Environment::Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result) {
-  Pool& threads = pool();
+  Pool& threads = searchers();
   napi_value promise = nullptr;
   const auto pending = Promise(job, ticket, std::move(make_result), &promise);
   if (pending != nullptr) threads.Submit(std::move(job), blocks, [this, pending] { Ended(pending); });
@@ -83,10 +107,26 @@ napi_value Environment::Start(std::shared_ptr<Job> job, size_t blocks, uint32_t 
 }
 
 napi_value Environment::StartBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, uint32_t ticket, MakeResult make_result) {
-  Pool& threads = pool();
+  Pool& threads = builders();
   napi_value promise = nullptr;
   const auto pending = Promise(job, ticket, std::move(make_result), &promise);
   if (pending != nullptr) threads.SubmitBackground(std::move(job), blocks, threads_max, [this, pending] { Ended(pending); });
+  return promise;
+}
+
+napi_value Environment::StartInput(std::shared_ptr<Job> job, MakeResult make_result) {
+  Pool& threads = inputs();
+  napi_value promise = nullptr;
+  const auto pending = Promise(job, 0, std::move(make_result), &promise);
+  if (pending != nullptr) threads.Submit(std::move(job), 1, [this, pending] { Ended(pending); });
+  return promise;
+}
+
+napi_value Environment::StartRead(std::shared_ptr<Job> job, MakeResult make_result) {
+  Pool& threads = readers();
+  napi_value promise = nullptr;
+  const auto pending = Promise(job, 0, std::move(make_result), &promise);
+  if (pending != nullptr) threads.Submit(std::move(job), 1, [this, pending] { Ended(pending); });
   return promise;
 }
 

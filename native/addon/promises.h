@@ -1,4 +1,8 @@
-// What one JavaScript environment owns: the thread pool, and the way back from its threads to promises.
+// What one JavaScript environment owns: thread pools, and the way back from their threads to promises.
+//
+// Searches, builds, input (request bodies, graphs that are opened) and reads of files have threads of their own, bounded and none of them
+// libuv's, which are left to writes and syncs: no kind of work waits in the queue of another. Threads that build stand back where there are
+// not enough cores, so that a build costs searches and the event loop little and still goes on under any load.
 //
 // Jobs end on pool threads. Each ended job goes to a list; only the one that finds the list empty wakes the event loop, and one
 // wake-up settles all that have ended by then.
@@ -26,12 +30,17 @@ class Environment {
   static bool Create(napi_env env);
   static Environment& Of(napi_env env);
 
+  // Threads that search; as many build.
   size_t workers();
   // Starts a job and returns its promise. A job that failed rejects with an Error whose `code` is ERR_CANCELLED, ERR_UNREADABLE or
   // ERR_NO_MEMORY. `ticket` != 0 lets Cancel find it.
   napi_value Start(std::shared_ptr<Job> job, size_t blocks, uint32_t ticket, MakeResult make_result);
-  // The same behind all searches, on at most `threads_max` threads at a time; 0: on all.
+  // The same on the threads that build, on at most `threads_max` of them at a time; 0: on all.
   napi_value StartBackground(std::shared_ptr<Job> job, size_t blocks, size_t threads_max, uint32_t ticket, MakeResult make_result);
+  // The same on the threads for input: jobs of one block that may take long, such as a large body.
+  napi_value StartInput(std::shared_ptr<Job> job, MakeResult make_result);
+  // The same on the threads that wait for the disk.
+  napi_value StartRead(std::shared_ptr<Job> job, MakeResult make_result);
   void Cancel(uint32_t ticket);
 
  private:
@@ -44,7 +53,11 @@ class Environment {
 
   explicit Environment(napi_env env) : env_(env) {}
   std::shared_ptr<Pending> Promise(std::shared_ptr<Job> job, uint32_t ticket, MakeResult make_result, napi_value* promise);
-  Pool& pool();
+  // Created when first used.
+  Pool& searchers();
+  Pool& builders();
+  Pool& inputs();
+  Pool& readers();
   void Ended(std::shared_ptr<Pending> pending);
   void SettleEnded();
   void Settle(const Pending& pending);
@@ -57,7 +70,7 @@ class Environment {
   std::unordered_map<uint32_t, std::weak_ptr<Job>> by_ticket_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Pending>> ended_;  // guarded by mutex_
-  std::unique_ptr<Pool> pool_;  // last: its threads use the above
+  std::unique_ptr<Pool> searchers_, builders_, inputs_, readers_;  // last: their threads use the above
 };
 
 // For rejections: `code` is what callers look at, the message is for people.

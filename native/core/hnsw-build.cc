@@ -2,7 +2,6 @@
 
 #include <thread>
 
-#include "cpu.h"
 #include "hnsw-search.h"
 
 namespace nearkeep {
@@ -10,7 +9,6 @@ namespace {
 
 constexpr uint32_t kFirstPoints = 256;
 // What a thread does before it looks for searches: a few milliseconds at most.
-constexpr uint32_t kEncodeRows = 512;
 constexpr uint32_t kInsertRows = 16;
 constexpr uint32_t kSamples = 64;
 constexpr uint32_t kSampleK = 10;
@@ -50,8 +48,8 @@ struct BuildScorer {
 HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers)
     : view_(std::move(view)),
       config_(config),
-      codes_(std::make_shared<CodeTable>(view_.spec, CodeKernelsFor(*view_.kernels), view_.row_count)),
-      writer_(codes_.get()),
+      codes_(CodeTable::New(view_, 0)),
+      writer_(codes_.get(), 0),
       graph_(std::make_shared<HnswGraph>(view_.row_count, config.m)),
       scratch_(workers),
       locks_(new std::atomic<uint8_t>[view_.row_count]()) {}
@@ -79,6 +77,9 @@ void HnswBuildJob::Run(size_t block, size_t worker) {
     }
     case Phase::kReach: return Reach();
     case Phase::kSample: return Sample(block, worker);
+    case Phase::kRecode:
+      if (!maker_->Run(block)) Fail(Failure::kUnreadable);
+      return;
   }
 }
 
@@ -113,11 +114,21 @@ size_t HnswBuildJob::Advance() {
       return 1;
     }
     case Phase::kReach:
-      if (!codes_->product()) return 0;
+      if (!codes_->product()) return Recode();
       phase_ = Phase::kSample;
       sample_hits_.resize(std::min(kSamples, view_.row_count));
       return sample_hits_.size();
-    case Phase::kSample: JudgeSample(); return 0;
+    case Phase::kSample:
+      JudgeSample();
+      return Recode();
+    case Phase::kRecode: {
+      const size_t blocks = maker_->Advance();
+      if (blocks > 0) return blocks;
+      walked_ = maker_->codes();
+      maker_.reset();
+      codes_.reset();
+      return 0;
+    }
   }
   return 0;
 }
@@ -297,6 +308,17 @@ void HnswBuildJob::Reach() {
     // All near lists are full of links that others need; there is always one farther away, for lists hold far more than one link a point.
     for (uint32_t parent = 0; parent < view_.row_count && !adopted; ++parent) adopted = tree.Has(parent) && tree.Adopt(parent, node);
   }
+}
+
+// All links are there: from now on the graph needs only the codes by which it is walked.
+size_t HnswBuildJob::Recode() {
+  if (outcome_ != BuildOutcome::kBuilt || config_.codes.kind == CodesKind::kInternal) {
+    walked_ = codes_;
+    return 0;
+  }
+  maker_ = NewCodesMaker(view_, config_.codes, codes_->product());
+  phase_ = Phase::kRecode;
+  return maker_->Begin();
 }
 
 void HnswBuildJob::Sample(size_t at, size_t worker) {

@@ -1,7 +1,8 @@
 // Builds codes and graph of stored rows, in the background, on any number of threads.
 //
 // Phases: prepare (means) → encode → the first points on one thread → the others side by side → reach: every point is found from
-// the entry or linked in → for dot products of unequal lengths: a sample is searched, and a graph that misses too much is given up.
+// the entry or linked in → for dot products of unequal lengths: a sample is searched, and a graph that misses too much is given up →
+// where it is to be walked by other codes than the internal ones, those are made, and take their place.
 //
 // A new point is linked in two passes: its own lists on ALL levels first, then itself into its neighbours' lists. A point that can be
 // found on one level can therefore be left on every level below; with the passes mixed, walks of other threads end in half-linked
@@ -21,6 +22,7 @@ namespace nearkeep {
 struct HnswConfig {
   uint32_t m;             // 2 … kLinksMax / 2
   uint32_t ef_construct;  // at least 1
+  CodesConfig codes = {};
 };
 
 enum class BuildOutcome : uint8_t {
@@ -39,13 +41,14 @@ class HnswBuildJob : public Job {
 
   // Once the job has ended without a failure.
   BuildOutcome outcome() const { return outcome_; }
-  const std::shared_ptr<CodeTable>& codes() const { return codes_; }
+  const std::shared_ptr<const WalkCodes>& codes() const { return walked_; }
+  bool recoding() const { return phase_ == Phase::kRecode; }
   const std::shared_ptr<HnswGraph>& graph() const { return graph_; }
   uint32_t stranded() const { return stranded_; }  // points that had to be linked in at the end
   float sample_recall() const { return sample_recall_; }  // 1 where no sample was searched
 
  private:
-  enum class Phase : uint8_t { kPrepare, kEncode, kFirst, kInsert, kReach, kSample };
+  enum class Phase : uint8_t { kPrepare, kEncode, kFirst, kInsert, kReach, kSample, kRecode };
 
   size_t BlocksOfSize(uint32_t first, uint32_t size) const;
   void Insert(uint32_t node, size_t worker);
@@ -55,11 +58,14 @@ class HnswBuildJob : public Job {
   void Reach();
   void Sample(size_t at, size_t worker);
   void JudgeSample();
+  size_t Recode();
 
   const RowsView view_;
   const HnswConfig config_;
-  std::shared_ptr<CodeTable> codes_;
+  std::shared_ptr<CodeTable> codes_;  // internal
   CodeWriter writer_;
+  std::unique_ptr<CodesMaker> maker_;
+  std::shared_ptr<const WalkCodes> walked_;
   std::shared_ptr<HnswGraph> graph_;
   std::vector<WalkScratch> scratch_;  // by worker
   std::unique_ptr<std::atomic<uint8_t>[]> locks_;

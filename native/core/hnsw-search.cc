@@ -3,11 +3,19 @@
 namespace nearkeep {
 namespace {
 
+// Heaps need numbers: damage behind all checks, or products that overflow, may have made something else of a distance.
+void BeNumbers(float* distances, size_t count) {
+  for (size_t i = 0; i < count; ++i) distances[i] = distances[i] == distances[i] ? distances[i] : INFINITY;
+}
+
 struct CodeScorer {
-  const CodeTable& codes;
-  const CodedQuery& query;
+  const WalkCodes& codes;
+  const CodeQuery& query;
   bool operator()(const uint32_t* nodes, size_t count, float* distances) const {
-    codes.Distances(query.point, query.product, nodes, count, distances);
+    const auto score = [&] { query.Distances(nodes, count, distances); };
+    if (codes.bytes().file == nullptr) score();
+    else if (!ReadGuarded(score)) return false;
+    BeNumbers(distances, count);
     return true;
   }
   void Prefetch(uint32_t node) const { codes.Prefetch(node); }
@@ -29,6 +37,7 @@ struct RowScorer {
       if (!view.spec.LargerIsBetter()) continue;
       for (size_t i = 0; i < length; ++i) distances[from + i] = -distances[from + i];
     }
+    BeNumbers(distances, count);
     return true;
   }
   void Prefetch(uint32_t) const {}
@@ -49,15 +58,15 @@ bool FindNear(const HnswGraph& graph, Scorer& scorer, const GraphQuery& query, c
 }
 
 // The walk's result into scratch->found, nearest first. False where a page cannot be read or the job was stopped.
-bool FindSorted(const RowsView& view, const CodeTable& codes, const HnswGraph& graph, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
+bool FindSorted(const RowsView& view, const WalkCodes& codes, const HnswGraph& graph, const GraphQuery& query, const Job& job, WalkScratch* scratch) {
   scratch->evaluations = 0;
   bool whole;
   if (query.by_rows) {
     RowScorer scorer = {view, query.query.vector.data()};
     whole = FindNear(graph, scorer, query, job, scratch);
   } else {
-    const CodedQuery coded = codes.Query(query.query.vector.data());
-    CodeScorer scorer = {codes, coded};
+    const std::unique_ptr<CodeQuery> coded = codes.Query(query.query.vector.data(), query.bits);
+    CodeScorer scorer = {codes, *coded};
     whole = FindNear(graph, scorer, query, job, scratch);
   }
   std::sort(scratch->found.begin(), scratch->found.end());
@@ -71,7 +80,7 @@ WalkScratch& ScratchOfThread() {
 
 }  // namespace
 
-GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const CodeTable> codes, std::shared_ptr<const HnswGraph> graph,
+GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const WalkCodes> codes, std::shared_ptr<const HnswGraph> graph,
                                std::vector<GraphQuery> queries)
     : view_(std::move(view)),
       codes_(std::move(codes)),
@@ -85,7 +94,7 @@ void GraphSearchJob::Run(size_t block, size_t) {
   if (query.query.k == 0 || graph_->rows() == 0) return;
   WalkScratch& scratch = ScratchOfThread();
   if (!FindSorted(view_, *codes_, *graph_, query, *this, &scratch)) {
-    if (!Stopped()) Fail(Failure::kUnreadable);
+    if (!Stopped()) Fail(query.by_rows ? Failure::kUnreadable : Failure::kCodesUnreadable);
     return;
   }
   evaluations_[block] = static_cast<uint32_t>(std::min<uint64_t>(scratch.evaluations, ~uint32_t{0}));
@@ -107,11 +116,14 @@ void GraphSearchJob::Run(size_t block, size_t) {
 }
 
 size_t GraphSearchJob::Advance() {
-  if (!Stopped() && view_.file != nullptr && !view_.file->Intact()) Fail(Failure::kUnreadable);
+  const MappedFile* codes = codes_->bytes().file.get();
+  if (Stopped()) return 0;
+  if (view_.file != nullptr && !view_.file->Intact()) Fail(Failure::kUnreadable);
+  else if (codes != nullptr && !codes->Intact()) Fail(Failure::kCodesUnreadable);
   return 0;
 }
 
-uint32_t CountSampleHits(const RowsView& view, const CodeTable& codes, const HnswGraph& graph, uint32_t at, uint32_t k, size_t ef,
+uint32_t CountSampleHits(const RowsView& view, const WalkCodes& codes, const HnswGraph& graph, uint32_t at, uint32_t k, size_t ef,
                          const Job& job, WalkScratch* scratch) {
   const size_t stride = view.spec.StrideBytes();
   std::vector<uint8_t> bytes(stride);

@@ -1,8 +1,8 @@
 // Searches a graph: a walk by codes (or by the rows themselves), then the true scores of what it found.
 #pragma once
-#include "codes.h"
 #include "hnsw-walk.h"
 #include "scan.h"
+#include "walk-codes.h"
 
 namespace nearkeep {
 
@@ -12,12 +12,13 @@ struct GraphQuery {
   size_t rescored;        // of what the walk finds, how many of the nearest get their true score; at least k
   Filtering filtering;
   bool by_rows;           // distances of the walk from the rows instead of the codes
+  QueryBits bits = QueryBits::kAsStored;
 };
 
 // The view's rows are those that codes and graph were made of.
 class GraphSearchJob : public Job {
  public:
-  GraphSearchJob(RowsView view, std::shared_ptr<const CodeTable> codes, std::shared_ptr<const HnswGraph> graph, std::vector<GraphQuery> queries);
+  GraphSearchJob(RowsView view, std::shared_ptr<const WalkCodes> codes, std::shared_ptr<const HnswGraph> graph, std::vector<GraphQuery> queries);
   size_t blocks() const { return queries_.size(); }
   void Run(size_t block, size_t worker) override;
   size_t Advance() override;
@@ -28,7 +29,7 @@ class GraphSearchJob : public Job {
 
  private:
   const RowsView view_;
-  const std::shared_ptr<const CodeTable> codes_;
+  const std::shared_ptr<const WalkCodes> codes_;
   const std::shared_ptr<const HnswGraph> graph_;
   const std::vector<GraphQuery> queries_;
   std::vector<Hits> hits_;             // by query: written by the block that answers it
@@ -36,7 +37,7 @@ class GraphSearchJob : public Job {
 };
 
 // How many of the k best rows for the row `at` as a query a search with `ef` finds. 0 where a page cannot be read.
-uint32_t CountSampleHits(const RowsView& view, const CodeTable& codes, const HnswGraph& graph, uint32_t at, uint32_t k, size_t ef,
+uint32_t CountSampleHits(const RowsView& view, const WalkCodes& codes, const HnswGraph& graph, uint32_t at, uint32_t k, size_t ef,
                          const Job& job, WalkScratch* scratch);
 
 }  // namespace nearkeep

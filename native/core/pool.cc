@@ -1,14 +1,37 @@
 #include "pool.h"
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <new>
 #include <system_error>
 
 namespace nearkeep {
+namespace {
 
-Pool::Pool(size_t threads) : busy_(threads) {
+// Of the calling thread alone; a system that refuses it runs the thread like any other.
+void StandBack(int niceness) {
+#if defined(__linux__)
+  if (niceness > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), getpriority(PRIO_PROCESS, 0) + niceness);
+#else
+  (void)niceness;
+#endif
+}
+
+}  // namespace
+
+Pool::Pool(size_t threads, int niceness) : busy_(threads) {
   threads_.reserve(threads);
   try {
-    for (size_t worker = 0; worker < threads; ++worker) threads_.emplace_back([this, worker] { Work(worker); });
+    for (size_t worker = 0; worker < threads; ++worker) {
+      threads_.emplace_back([this, worker, niceness] {
+        StandBack(niceness);
+        Work(worker);
+      });
+    }
   } catch (const std::system_error&) {
     if (threads_.empty()) throw;  // fewer threads than wanted still do the work
   }

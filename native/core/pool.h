@@ -1,4 +1,4 @@
-// The threads that search. A job is a run of equal phases: the blocks of one phase run on any thread in any order, then one thread
+// Threads that work off jobs. A job is a run of equal phases: the blocks of one phase run on any thread in any order, then one thread
 // calls Advance, which says how many blocks the next phase has. Jobs take turns block by block, so a long scan does not hold up a
 // short one, and a single job uses every thread. Background jobs get a thread only when no other job has a block to run; a block of
 // theirs under way is finished, so it must be short.
@@ -14,7 +14,7 @@
 
 namespace nearkeep {
 
-enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kNoMemory };
+enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kCodesUnreadable, kNoMemory };
 
 // Everything that the blocks of a phase wrote is visible to Advance and to the next phase.
 class Job {
@@ -41,7 +41,9 @@ class Job {
 
 class Pool {
  public:
-  explicit Pool(size_t threads);
+  // `niceness` 0 to 19 on Linux: how far the threads stand back behind those of other pools and of the process where there are not
+  // enough cores for all.
+  explicit Pool(size_t threads, int niceness = 0);
   // Cancels what is queued or running and joins. Jobs that had not ended are dropped without their `ended` call.
   ~Pool();
   Pool(const Pool&) = delete;

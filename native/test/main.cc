@@ -1,12 +1,19 @@
-// Runs all tests, or those whose name contains the argument.
+// Runs all tests, or those whose name contains one of the arguments.
 #include <cstring>
 
 #include "check.h"
 
+static bool IsWanted(const char* name, int count, char** arguments) {
+  for (int at = 1; at < count; ++at) {
+    if (std::strstr(name, arguments[at]) != nullptr) return true;
+  }
+  return count == 1;
+}
+
 int main(int count, char** arguments) {
   int failed = 0, run = 0;
   for (const Test& test : AllTests()) {
-    if (count > 1 && std::strstr(test.name, arguments[1]) == nullptr) continue;
+    if (!IsWanted(test.name, count, arguments)) continue;
     ++run;
     try {
       test.run();

@@ -24,3 +24,11 @@ test('a buffer of another size is not answered, nor a small one kept', () => {
   assert.notEqual(pool.take(300_000), large);
   assert.equal(pool.take(200_000), large);
 });
+
+test('a buffer too large to be kept has no more than the size asked for', () => {
+  const pool = new BufferPool(3 << 18);
+  const large = pool.take(700_000);
+  assert.equal(large.length, 700_000);
+  pool.give(large);
+  assert.notEqual(pool.take(700_000), large);
+});

@@ -16,7 +16,8 @@ export class BufferPool {
   /** `sizeBytes` or more, with any content. Whoever drops it without giving it back loses nothing but the saving. */
   take(sizeBytes: number): Buffer {
     if (sizeBytes < pooledBytesMin) return Buffer.allocUnsafe(sizeBytes);
-    const classBytes = 2 ** Math.ceil(Math.log2(sizeBytes));
+    const classBytes = classOf(sizeBytes);
+    if (classBytes > this.#keptBytesMax) return Buffer.allocUnsafeSlow(sizeBytes); // never kept, so not rounded up
     const buffer = this.#free.get(classBytes)?.pop();
     if (buffer === undefined) return Buffer.allocUnsafeSlow(classBytes);
     this.#keptBytes -= classBytes;
@@ -26,10 +27,14 @@ export class BufferPool {
   /** A buffer that `take` answered. Neither it nor a view of it may be used afterwards. */
   give(buffer: Buffer): void {
     const { length } = buffer;
-    if (length < pooledBytesMin || this.#keptBytes + length > this.#keptBytesMax) return;
+    if (length < pooledBytesMin || length !== classOf(length) || this.#keptBytes + length > this.#keptBytesMax) return;
     const free = this.#free.get(length) ?? [];
     free.push(buffer);
     this.#free.set(length, free);
     this.#keptBytes += length;
   }
+}
+
+function classOf(sizeBytes: number): number {
+  return 2 ** Math.ceil(Math.log2(sizeBytes));
 }

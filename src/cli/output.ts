@@ -1,4 +1,5 @@
 // What a command prints. stdout: its result, as text or as one JSON object a line; stderr: progress, warnings and errors for people.
+// With --json the last line is one `result`, where the command did what it was asked, or one `error`; before it only progress.
 import { jsonCode } from './exit-codes.ts';
 import { sizeText } from './size-text.ts';
 
@@ -9,8 +10,9 @@ export interface Output {
   readonly json: boolean;
   line(text: string): void;
   note(text: string): void;
-  result(body: Readonly<Record<string, unknown>>, ok?: boolean): void;
-  error(message: string, exit: number, hint?: string): void;
+  /** Of a success; as JSON only. */
+  result(body: Readonly<Record<string, unknown>>): void;
+  error(message: string, exit: number, more?: { readonly hint?: string; readonly details?: Readonly<Record<string, unknown>> }): void;
   /** How far something is. For people a bar on stderr, where that is a terminal; with --json a line. */
   progress(done: Progress): void;
 }
@@ -33,13 +35,13 @@ export function createOutput(json: boolean): Output {
     note: (text) => {
       process.stderr.write(`${text}\n`);
     },
-    result: (body, ok = true) => {
-      if (json) out({ v: 1, type: 'result', ok, ...body });
+    result: (body) => {
+      if (json) out({ v: 1, type: 'result', ok: true, ...body });
     },
     progress: createProgress(json, out),
-    error: (message, exit, hint) => {
-      process.stderr.write(`nearkeep: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}`);
-      if (json) out({ v: 1, type: 'error', code: jsonCode(exit), exit, message, ...(hint === undefined ? {} : { hint }) });
+    error: (message, exit, more = {}) => {
+      process.stderr.write(`nearkeep: ${message}\n${more.hint === undefined ? '' : `  ${more.hint}\n`}`);
+      if (json) out({ v: 1, type: 'error', code: jsonCode(exit), exit, message, ...more });
     },
   };
 }

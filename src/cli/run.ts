@@ -47,19 +47,17 @@ export async function run(argv: readonly string[]): Promise<number> {
   const first = argv[0];
   const output = createOutput(argv.includes('--json'));
   if (first === '--help' || first === '-h' || first === 'help') {
-    output.line(helpText());
-    return EXIT.ok;
+    return showHelp(helpText(), output);
   }
   const name = first === '--version' || first === '-V' ? 'version' : first === undefined || first.startsWith('-') ? 'serve' : first;
   const verb = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
   if (verb === undefined) {
-    output.error(`unknown command ${name}`, EXIT.usage, 'nearkeep --help lists the commands');
+    output.error(`unknown command ${name}`, EXIT.usage, { hint: 'nearkeep --help lists the commands' });
     return EXIT.usage;
   }
   const args = first === name || name === 'version' ? argv.slice(1) : argv;
   if (args.includes('--help')) {
-    output.line(`usage: ${verb.usage}`);
-    return EXIT.ok;
+    return showHelp(`usage: ${verb.usage}`, output);
   }
   try {
     const loaded = await verb.load();
@@ -67,9 +65,15 @@ export async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     const exit = exitCodeOf(error);
     const message = error instanceof Error ? error.message : String(error);
-    output.error(message, exit, error instanceof UsageError ? `usage: ${verb.usage}` : undefined);
+    output.error(message, exit, error instanceof UsageError ? { hint: `usage: ${verb.usage}` } : {});
     return exit;
   }
+}
+
+function showHelp(text: string, output: Output): number {
+  output.line(text);
+  output.result({ help: text });
+  return EXIT.ok;
 }
 
 function helpText(): string {

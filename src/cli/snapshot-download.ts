@@ -20,6 +20,7 @@ const pieceBytes = 1 << 20;
 export async function download(command: SnapshotCommand): Promise<void> {
   const [name = ''] = argumentsOf(command, 'NAME');
   const { remote, output, path: base, values, signal } = command;
+  if (values.output === '-' && output.json) throw new UsageError('-o - and --json both need standard output');
   const found = ((await remote.call('GET', base, { signal })) as readonly Description[]).find((each) => each.name === name);
   if (found === undefined) throw new ExitError(`Snapshot ${name} not found`, EXIT.notFound);
   const file = values.output ?? path.basename(name);

@@ -36,12 +36,12 @@ function show(report: VerifyReport, deep: boolean, output: Output): number {
   for (const problem of problems) output.line(problemText(problem));
   const isSound = problems.length === 0;
   output.line(`${isSound ? 'ok' : 'FAIL'}: ${isSound ? '' : `${counted(problems.length, 'problem')} in `}${countsText(counts)}${deep ? '' : ' (without --deep: checksums only)'}`);
+  const details = { deep, ...reportJson(report) };
   if (isSound) {
-    output.result({ deep, ...reportJson(report) });
+    output.result(details);
     return EXIT.ok;
   }
-  output.result({ deep, ...reportJson(report) }, false);
-  output.error(`verification failed: ${counted(problems.length, 'problem')}`, EXIT.verifyFailed);
+  output.error(`verification failed: ${counted(problems.length, 'problem')}`, EXIT.verifyFailed, { details });
   return EXIT.verifyFailed;
 }
 

@@ -12,9 +12,10 @@ import { RequestError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
+import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf } from '../command/indexing-config.ts';
+import { refuseNewName, refuseVectorName } from '../command/names.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
 import { Collection } from '../collection/collection.ts';
@@ -194,6 +195,8 @@ export class ClusterCatalog implements Collections {
 
   async create(name: string, create: CreateCollection): Promise<void> {
     const { client, metastore, shardsPerNode } = this.#options;
+    refuseNewName('collection_name', name);
+    if (!isUnnamed(create.vectors)) for (const vector of Object.keys(create.vectors)) refuseVectorName(vector);
     refuseTakenName(await this.#recordedDirectory(), name);
     const load = this.#load();
     const config = fillConfig({ ...create, shardNumber: create.shardNumber ?? load.size * shardsPerNode });
@@ -318,7 +321,7 @@ export class ClusterCatalog implements Collections {
     return Promise.reject(new RequestError('bad-request', `in a cluster the state before a restore of \`${name}\` is not kept`));
   }
 
-  dropReplaced(): Promise<boolean> {
+  dropOldestReplaced(): Promise<boolean> {
     return Promise.resolve(false);
   }
 
@@ -625,7 +628,7 @@ export class ClusterCatalog implements Collections {
 
 /** Of a shard that its node has not told of yet. */
 const unknownInfo: ReplicaInfo = {
-  points: 0, indexedVectors: 0, scannedVectors: new Map(), segments: 0, status: 'grey', payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
+  points: 0, indexedVectors: 0, scannedVectors: new Map(), damagedGraphs: new Map(), damagedGraphsFound: 0, codesBytes: { memory: 0, mapped: 0 }, segments: 0, status: 'grey', payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
 };
 
 function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {

@@ -2,6 +2,7 @@
 // can never share a name.
 import { RequestError } from '../base/errors.ts';
 import type { AliasAction } from '../command/collection-config.ts';
+import { refuseNewName } from '../command/names.ts';
 
 /** A collection's state before its last restore (or before its last undo: the two change places). */
 export interface ReplacedState {
@@ -49,7 +50,7 @@ export function applyAliasActions(directory: NameDirectory, actions: readonly Al
     switch (action.kind) {
       case 'create':
         if (!Object.hasOwn(directory.names, action.collection)) throw collectionNotFound(action.collection);
-        refuseCollectionName(directory, action.alias);
+        refuseAlias(directory, action.alias);
         aliases.set(action.alias, action.collection);
         break;
       case 'delete':
@@ -58,7 +59,7 @@ export function applyAliasActions(directory: NameDirectory, actions: readonly Al
       case 'rename': {
         const target = aliases.get(action.from);
         if (target === undefined) throw new RequestError('not-found', `Alias ${action.from} does not exists!`);
-        refuseCollectionName(directory, action.to);
+        refuseAlias(directory, action.to);
         aliases.delete(action.from);
         aliases.set(action.to, target);
         break;
@@ -68,7 +69,9 @@ export function applyAliasActions(directory: NameDirectory, actions: readonly Al
   return { ...directory, aliases: Object.fromEntries(aliases) };
 }
 
-function refuseCollectionName(directory: NameDirectory, alias: string): void {
+/** An alias stands wherever a collection name does, so it obeys the same rules. */
+function refuseAlias(directory: NameDirectory, alias: string): void {
+  refuseNewName('alias_name', alias);
   if (Object.hasOwn(directory.names, alias)) throw new RequestError('already-exists', `Collection \`${alias}\` already exists!`);
 }
 

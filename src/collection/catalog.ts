@@ -8,32 +8,32 @@
 // - A restore builds collections of new uuids beside the old; the directory's compare-and-set makes them the named ones. The old
 //   stay as closed folders while the restore can be undone (replaced.ts).
 import { randomUUID } from 'node:crypto';
-import path from 'node:path';
-import { invariant, must } from '../base/assert.ts';
+import { must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import { CorruptionError, explainDiskError, RequestError } from '../base/errors.ts';
+import { explainDiskError, RequestError } from '../base/errors.ts';
+import { Lifetimes } from '../base/lifetimes.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AliasAction, CollectionConfig, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
+import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf } from '../command/indexing-config.ts';
+import { refuseNewName, refuseVectorName } from '../command/names.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
-import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
+import { applyAliasActions, collectionNotFound, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
 import { Collection } from './collection.ts';
 import type { Collections } from './collections.ts';
 import type { CollectionInfo } from './collection-info.ts';
+import { CollectionRecords } from './collection-records.ts';
 import { refuseIncompatible, refuseOtherVectors } from './compatibility.ts';
 import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
 import { InDoubtError, type Metastore } from './metastore.ts';
-import { replacedUuids, withoutReplaced, withRestored, withUndone } from './replaced.ts';
+import { keptCollection, keptShard, momentAfter, replacedUuids, withoutReplaced, withRestored, withUndone, type KeptState } from './replaced.ts';
 import { shardNotFound, ShardSet } from './shard-set.ts';
 import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 
-const directoryKey = 'dir';
-const recordKey = (uuid: string): string => `c.${uuid}`;
 /** Ids of restores that a record remembers: a start after a crash asks for the last few only. */
 const restoresKeptMax = 16;
 /** Of the disk: below it, replaced states are not worth their room. */
@@ -52,52 +52,47 @@ interface Restored {
   readonly record: CollectionRecord;
 }
 
-interface Versioned<T> {
-  readonly value: T;
-  readonly revision: number;
-}
-
 export class Catalog implements Collections {
-  readonly #metastore: Metastore;
+  readonly #records: CollectionRecords;
   readonly #files: ShardFiles;
   readonly #logger: Logger;
   readonly #changes = new Lock();
   /** Configuration and shards change their vectors together: a freeze sees both before or both after. */
   readonly #vectorChanges = new Lock();
   readonly #clock: Clock;
+  readonly #lifetimes: Lifetimes;
   readonly #undoMs: number;
   readonly #collections = new Map<string, Collection>(); // by uuid
-  #directory: Versioned<NameDirectory>;
 
-  private constructor(options: CatalogOptions, directory: Versioned<NameDirectory>) {
-    this.#metastore = options.metastore;
+  private constructor(options: CatalogOptions, records: CollectionRecords) {
+    this.#records = records;
     this.#files = new ShardFiles(options);
     this.#logger = options.logger;
     this.#clock = options.clock;
+    this.#lifetimes = new Lifetimes(options.clock);
     this.#undoMs = options.undoMs ?? 0;
-    this.#directory = directory;
   }
 
   /** Opens every collection that has a name and removes what has none. A damaged shard leaves its collection red, not closed. */
   static async open(options: CatalogOptions): Promise<Catalog> {
-    const catalog = new Catalog(options, await loadDirectory(options));
+    const catalog = new Catalog(options, await CollectionRecords.open(options));
     await catalog.#load();
     return catalog;
   }
 
   names(): readonly string[] {
-    return Object.keys(this.#directory.value.names);
+    return Object.keys(this.#records.directory.names);
   }
 
   resolve(name: string): string | undefined {
-    return resolveName(this.#directory.value, name);
+    return resolveName(this.#records.directory, name);
   }
 
   /** By name or alias. @throws RequestError 'not-found' */
   get(name: string): Collection {
     const real = this.resolve(name);
     if (real === undefined) throw collectionNotFound(name);
-    const uuid = must(this.#directory.value.names[real], 'a resolved name has a uuid');
+    const uuid = must(this.#records.directory.names[real], 'a resolved name has a uuid');
     return must(this.#collections.get(uuid), 'a named collection is open');
   }
 
@@ -111,11 +106,13 @@ export class Catalog implements Collections {
   }
 
   aliases(): readonly { readonly alias: string; readonly collection: string }[] {
-    return Object.entries(this.#directory.value.aliases).map(([alias, collection]) => ({ alias, collection }));
+    return Object.entries(this.#records.directory.aliases).map(([alias, collection]) => ({ alias, collection }));
   }
 
   create(name: string, create: CreateCollection): Promise<void> {
     return this.#change(async () => {
+      refuseNewName('collection_name', name);
+      if (!isUnnamed(create.vectors)) for (const vector of Object.keys(create.vectors)) refuseVectorName(vector);
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);
@@ -127,10 +124,10 @@ export class Catalog implements Collections {
   /** false where there is none of that name; an alias is not a name here. */
   delete(name: string): Promise<boolean> {
     return this.#change(async () => {
-      const uuid = Object.hasOwn(this.#directory.value.names, name) ? this.#directory.value.names[name] : undefined;
+      const uuid = Object.hasOwn(this.#records.directory.names, name) ? this.#records.directory.names[name] : undefined;
       if (uuid === undefined) return false;
       const replaced = this.#replacedOf(name);
-      await this.#setDirectory(withoutCollection(this.#directory.value, name));
+      await this.#records.setDirectory(withoutCollection(this.#records.directory, name));
       const collection = must(this.#collections.get(uuid), 'a named collection is open');
       this.#collections.delete(uuid);
       await this.#cleanUp(uuid, async () => {
@@ -150,7 +147,7 @@ export class Catalog implements Collections {
 
   changeAliases(actions: readonly AliasAction[]): Promise<void> {
     return this.#change(async () => {
-      await this.#setDirectory(applyAliasActions(this.#directory.value, actions));
+      await this.#records.setDirectory(applyAliasActions(this.#records.directory, actions));
     });
   }
 
@@ -227,17 +224,17 @@ export class Catalog implements Collections {
         for (const each of request.collections) restored.push(await this.#buildRestored(each, request));
         const { aliases } = request;
         const names = restored.map(({ name, collection: { uuid }, aliases: wanted }) => ({ name, uuid, aliases: wanted }));
-        const before = this.#directory.value;
-        const directory = withRestored(before, names, { aliases, atMs: this.#clock.now(), undoMs: this.#undoMs });
+        const before = this.#records.directory;
+        const directory = withRestored(before, names, { aliases, atMs: await this.#nextMoment(), undoMs: this.#undoMs });
         for (const { collection, record } of restored) {
-          await this.#metastore.create(recordKey(collection.uuid), record);
+          await this.#records.create(collection.uuid, record);
           this.#collections.set(collection.uuid, collection);
         }
         request.onCommit();
-        await this.#setDirectory(directory);
+        await this.#records.setDirectory(directory);
         await this.#retireUnnamed(before);
       } catch (error) {
-        if (restored.every(({ name, collection: { uuid } }) => this.#directory.value.names[name] !== uuid)) await this.#discard(restored.map(({ collection }) => collection), error);
+        if (restored.every(({ name, collection: { uuid } }) => this.#records.directory.names[name] !== uuid)) await this.#discard(restored.map(({ collection }) => collection), error);
         throw error;
       }
       return restored.reduce((sum, { collection }) => sum + collection.info([]).points, 0);
@@ -248,22 +245,22 @@ export class Catalog implements Collections {
     return this.#change(async () => {
       const collection = this.get(request.name);
       refuseIncompatible(collection.config, request.config);
-      const current = await this.#record(collection.uuid);
+      const current = await this.#records.get(collection.uuid);
       const { id } = request.shard;
-      const old = current.value.shards.find((place) => place.id === id);
+      const old = current.shards.find((place) => place.id === id);
       if (old === undefined) throw shardNotFound(id);
-      const [kept, dropped] = partition(current.value.replaced ?? [], (place) => place.id !== id);
+      const [kept, dropped] = partition(current.replaced ?? [], (place) => place.id !== id);
       const place = { id, generation: Math.max(old.generation, ...dropped.map(({ generation }) => generation)) + 1 };
       const slot = await this.#files.adoptOne(collection.uuid, collection.config, { place, staging: request.shard });
       const added = new ShardSet([slot]);
-      const atMs = this.#clock.now();
+      const atMs = await this.#nextMoment();
       const replaced = this.#undoMs > 0 ? [...kept, { ...old, atMs, untilMs: atMs + this.#undoMs }] : kept;
       try {
         refuseOtherVectors(added.shards(), collection.config);
         await this.#files.reconcileIndexes(added, schemaOf(collection));
         request.onCommit();
-        await this.#setRecord(collection.uuid, {
-          ...current.value, shards: current.value.shards.map((each) => (each.id === id ? place : each)), restores: withRestore(current.value, request.restoreId), replaced,
+        await this.#records.set(collection.uuid, {
+          ...current, shards: current.shards.map((each) => (each.id === id ? place : each)), restores: withRestore(current, request.restoreId), replaced,
         });
       } catch (error) {
         await added.retire();
@@ -279,20 +276,21 @@ export class Catalog implements Collections {
   undo(name: string): Promise<void> {
     return this.#change(async () => {
       const collection = this.get(name);
-      const { value: record } = await this.#record(collection.uuid);
-      const moment = { atMs: this.#clock.now(), undoMs: this.#undoMs };
-      const shards = (record.replaced ?? []).filter(({ untilMs }) => untilMs > moment.atMs);
-      const state = this.#replacedOf(collection.name);
+      const record = await this.#records.get(collection.uuid);
+      const shards = (record.replaced ?? []).filter((place) => !this.#isOver(keptShard(collection.uuid, place)));
+      const found = this.#replacedOf(collection.name);
+      const state = found === undefined || this.#isOver(keptCollection(found)) ? undefined : found;
       const latest = Math.max(-Infinity, ...shards.map(({ atMs }) => atMs));
       if (shards.length > 0 && latest >= (state?.atMs ?? -Infinity)) return await this.#undoShards(collection, record, shards.filter(({ atMs }) => atMs === latest));
-      const before = this.#directory.value;
-      const directory = withUndone(before, collection.name, moment);
+      const before = this.#records.directory;
+      const moment = { atMs: await this.#nextMoment(), undoMs: this.#undoMs };
+      const directory = state === undefined ? undefined : withUndone(before, collection.name, moment);
       if (directory === undefined || state === undefined) throw new RequestError('not-found', `Collection \`${collection.name}\` has no replaced state to bring back`);
       const back = await this.#openCollection(collection.name, state.uuid);
       try {
         back.set.shards(); // all of them sound
         this.#collections.set(state.uuid, back);
-        await this.#setDirectory(directory);
+        await this.#records.setDirectory(directory);
       } catch (error) {
         this.#collections.delete(state.uuid);
         await back.set.retire();
@@ -302,20 +300,26 @@ export class Catalog implements Collections {
     });
   }
 
-  dropReplaced(): Promise<boolean> {
-    return this.#changes.run(() => this.#dropReplaced(() => true));
+  dropOldestReplaced(): Promise<boolean> {
+    return this.#changes.run(async () => {
+      const kept = await this.#kept(Object.values(this.#records.directory.names));
+      const [oldest] = kept.sort((a, b) => a.atMs - b.atMs);
+      return oldest !== undefined && (await this.#dropReplaced(({ key }) => key === oldest.key));
+    });
   }
 
-  /** Removes kept states whose time has passed, all of them where space runs low. */
+  /** Removes kept states whose time has passed, and the oldest of the others as long as space runs low. */
   async tidyReplaced(): Promise<void> {
-    const { freeBytes, totalBytes } = await this.#files.space();
-    const until = freeBytes < totalBytes * lowSpaceShare ? Infinity : this.#clock.now();
-    await this.#changes.run(() => this.#dropReplaced((state) => state.untilMs <= until));
+    await this.#changes.run(() => this.#dropReplaced((kept) => this.#isOver(kept)));
+    for (;;) {
+      const { freeBytes, totalBytes } = await this.#files.space();
+      if (freeBytes >= totalBytes * lowSpaceShare || !(await this.dropOldestReplaced())) return;
+    }
   }
 
   async hasCommitted(restoreId: string): Promise<boolean> {
-    for (const uuid of Object.values(this.#directory.value.names)) {
-      if ((await this.#record(uuid)).value.restores?.includes(restoreId) === true) return true;
+    for (const uuid of Object.values(this.#records.directory.names)) {
+      if ((await this.#records.get(uuid)).restores?.includes(restoreId) === true) return true;
     }
     return false;
   }
@@ -325,7 +329,7 @@ export class Catalog implements Collections {
     await this.#changes.run(async () => {
       await Promise.all([...this.#collections.values()].map((collection) => collection.set.retire()));
       this.#collections.clear();
-      this.#directory = { value: emptyDirectory, revision: this.#directory.revision };
+      this.#records.forgetDirectory();
     });
   }
 
@@ -336,19 +340,17 @@ export class Catalog implements Collections {
   }
 
   async #load(): Promise<void> {
-    const uuids = new Set([...Object.values(this.#directory.value.names), ...replacedUuids(this.#directory.value)]);
-    for (const key of await this.#metastore.keys(recordKey(''))) {
-      if (!uuids.has(key.slice(recordKey('').length))) await this.#removeRecord(key.slice(recordKey('').length));
-    }
+    const uuids = new Set([...Object.values(this.#records.directory.names), ...replacedUuids(this.#records.directory)]);
+    for (const uuid of await this.#records.uuids()) if (!uuids.has(uuid)) await this.#records.remove(uuid);
     await this.#files.sweepCollections(uuids);
-    for (const uuid of replacedUuids(this.#directory.value)) await this.#files.sweepKept(uuid);
-    for (const [name, uuid] of Object.entries(this.#directory.value.names)) {
+    for (const uuid of replacedUuids(this.#records.directory)) await this.#files.sweepKept(uuid);
+    for (const [name, uuid] of Object.entries(this.#records.directory.names)) {
       this.#collections.set(uuid, await this.#openCollection(name, uuid));
     }
   }
 
   async #openCollection(name: string, uuid: string): Promise<Collection> {
-    const record = must(await this.#metastore.get(recordKey(uuid)), `collection ${name} has a record`).value as CollectionRecord;
+    const record = await this.#records.get(uuid);
     const set = await this.#files.openAll(uuid, record);
     await this.#files.reconcileVectors(set, record.config);
     return new Collection(name, uuid, { config: record.config, set });
@@ -356,7 +358,7 @@ export class Catalog implements Collections {
 
   /** A collection of a new uuid out of staged files; nobody can reach it yet. */
   async #buildRestored(each: AdoptCollection, request: AdoptRequest): Promise<Restored> {
-    const { names, aliases } = this.#directory.value;
+    const { names, aliases } = this.#records.directory;
     if (request.config === 'whole' && Object.hasOwn(aliases, each.name) && !Object.hasOwn(names, each.name)) this.#refuseTakenName(each.name);
     const live = this.resolve(each.name) === undefined ? undefined : this.get(each.name);
     this.checkCompatible(each.name, each.config, request);
@@ -388,7 +390,7 @@ export class Catalog implements Collections {
       this.#collections.delete(uuid);
       await this.#cleanUp(uuid, async () => {
         await set.retire();
-        if (cause instanceof InDoubtError) await this.#removeRecord(uuid);
+        if (cause instanceof InDoubtError) await this.#records.remove(uuid);
         else await this.#forget([uuid]);
       });
     }
@@ -396,8 +398,8 @@ export class Catalog implements Collections {
 
   /** After the directory has changed: closes collections that lost their names, and removes the files of those that are not kept. */
   async #retireUnnamed(before: NameDirectory): Promise<void> {
-    const named = new Set(Object.values(this.#directory.value.names));
-    const kept = new Set([...named, ...replacedUuids(this.#directory.value)]);
+    const named = new Set(Object.values(this.#records.directory.names));
+    const kept = new Set([...named, ...replacedUuids(this.#records.directory)]);
     for (const uuid of new Set([...Object.values(before.names), ...replacedUuids(before)])) {
       const collection = named.has(uuid) ? undefined : this.#collections.get(uuid);
       if (collection !== undefined) {
@@ -412,8 +414,9 @@ export class Catalog implements Collections {
   async #forget(uuids: readonly string[]): Promise<void> {
     for (const uuid of uuids) {
       try {
-        await this.#removeRecord(uuid);
+        await this.#records.remove(uuid);
         await this.#files.removeCollection(uuid);
+        this.#lifetimes.forget(uuid);
       } catch (error) {
         this.#logger.warn({ uuid, error: String(error) }, 'files of a collection that is gone stay until the next start');
       }
@@ -422,7 +425,7 @@ export class Catalog implements Collections {
 
   async #undoShards(collection: Collection, record: CollectionRecord, back: readonly { readonly id: number; readonly generation: number }[]): Promise<void> {
     const places = record.shards.map((place) => back.find(({ id }) => id === place.id) ?? place).map(({ id, generation }) => ({ id, generation }));
-    const atMs = this.#clock.now();
+    const atMs = await this.#nextMoment();
     const swapped = record.shards.filter((place) => back.some(({ id }) => id === place.id)).map((place) => ({ ...place, atMs, untilMs: atMs + this.#undoMs }));
     const kept = (record.replaced ?? []).filter((place) => !back.some(({ id }) => id === place.id));
     const next = { ...record, shards: places, replaced: [...kept, ...swapped] };
@@ -430,7 +433,7 @@ export class Catalog implements Collections {
     const added = new ShardSet(slots);
     try {
       added.shards();
-      await this.#setRecord(collection.uuid, next);
+      await this.#records.set(collection.uuid, next);
     } catch (error) {
       await added.retire();
       throw error;
@@ -444,28 +447,45 @@ export class Catalog implements Collections {
     await collection.replaceSet(set).retire(set);
   }
 
-  async #dropReplaced(isGone: (state: { readonly untilMs: number }) => boolean): Promise<boolean> {
+  async #dropReplaced(isGone: (state: KeptState) => boolean): Promise<boolean> {
     let dropped = false;
-    const before = this.#directory.value;
-    const directory = withoutReplaced(before, isGone);
+    const before = this.#records.directory;
+    const directory = withoutReplaced(before, (state) => isGone(keptCollection(state)));
     if (directory !== before) {
-      await this.#setDirectory(directory);
+      await this.#records.setDirectory(directory);
       await this.#retireUnnamed(before);
       dropped = true;
     }
     for (const uuid of Object.values(directory.names)) {
-      const { value } = await this.#record(uuid);
-      const [kept, gone] = partition(value.replaced ?? [], (place) => !isGone(place));
+      const value = await this.#records.get(uuid);
+      const [kept, gone] = partition(value.replaced ?? [], (place) => !isGone(keptShard(uuid, place)));
       if (gone.length === 0) continue;
-      await this.#setRecord(uuid, { ...value, replaced: kept });
+      await this.#records.set(uuid, { ...value, replaced: kept });
       await this.#files.removeShards(uuid, gone);
+      for (const place of gone) this.#lifetimes.forget(keptShard(uuid, place).key);
       dropped = true;
     }
     return dropped;
   }
 
+  #isOver({ key, atMs, untilMs }: KeptState): boolean {
+    return this.#lifetimes.isOver(key, { fromMs: atMs, forMs: untilMs - atMs });
+  }
+
+  /** Later than every state that is kept. */
+  async #nextMoment(): Promise<number> {
+    return momentAfter(this.#clock.now(), await this.#kept([...Object.values(this.#records.directory.names), ...replacedUuids(this.#records.directory)]));
+  }
+
+  /** Of collections, and of shards of the collections with these uuids. */
+  async #kept(uuids: readonly string[]): Promise<KeptState[]> {
+    const kept = Object.values(this.#records.directory.replaced ?? {}).map(keptCollection);
+    for (const uuid of uuids) kept.push(...((await this.#records.get(uuid)).replaced ?? []).map((place) => keptShard(uuid, place)));
+    return kept;
+  }
+
   #replacedOf(name: string): ReplacedState | undefined {
-    const replaced = this.#directory.value.replaced ?? {};
+    const replaced = this.#records.directory.replaced ?? {};
     return Object.hasOwn(replaced, name) ? replaced[name] : undefined;
   }
 
@@ -488,16 +508,16 @@ export class Catalog implements Collections {
     let set: ShardSet | undefined;
     try {
       set = await build();
-      await this.#metastore.create(recordKey(uuid), record);
+      await this.#records.create(uuid, record);
       const collection = new Collection(name, uuid, { config: record.config, set });
       this.#collections.set(uuid, collection);
-      await this.#setDirectory(withCollection(this.#directory.value, name, uuid));
+      await this.#records.setDirectory(withCollection(this.#records.directory, name, uuid));
       return collection;
     } catch (error) {
       this.#collections.delete(uuid);
       await this.#cleanUp(uuid, async () => {
         await set?.retire();
-        await this.#removeRecord(uuid);
+        await this.#records.remove(uuid);
         if (!(error instanceof InDoubtError)) await this.#files.removeCollection(uuid);
       });
       throw error;
@@ -523,37 +543,14 @@ export class Catalog implements Collections {
   }
 
   async #setConfig(collection: Collection, config: CollectionConfig): Promise<void> {
-    const { value } = await this.#record(collection.uuid);
-    await this.#setRecord(collection.uuid, { ...value, config });
+    const value = await this.#records.get(collection.uuid);
+    await this.#records.set(collection.uuid, { ...value, config });
     collection.setConfig(config);
     for (const shard of collection.set.shards()) shard.setIndexing(indexingOf(config));
   }
 
-  /** Under the lock of changes, with what was read under it. */
-  async #setRecord(uuid: string, record: CollectionRecord): Promise<void> {
-    const { revision } = await this.#record(uuid);
-    const next = await this.#metastore.set(recordKey(uuid), record, revision);
-    invariant(next !== undefined, 'changes of a collection run one after another');
-  }
-
-  async #setDirectory(value: NameDirectory): Promise<void> {
-    const revision = await this.#metastore.set(directoryKey, value, this.#directory.revision);
-    invariant(revision !== undefined, 'only this catalog writes names on one node');
-    this.#directory = { value, revision };
-  }
-
-  async #record(uuid: string): Promise<Versioned<CollectionRecord>> {
-    const record = must(await this.#metastore.get(recordKey(uuid)), 'an open collection has a record');
-    return { value: record.value as CollectionRecord, revision: record.revision };
-  }
-
-  async #removeRecord(uuid: string): Promise<void> {
-    const record = await this.#metastore.get(recordKey(uuid));
-    if (record !== undefined) await this.#metastore.delete(recordKey(uuid), record.revision);
-  }
-
   #refuseTakenName(name: string): void {
-    const { names, aliases } = this.#directory.value;
+    const { names, aliases } = this.#records.directory;
     if (Object.hasOwn(names, name)) throw new RequestError('already-exists', `Collection \`${name}\` already exists!`);
     if (Object.hasOwn(aliases, name)) throw new RequestError('bad-input', `Can't create collection with name ${name}. Alias with the same name already exists`);
   }
@@ -573,21 +570,4 @@ function withRestore({ restores = [] }: CollectionRecord, restoreId: string): re
 
 function partition<T>(items: readonly T[], isFirst: (item: T) => boolean): readonly [readonly T[], readonly T[]] {
   return [items.filter(isFirst), items.filter((item) => !isFirst(item))];
-}
-
-/** @throws CorruptionError where there are collections and no record of names: taken for an empty one, it would have all of them removed */
-async function loadDirectory({ metastore, disk, dataDirectory }: CatalogOptions): Promise<Versioned<NameDirectory>> {
-  const record = await metastore.get(directoryKey);
-  if (record !== undefined) return { value: record.value as NameDirectory, revision: record.revision };
-  const folder = path.join(dataDirectory, 'collections');
-  if ((await disk.findStat(folder)) !== undefined && (await disk.list(folder)).length > 0) {
-    throw new CorruptionError({ file: dataDirectory, problem: 'collections/ holds data, but the metastore has no record of names: it was lost; put its file back, or move collections/ away' });
-  }
-  const revision = must(await metastore.create(directoryKey, emptyDirectory), 'an absent record can be created');
-  return { value: emptyDirectory, revision };
-}
-
-/** Where a collection's files lie, for the verifier. */
-export function collectionDirectory(dataDirectory: string, uuid: string): string {
-  return path.join(dataDirectory, 'collections', uuid);
 }

@@ -11,6 +11,9 @@ export interface CollectionInfo {
   readonly points: number;
   readonly indexedVectors: number;
   readonly scannedVectors: ReplicaInfo['scannedVectors'];
+  readonly damagedGraphs: ReplicaInfo['damagedGraphs'];
+  readonly damagedGraphsFound: number;
+  readonly codesBytes: ReplicaInfo['codesBytes'];
   readonly segments: number;
   readonly payloadSchema: ReplicaInfo['payloadSchema'];
   readonly unappliedEntries: number;

@@ -109,6 +109,9 @@ export class Collection {
       points: total((info) => info.points),
       indexedVectors: total((info) => info.indexedVectors),
       scannedVectors: sumByName(infos.map(({ info }) => info.scannedVectors)),
+      damagedGraphs: sumByName(infos.map(({ info }) => info.damagedGraphs)),
+      damagedGraphsFound: total((info) => info.damagedGraphsFound),
+      codesBytes: { memory: total((info) => info.codesBytes.memory), mapped: total((info) => info.codesBytes.mapped) },
       segments: total((info) => info.segments),
       payloadSchema: joinSchemas(infos.map(({ info }) => info)),
       unappliedEntries: total((info) => info.unappliedEntries),
@@ -179,7 +182,7 @@ function joinResults(results: readonly ReplicaWriteResult[], options: WriteOptio
 function shardInfo(slot: ShardSlot): ReplicaInfo {
   if (!(slot.replica instanceof BrokenReplica)) return slot.replica.info();
   return {
-    points: 0, indexedVectors: 0, scannedVectors: new Map(), segments: 0, status: 'red', optimizerError: slot.replica.reason,
+    points: 0, indexedVectors: 0, scannedVectors: new Map(), damagedGraphs: new Map(), damagedGraphsFound: 0, codesBytes: { memory: 0, mapped: 0 }, segments: 0, status: 'red', optimizerError: slot.replica.reason,
     payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
   };
 }

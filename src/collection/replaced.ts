@@ -64,7 +64,7 @@ export function withUndone(before: NameDirectory, name: string, moment: Omit<Res
   const replaced = new Map(Object.entries(before.replaced ?? {}));
   const names = new Map(Object.entries(before.names));
   const [state, current] = [replaced.get(name), names.get(name)];
-  if (state === undefined || current === undefined || state.untilMs <= moment.atMs) return undefined;
+  if (state === undefined || current === undefined) return undefined;
   const aliases = new Map(Object.entries(before.aliases));
   const changed = new Map<string, string | null>();
   for (const [alias, target] of Object.entries(state.aliases)) {
@@ -83,6 +83,26 @@ export function withoutReplaced(before: NameDirectory, isGone: (state: ReplacedS
   const all = Object.entries(before.replaced ?? {});
   const left = all.filter(([name, state]) => !isGone(state, name));
   return left.length === all.length ? before : { ...before, replaced: Object.fromEntries(left) };
+}
+
+/** The moment of a change after these states: later than each of them, also where the clock has gone back, for an undo takes the latest. */
+export function momentAfter(nowMs: number, states: readonly { readonly atMs: number }[]): number {
+  return Math.max(nowMs, ...states.map(({ atMs }) => atMs + 1));
+}
+
+/** One state that an undo can bring back, of a collection or of a shard. */
+export interface KeptState {
+  readonly key: string;
+  readonly atMs: number;
+  readonly untilMs: number;
+}
+
+export function keptCollection({ uuid, atMs, untilMs }: ReplacedState): KeptState {
+  return { key: uuid, atMs, untilMs };
+}
+
+export function keptShard(uuid: string, { id, generation, atMs, untilMs }: ReplacedShard): KeptState {
+  return { key: `${uuid}/${id}.g${generation}`, atMs, untilMs };
 }
 
 export function replacedUuids(directory: NameDirectory): readonly string[] {

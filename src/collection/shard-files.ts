@@ -17,6 +17,7 @@ import { manifestName, readManifest, type ShardIdentity } from '../shard/shard-m
 import { Shard, type ShardOptions } from '../shard/shard.ts';
 import { shardLimits as defaultLimits, type ShardLimits } from '../shard/shard-limits.ts';
 import type { ReplacedShard } from './replaced.ts';
+import { refuseOtherVectors } from './compatibility.ts';
 import { reshard, type ReshardProgress } from './reshard.ts';
 import { BrokenReplica, ShardSet, type ShardSlot } from './shard-set.ts';
 import type { StagedShard } from './snapshot-source.ts';
@@ -104,6 +105,7 @@ export class ShardFiles {
     const sources: Shard[] = [];
     try {
       for (const each of staged) sources.push(await this.#openStaged(each, record.config));
+      refuseOtherVectors(sources, record.config); // rows are copied as they are
       const points = await reshard(sources, set.shards(), progress);
       invariant(points === set.shards().reduce((sum, shard) => sum + shard.info().points, 0), 'every point is in exactly one new shard');
       return set;
@@ -127,7 +129,7 @@ export class ShardFiles {
   openSome(uuid: string, config: CollectionConfig, places: readonly ShardPlace[]): Promise<readonly ShardSlot[]> {
     return mapLimit(places, shardsOpeningMax, async (place): Promise<ShardSlot> => {
       try {
-        const shard = await Shard.open(this.#shardOptions(uuid, config, place));
+        const shard = await Shard.open({ ...this.#shardOptions(uuid, config, place), damagedGraphs: 'drop' });
         return { ...place, shard, replica: shard };
       } catch (error) {
         this.#logger.error({ collection: uuid, shard: place.id, error: String(error) }, 'shard refused to open; its files are left as they are');
@@ -251,4 +253,9 @@ export class ShardFiles {
   #shardDirectory(uuid: string, place: ShardPlace): string {
     return path.join(this.#root, uuid, 'shards', `${place.id}.g${place.generation}`);
   }
+}
+
+/** Where a collection's files lie, for the verifier. */
+export function collectionDirectory(dataDirectory: string, uuid: string): string {
+  return path.join(dataDirectory, 'collections', uuid);
 }

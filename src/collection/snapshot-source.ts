@@ -91,6 +91,6 @@ export interface SnapshotSource {
   undo(name: string): Promise<void>;
   /** Whether a restore of that id was committed. */
   hasCommitted(restoreId: string): Promise<boolean>;
-  /** Removes kept states to make room; false where there are none. */
-  dropReplaced(): Promise<boolean>;
+  /** Removes the oldest of the states that are kept for an undo, to make room; false where there is none. */
+  dropOldestReplaced(): Promise<boolean>;
 }

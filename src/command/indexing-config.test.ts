@@ -10,7 +10,9 @@ function indexing(changes: Omit<CreateCollection, 'vectors'>, own: KeptJson = {}
   return indexingOf(fillConfig({ vectors: { v: { ...vectors, hnsw_config: own } }, ...changes }))('v');
 }
 
-const defaults: VectorIndexing = { m: 16, efConstruct: 100, threadsMax: 0, graphBytesMin: 10_240_000, scanBytesMax: 10_240_000 };
+const defaults: VectorIndexing = {
+  m: 16, efConstruct: 100, threadsMax: 0, graphBytesMin: 10_240_000, scanBytesMax: 10_240_000, codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default',
+};
 
 test("every setting of a graph is read from the configuration, a vector's own first", () => {
   assert.deepEqual(indexing({}), defaults);

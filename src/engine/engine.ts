@@ -12,7 +12,7 @@ import type { AliasAction, CreateCollection, UpdateCollection } from '../command
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { Disk } from '../fs/disk.ts';
-import type { VectorIndexes } from '../index/vector-index.ts';
+import type { VectorIndexes, WalkCounts } from '../index/vector-index.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
 import type { ArchiveDownload } from '../snapshot/description.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
@@ -38,6 +38,8 @@ export interface EngineOptions {
   readonly undoHours?: number;
   /** Makes this process a node of a cluster; without it, it is one node by itself. */
   readonly cluster?: ClusterSettings;
+  /** For tests: milliseconds between two looks at what is kept for an undo. */
+  readonly tidyMs?: number;
   /** For tests on a simulated disk. */
   readonly machine?: Machine;
 }
@@ -53,7 +55,7 @@ interface RecoverySettings {
 
 const undoHoursDefault = 24;
 /** Between two looks at what is kept for an undo. */
-const tidyMs = 60_000;
+const tidyMsDefault = 60_000;
 
 type Closer = () => Promise<void>;
 
@@ -114,6 +116,11 @@ export class Engine implements AsyncDisposable {
   /** Graphs built since the start; a restore brings its own. */
   get graphsBuilt(): number {
     return this.#indexes.graphsBuilt;
+  }
+
+  /** What walks over graphs have done since the start. */
+  get walked(): Readonly<WalkCounts> {
+    return this.#indexes.walked;
   }
 
   listCollections(): readonly string[] {
@@ -228,7 +235,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   const files = { disk, dataDirectory, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }) };
   const cluster = options.cluster === undefined ? undefined : await startClusterNode(options.cluster, { ...files, peerId });
   if (cluster !== undefined) closers.push(() => cluster.close());
-  const catalog = cluster?.catalog ?? await openCatalog({ ...files, metastore, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000 }, closers);
+  const catalog = cluster?.catalog ?? await openCatalog({ ...files, metastore, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000 }, { closers, tidyMs: options.tidyMs });
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
@@ -240,10 +247,10 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   return { indexes, peerId, catalog, cluster, disk, hashes, snapshots, closers };
 }
 
-async function openCatalog(options: CatalogOptions, closers: Closer[]): Promise<Catalog> {
+async function openCatalog(options: CatalogOptions, { closers, tidyMs }: { readonly closers: Closer[]; readonly tidyMs: number | undefined }): Promise<Catalog> {
   const catalog = await Catalog.open(options);
   closers.push(() => catalog.close());
-  closers.push(await startTidying(catalog, options.logger));
+  closers.push(await startTidying(catalog, options.logger, tidyMs));
   return catalog;
 }
 
@@ -256,7 +263,7 @@ async function* bytesOf(archive: ArchiveDownload): AsyncGenerator<Uint8Array> {
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */
-async function startTidying(catalog: Catalog, logger: Logger): Promise<Closer> {
+async function startTidying(catalog: Catalog, logger: Logger, tidyMs = tidyMsDefault): Promise<Closer> {
   const tidy = (): Promise<void> => catalog.tidyReplaced().catch((error: unknown) => {
     logger.warn({ error: String(error) }, 'states kept for an undo could not be looked through');
   });

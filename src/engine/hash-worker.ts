@@ -1,10 +1,12 @@
 // The worker thread of hash-pool.ts: reads and hashes files one job at a time.
-import { createHash, type Hash } from 'node:crypto';
+import os from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { must } from '../base/assert.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
+import { PieceMemory, readPieces } from '../fs/read-pieces.ts';
 import type { FilePart, HashPart } from '../snapshot/hasher.ts';
+import { newArchiveDigest, type ArchiveDigest } from './archive-digest.ts';
 
 export interface HashJob {
   readonly id: number;
@@ -26,9 +28,13 @@ export interface HashAnswer {
   readonly failure?: HashFailure;
 }
 
-const pieceBytes = 1 << 20;
 const reportBytes = 16 << 20;
 const disk = new NodeDisk();
+const memory = new PieceMemory(); // one job at a time
+
+// Searches and writes come first where the CPU is scarce. Only on Linux is this the priority of a thread and not of the process.
+if (process.platform === 'linux') os.setPriority(os.constants.priority.PRIORITY_BELOW_NORMAL);
+
 const port = must(parentPort, 'this module runs in a worker thread');
 let abortedId = 0;
 let readBytes = 0;
@@ -42,32 +48,31 @@ port.on('message', (request: HashRequest) => {
 
 async function answer({ id, parts }: HashJob): Promise<HashAnswer> {
   try {
-    const hash = createHash('sha256');
+    const digest = newArchiveDigest();
     readBytes = 0;
     for (const part of parts) {
-      if (part.kind === 'bytes') hash.update(part.bytes);
-      else await hashFile(part, hash, id);
+      if (part.kind === 'bytes') digest.add(part.bytes);
+      else await hashFile(part, digest, id);
       if (abortedId === id) break;
     }
-    return { id, sha256: hash.digest('hex') };
+    return { id, sha256: digest.end() };
   } catch (error) {
     return { id, failure: failureOf(error) };
   }
 }
 
-async function hashFile(part: FilePart, outer: Hash, id: number): Promise<void> {
+async function hashFile(part: FilePart, digest: ArchiveDigest, id: number): Promise<void> {
   await using handle = await disk.openRead(part.path);
   if (handle.sizeBytes !== part.sizeBytes) {
     throw new CorruptionError({ file: part.path, problem: `has ${handle.sizeBytes} bytes instead of ${part.sizeBytes}` });
   }
-  const own = part.sha256 === undefined ? undefined : createHash('sha256');
-  for (let at = 0; at < part.sizeBytes && abortedId !== id; at += pieceBytes) {
-    const piece = await handle.read(at, Math.min(pieceBytes, part.sizeBytes - at));
-    outer.update(piece);
-    own?.update(piece);
+  for await (const piece of readPieces(handle, { from: 0, to: part.sizeBytes }, memory)) {
+    if (abortedId === id) return;
+    digest.addOfFile(piece);
     report(id, piece.length);
   }
-  if (own === undefined || abortedId === id || own.digest('hex') === part.sha256) return;
+  const sha256 = digest.endFile();
+  if (part.sha256 === undefined || sha256 === part.sha256) return;
   throw new CorruptionError({ file: part.path, offsetBytes: 0, problem: 'does not match its sha256' });
 }
 

@@ -18,7 +18,7 @@ export interface Machine {
 }
 
 export const thisMachine: Machine = {
-  disk: new NodeDisk(),
+  disk: new NodeDisk((descriptor, target, offset) => loadAddon()?.readAt(descriptor, target, offset)),
   lock: async (directory) => {
     const addon = loadAddon();
     return await lockDirectory(directory, addon === undefined ? socketLock : bothLocks((file) => Promise.resolve(addon.lockFile(file)), socketLock));

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { systemCode } from '../base/errors.ts';
 import { uuidPattern } from '../base/ids.ts';
-import { collectionDirectory } from '../collection/catalog.ts';
+import { collectionDirectory } from '../collection/shard-files.ts';
 import { FileMetastore, metastoreFileName } from '../collection/file-metastore.ts';
 import type { Metastore } from '../collection/metastore.ts';
 import type { Disk } from '../fs/disk.ts';

@@ -243,11 +243,11 @@ test('a data directory that is open is refused with the name of its holder', asy
 
 test('nearkeep verify: text, JSON and exit codes', async () => {
   await using at = await stored();
-  const runs = async (...args: string[]): Promise<{ exit: number; lines: string[]; results: unknown[]; errors: string[] }> => {
-    const [lines, results, errors]: [string[], unknown[], string[]] = [[], [], []];
+  const runs = async (...args: string[]): Promise<{ exit: number; lines: string[]; results: unknown[]; errors: unknown[] }> => {
+    const [lines, results, errors]: [string[], unknown[], unknown[]] = [[], [], []];
     const output: Output = {
-      json: true, line: (text) => lines.push(text), note: () => undefined, result: (body, ok) => results.push({ ok, ...body }),
-      error: (message) => errors.push(message), progress: () => undefined,
+      json: true, line: (text) => lines.push(text), note: () => undefined, result: (body) => results.push(body),
+      error: (message, exit, more) => errors.push([message, exit, more?.details?.['problems'] instanceof Array]), progress: () => undefined,
     };
     return { exit: await runVerify(args, output), lines, results, errors };
   };
@@ -259,8 +259,7 @@ test('nearkeep verify: text, JSON and exit codes', async () => {
   assert.equal(bad.exit, EXIT.verifyFailed);
   assert.match(bad.lines[0] ?? '', /downloaded.snapshot( at byte \d+)?: /);
   assert.match(bad.lines.at(-1) ?? '', /^FAIL: 1 problem in /);
-  assert.deepEqual(bad.errors, ['verification failed: 1 problem']);
-  assert.equal((bad.results[0] as { ok: boolean }).ok, false);
+  assert.deepEqual([bad.results, bad.errors], [[], [['verification failed: 1 problem', EXIT.verifyFailed, true]]]);
   await assert.rejects(runs(), /takes one PATH/);
   await assert.rejects(runs('a', 'b'), /takes one PATH/);
 });

@@ -114,6 +114,19 @@ export function diskContract(name: string, open: () => Promise<DiskFixture>): vo
     assert.deepEqual(await disk.list(root), []);
   });
 
+  contractTest('a read fills the memory it is given', async (disk, root) => {
+    const file = path.join(root, 'a');
+    await using handle = await disk.create(file);
+    await handle.append([Buffer.from('abcdef')]);
+    await using reader = await disk.openRead(file);
+    const memory = Buffer.alloc(8, '-');
+    const bytes = await reader.read(2, 3, memory);
+    assert.equal(bytes.toString(), 'cde');
+    assert.equal(memory.toString(), 'cde-----');
+    assert.equal((await reader.read(0, 6, memory.subarray(0, 5))).toString(), 'abcdef', 'memory that is too small is left alone');
+    assert.equal(memory.toString(), 'cde-----');
+  });
+
   contractTest('readFile refuses what is larger than asked for', async (disk, root) => {
     await using handle = await disk.create(path.join(root, 'a'));
     await handle.append([Buffer.alloc(11)]);

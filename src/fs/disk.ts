@@ -24,8 +24,9 @@ export interface SpaceInfo {
 /** An open file for reading at positions. */
 export interface ReadHandle extends AsyncDisposable {
   readonly sizeBytes: number;
-  /** Exactly `length` bytes from `offset`. @throws CorruptionError when the file ends before. */
-  read(offset: number, length: number): Promise<Buffer>;
+  /** Exactly `length` bytes from `offset`. They may lie in `memory`, where that is large enough: who reads piece after piece spares the
+   *  garbage. @throws CorruptionError when the file ends before. */
+  read(offset: number, length: number, memory?: Buffer): Promise<Buffer>;
   close(): Promise<void>;
 }
 

@@ -2,6 +2,7 @@
 // writev can take part of the bytes without an error.
 import { constants, promises as fs, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import { InFlight } from '../base/in-flight.ts';
 import { yieldToLoop } from '../base/clock.ts';
 import { CorruptionError, isNotFound } from '../base/errors.ts';
 import type { Disk, FileStat, ReadHandle, SpaceInfo, WriteHandle } from './disk.ts';
@@ -11,11 +12,21 @@ const readFileBytesMax = 64 << 20;
 /** IOV_MAX of Linux is 1,024. */
 const partsPerWriteMax = 512;
 
+/** Fills `target` from an open file and answers how many bytes there were; undefined: it is not to be had here. */
+export type ReadAt = (descriptor: number, target: Uint8Array, offset: number) => Promise<number> | undefined;
+
 export class NodeDisk implements Disk {
+  readonly #readAt: ReadAt;
+
+  /** Without `readAt` reads share libuv's few threads with writes and syncs, and a burst of reads makes those wait. */
+  constructor(readAt: ReadAt = () => undefined) {
+    this.#readAt = readAt;
+  }
+
   async openRead(path: string): Promise<ReadHandle> {
     const handle = await fs.open(path, constants.O_RDONLY);
     try {
-      return new NodeReadHandle(path, handle, (await handle.stat()).size);
+      return new NodeReadHandle({ path, handle, readAt: this.#readAt }, (await handle.stat()).size);
     } catch (error) {
       await handle.close();
       throw error;
@@ -76,8 +87,9 @@ export class NodeDisk implements Disk {
     if (await cloned(from, to)) return;
     await using source = await this.openRead(from);
     await using target = await this.create(to);
+    const memory = Buffer.allocUnsafeSlow(Math.min(copyPieceBytes, source.sizeBytes));
     for (let at = 0; at < source.sizeBytes; at += copyPieceBytes) {
-      await target.append([await source.read(at, Math.min(copyPieceBytes, source.sizeBytes - at))]);
+      await target.append([await source.read(at, Math.min(copyPieceBytes, source.sizeBytes - at), memory)]);
       await target.sync();
       await yieldToLoop();
     }
@@ -111,30 +123,43 @@ class NodeReadHandle implements ReadHandle {
   readonly sizeBytes: number;
   readonly #path: string;
   readonly #handle: FileHandle;
+  readonly #readAt: ReadAt;
+  readonly #reads = new InFlight();
 
-  constructor(path: string, handle: FileHandle, sizeBytes: number) {
-    this.#path = path;
-    this.#handle = handle;
+  constructor(of: { readonly path: string; readonly handle: FileHandle; readonly readAt: ReadAt }, sizeBytes: number) {
+    this.#path = of.path;
+    this.#handle = of.handle;
+    this.#readAt = of.readAt;
     this.sizeBytes = sizeBytes;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(length);
+  read(offset: number, length: number, memory?: Buffer): Promise<Buffer> {
+    return this.#reads.run(() => this.#read(offset, length, memory));
+  }
+
+  /** Waits for reads that have begun: another file could get the descriptor. Idempotent. */
+  async close(): Promise<void> {
+    await this.#reads.close();
+    await this.#handle.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #read(offset: number, length: number, memory: Buffer | undefined): Promise<Buffer> {
+    const buffer = memory !== undefined && memory.length >= length ? memory.subarray(0, length) : Buffer.allocUnsafe(length);
     let done = 0;
     while (done < length) {
-      const { bytesRead } = await this.#handle.read(buffer, done, length - done, offset + done);
+      const bytesRead = await (this.#readAt(this.#handle.fd, buffer.subarray(done), offset + done) ?? this.#readByNode(buffer, done, offset));
       if (bytesRead === 0) throw new CorruptionError({ file: this.#path, offsetBytes: offset + done, problem: `ends ${length - done} bytes early` });
       done += bytesRead;
     }
     return buffer;
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  async #readByNode(buffer: Buffer, done: number, offset: number): Promise<number> {
+    return (await this.#handle.read(buffer, done, buffer.length - done, offset + done)).bytesRead;
   }
 }
 

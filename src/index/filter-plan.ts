@@ -2,11 +2,12 @@
 // in one of three ways. The number of allowed rows is counted, not estimated; then the cheapest by these costs is taken.
 //
 // Costs in nanoseconds, from native/core on one AVX-512 core; only their ratios matter:
-//   a scan reads rows one after another; a walk reads a code at a place that nobody can foresee
+//   a scan reads rows one after another; a walk reads a code at a place that nobody can foresee, and looks up each byte of a product code
 //   plain: a walk with list length ef evaluates about 15 ef rows
 //   predicate: the same until ef ALLOWED rows are found, so divided by their share
 //   two-hop: scores allowed rows only, but reads more lists; below a share of 5 % it loses its way, above 40 % it is no cheaper
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
+import type { CodesConfig } from '../vector/codes-config.ts';
 import { countBits } from '../payload/bitmap.ts';
 import type { IndexQuery } from './vector-index.ts';
 
@@ -14,6 +15,7 @@ const scanRowNs = 10;
 const scanByteNs = 1 / 15;
 const walkRowNs = 50;
 const walkByteNs = 0.25;
+const lookupByteNs = 1;
 const rowsPerEf = 15;
 const twoHop = { shareMin: 0.05, shareMax: 0.4, efMin: 64, rowsPerEf: 24, rowCost: 1.4 } as const;
 
@@ -34,9 +36,10 @@ export interface GraphFacts {
   readonly spec: VectorSpec;
   readonly rowCount: number;
   readonly efConstruct: number;
+  readonly codes: { readonly kind: CodesConfig['kind']; readonly recordBytes: number };
 }
 
-export function planQuery(query: IndexQuery, { spec, rowCount, efConstruct }: GraphFacts): QueryPlan {
+export function planQuery(query: IndexQuery, { spec, rowCount, efConstruct, codes }: GraphFacts): QueryPlan {
   const matches = countAllowed(query.allowed, rowCount);
   const scan = { kind: 'scan', matches } as const;
   const stride = strideBytes(spec);
@@ -46,7 +49,8 @@ export function planQuery(query: IndexQuery, { spec, rowCount, efConstruct }: Gr
   const ef = Math.max(query.hnswEf ?? efConstruct, wanted);
   const rescored = rescore === false ? query.k : query.quantization?.oversampling === undefined ? undefined : wanted;
   const share = matches / rowCount;
-  const rowNs = walkRowNs + walkByteNs * (ignore === true ? stride : spec.size);
+  const codeNs = (codes.kind === 'product' ? lookupByteNs : walkByteNs) * codes.recordBytes;
+  const rowNs = walkRowNs + (ignore === true ? walkByteNs * stride : codeNs);
   const walk = (filtering: WalkPlan['filtering'], efOf: number, costNs: number): { readonly plan: QueryPlan; readonly costNs: number } =>
     ({ plan: { kind: 'walk', ef: efOf, rescored: rescored ?? efOf, filtering, byRows: ignore === true, matches }, costNs });
   const choices = [{ plan: scan as QueryPlan, costNs: matches * (scanRowNs + scanByteNs * stride) }];

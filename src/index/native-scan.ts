@@ -6,8 +6,8 @@ import type { Addon, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
 import { InFlight } from '../base/in-flight.ts';
-import { NativeGraph, splitHits, withTicket } from './native-hnsw.ts';
-import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorFile, VectorIndex, VectorIndexes } from './vector-index.ts';
+import { NativeGraph, splitHits, withTicket, type GraphCounts } from './native-hnsw.ts';
+import { noWalks, type GrowingVectorIndex, type IndexHits, type IndexQuery, type VectorFile, type VectorIndex, type VectorIndexes } from './vector-index.ts';
 
 interface NativeOptions {
   readonly addon: Addon;
@@ -21,7 +21,7 @@ interface NativeOptions {
 /** `kernel`: the name of one of `addon.kernels`. */
 export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
   const open = new Set<NativeIndex>();
-  const counts = { built: 0 };
+  const counts: GraphCounts = { built: 0, walked: { ...noWalks } };
   const opened = <T extends NativeIndex>(index: T): T => {
     open.add(index);
     return index;
@@ -29,6 +29,7 @@ export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
   return {
     kernel,
     get graphsBuilt() { return counts.built; },
+    walked: counts.walked,
     growing: (spec) => {
       const handle = addon.growRows(kernel, spec.size, spec.distance, spec.datatype);
       return opened(new NativeGrowingIndex({ addon, spec, handle, rowCount: 0 }, open));
@@ -164,7 +165,7 @@ class NativeGrowingIndex extends NativeIndex implements GrowingVectorIndex {
 class NativeFileIndex extends NativeIndex {
   readonly graph: NativeGraph;
 
-  constructor(options: NativeOptions, shared: { readonly siblings: Set<NativeIndex>; readonly counts: { built: number } }) {
+  constructor(options: NativeOptions, shared: { readonly siblings: Set<NativeIndex>; readonly counts: GraphCounts }) {
     super(options, shared.siblings);
     this.graph = new NativeGraph({ ...options, counts: shared.counts });
   }

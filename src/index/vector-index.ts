@@ -6,6 +6,7 @@
 // - Without a graph results are exact. With one, rows may be missing from them; those that are there have their true scores.
 // - Returned scores are computed in one fixed order in f64 and rounded to f32 once, so every implementation returns the same bits.
 // - The caller's arrays must not be written until the promise settles. No call blocks the event loop.
+import type { BinaryQueryEncoding, CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 
 /** How a graph is to be searched; without one nothing of it matters. */
@@ -16,6 +17,8 @@ export interface IndexSettings {
   readonly exact?: boolean;
   /** `ignore`: walks by the rows. `rescore` false: only the k nearest by code get their true score; `oversampling`: so many times k. */
   readonly quantization?: { readonly ignore?: boolean; readonly rescore?: boolean; readonly oversampling?: number };
+  /** How a walk by binary codes encodes the query; for other codes it does not matter. */
+  readonly binaryQuery?: BinaryQueryEncoding;
   /** Allowed rows of fewer bytes are scanned. */
   readonly scanBytesMax?: number;
 }
@@ -51,6 +54,7 @@ export interface GraphConfig {
   readonly efConstruct: number;
   /** 0: all. */
   readonly threadsMax: number;
+  readonly codes: CodesConfig;
 }
 
 /** 0 codes, 1 links: what the files of a graph hold (native/core/codes.h and hnsw-graph.h draw them). */
@@ -73,6 +77,10 @@ export interface GraphImages {
   /** For errors. */
   readonly file: string;
   readonly efConstruct: number;
+  /** False: codes are walked from a read-only map of `codeFile`. */
+  readonly codesInMemory: boolean;
+  /** Where the bytes of part 0 lie in a file that is never changed. */
+  readonly codeFile: { readonly path: string; readonly dataOffset: number; readonly sizeBytes: number };
   sizeBytes(part: GraphPart): number;
   read(part: GraphPart, use: (bytes: Uint8Array, offset: number) => void): Promise<void>;
 }
@@ -80,7 +88,16 @@ export interface GraphImages {
 /** The place for a graph beside the rows of an index. */
 export interface GraphSlot {
   readonly isLoaded: boolean;
+  /** Of the loaded graph. */
+  readonly codes: CodesConfig['kind'] | undefined;
+  /** Held in memory. */
   readonly memoryBytes: number;
+  /** Of these, codes: without the mapped ones, but with what all codes share. */
+  readonly codeMemoryBytes: number;
+  /** Of codes that are walked from a map. */
+  readonly mappedBytes: number;
+  /** Walks so far, and the distances they computed; over all graphs of this slot. */
+  readonly counters: { readonly queries: number; readonly evaluations: number };
   /** In the background, behind all searches. */
   build(config: GraphConfig, signal?: AbortSignal): Promise<GraphBuild>;
   /** @throws CorruptionError naming `images.file` where the images are not those of a graph over these rows; then nothing is loaded. */
@@ -107,12 +124,27 @@ export interface VectorFile {
   readonly sizeBytes: number;
 }
 
+/** What walks over graphs have done. */
+export interface WalkCounts {
+  walks: number;
+  /** Distances from codes. */
+  codeEvaluations: number;
+  /** Distances from rows, on the way. */
+  rowEvaluations: number;
+  /** Rows of which a walk by codes wanted the true score. */
+  rescored: number;
+}
+
+export const noWalks: Readonly<WalkCounts> = { walks: 0, codeEvaluations: 0, rowEvaluations: 0, rescored: 0 };
+
 /** Makes indexes; one per process, over the chosen kernels. */
 export interface VectorIndexes {
   /** `avx512`, `avx2`, `neon`, `scalar` or `wasm`. */
   readonly kernel: string;
   /** Since the start of the process. */
   readonly graphsBuilt: number;
+  /** Likewise. */
+  readonly walked: Readonly<WalkCounts>;
   growing(spec: VectorSpec): GrowingVectorIndex;
   /** `readAll` gives the file's bytes to implementations that cannot map files. @throws CorruptionError on a wrong size. */
   openFile(spec: VectorSpec, file: VectorFile, readAll: () => Promise<Uint8Array>): Promise<VectorIndex>;

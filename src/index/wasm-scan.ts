@@ -10,7 +10,7 @@ import { Candidates } from './candidates.ts';
 import { checkFile, checkQuery, checkRowRange, checkRows, checkVector } from './check-query.ts';
 import { InFlight } from '../base/in-flight.ts';
 import { sortInSteps } from './sort-in-steps.ts';
-import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from './vector-index.ts';
+import { noWalks, type GrowingVectorIndex, type IndexHits, type IndexQuery, type VectorIndex, type VectorIndexes } from './vector-index.ts';
 
 const chunkBytesMin = 64 << 10;
 const chunkBytesMax = 16 << 20;
@@ -31,6 +31,7 @@ export function wasmIndexes(kernels: Kernels): VectorIndexes {
   return {
     kernel: kernels.name,
     graphsBuilt: 0,
+    walked: noWalks,
     growing: (spec) => opened(new ScanIndex(spec, kernels, turns, open)),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {
       checkFile(spec, file);

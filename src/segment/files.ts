@@ -27,7 +27,8 @@
 //  idx   r u32: the rows in ascending order of (id, row); integers before UUIDs
 //  del   dead rows: ceil(r / 32) u32 words
 //  pidx  the encoded index of one payload field (payload/)
-//  code  int8 codes of one named vector, one record for each in its `vec` file: an image of native/core/codes.h
+//  code  codes of one named vector, one record for each in its `vec` file: an image of native/core/codes.h. `codes` and `parameter`:
+//        0, 0: internal, 8 bits; 1, n: scalar, quantile n / 10^6; 2, n: product, compression n; 3, n: binary, n half bits a component
 //  graph links between them: an image of native/core/hnsw-graph.h. `outcome` 0. Where building found that these vectors are better
 //        scanned, the file says so and has no data: `outcome` 1, values that have no codes; 2, walks miss too much. No `code` file then
 import { must } from '../base/assert.ts';
@@ -41,7 +42,7 @@ export interface FileKindInfo {
   /** A description may do without it: opening makes its content again from the other files. A file that it names must be there. */
   readonly rebuildable: boolean;
   /** Names of the u64 fields of the kind in the header, from offset 32. */
-  readonly fields: readonly [] | readonly [string] | readonly [string, string, string];
+  readonly fields: readonly [] | readonly [string] | readonly [string, string] | readonly [string, string, string];
 }
 
 export const FILE_KINDS: Readonly<Record<FileKind, FileKindInfo>> = {
@@ -52,7 +53,7 @@ export const FILE_KINDS: Readonly<Record<FileKind, FileKindInfo>> = {
   idx: { formatVersion: 1, rebuildable: true, fields: [] },
   del: { formatVersion: 1, rebuildable: false, fields: ['count'] },
   pidx: { formatVersion: 1, rebuildable: true, fields: [] },
-  code: { formatVersion: 1, rebuildable: true, fields: [] },
+  code: { formatVersion: 1, rebuildable: true, fields: ['codes', 'parameter'] },
   graph: { formatVersion: 1, rebuildable: true, fields: ['m', 'efConstruct', 'outcome'] },
 };
 

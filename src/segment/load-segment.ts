@@ -8,6 +8,7 @@ import type { VectorSpec } from '../vector/distance.ts';
 import { readBits } from './bits-file.ts';
 import { readFieldIndex } from './payload-index-file.ts';
 import type { FileKind } from './files.ts';
+import type { DamagedGraphs } from './graph-file.ts';
 import type { IdTable } from './id-table.ts';
 import { readIds, readOrder, type Versions } from './ids-file.ts';
 import { PayloadReader } from './payload-file.ts';
@@ -15,7 +16,7 @@ import type { NamedFile } from './read-file.ts';
 import type { SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { SortedRuns } from './sorted-runs.ts';
-import { SealedColumn, type VectorFiles } from './vector-file.ts';
+import { SealedColumn, type CodesPlacement, type VectorFiles } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export interface OpenSegmentOptions extends FilesPlace {
@@ -25,6 +26,10 @@ export interface OpenSegmentOptions extends FilesPlace {
   readonly indexes: VectorIndexes;
   /** Fields that the collection indexes; those without a file of that schema are built from the payloads. */
   readonly payloadSchema: PayloadSchema;
+  /** Default `refuse`. With `drop` the segment describes itself without the files. */
+  readonly damagedGraphs?: DamagedGraphs;
+  /** Without it in memory. */
+  readonly codesInMemory?: CodesPlacement;
 }
 
 export interface LoadedSegment {
@@ -39,7 +44,7 @@ export interface LoadedSegment {
 
 /** The caller closes `payloads` and `columns`. @throws CorruptionError naming the file. */
 export async function loadSegment(options: OpenSegmentOptions): Promise<LoadedSegment> {
-  const { description } = options;
+  const { description, indexes, damagedGraphs = 'refuse' } = options;
   const { rows } = description;
   const { ids, versions } = await readIds(options, getFile(options, 'ids'), rows);
   const order = await loadOrder(options, ids);
@@ -50,7 +55,7 @@ export async function loadSegment(options: OpenSegmentOptions): Promise<LoadedSe
   try {
     for (const [name, spec] of options.specs) {
       const files = findVectorFiles(options, name);
-      if (files !== undefined) columns.set(name, await SealedColumn.open(options, files, { spec, rows, indexes: options.indexes }));
+      if (files !== undefined) columns.set(name, await SealedColumn.open(options, files, { spec, rows, indexes, damagedGraphs, codesInMemory: options.codesInMemory?.(name) ?? true }));
     }
   } catch (error) {
     await payloads.close();

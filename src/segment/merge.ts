@@ -160,12 +160,13 @@ async function mergeVectors(request: MergeRequest, sources: readonly Source[], o
   for (const source of sources) carriers.push({ column: source.parts.columns.get(of.name), rows: await rowsWithVector(source, of.name, bits) });
   const stride = strideBytes(of.spec);
   const perPiece = Math.max(1, Math.floor(vectorPieceBytes / stride));
+  const memory = Buffer.allocUnsafeSlow(Math.min(perPiece, of.rows) * stride); // a piece is written before the next is asked for
   const pieces = async function* (): AsyncGenerator<Buffer> {
     for (const { column, rows } of carriers) {
       for (let from = 0; from < rows.length; from += perPiece) {
         request.signal?.throwIfAborted();
         const part = rows.slice(from, from + perPiece);
-        const piece = Buffer.allocUnsafe(part.length * stride);
+        const piece = memory.subarray(0, part.length * stride);
         await column?.read(part, (at, bytes) => { bytes.copy(piece, at * stride); });
         yield piece;
       }

@@ -63,22 +63,23 @@ export class SegmentFileReader {
     }
   }
 
-  /** `offset` from the start of the data. */
-  async read(offset: number, length: number): Promise<Buffer> {
+  /** `offset` from the start of the data. The bytes may lie in `memory`, where that is large enough. */
+  async read(offset: number, length: number, memory?: Buffer): Promise<Buffer> {
     invariant(offset >= 0 && offset + length <= this.header.dataBytes, 'reads stay within the data');
     const first = Math.floor(offset / blockBytes);
     const end = Math.ceil((offset + length) / blockBytes);
-    if (this.#allChecked(first, end)) return await this.#handle.read(dataOffset + offset, length);
+    if (this.#allChecked(first, end)) return await this.#handle.read(dataOffset + offset, length, memory);
     const start = first * blockBytes;
-    const bytes = await this.#handle.read(dataOffset + start, Math.min(end * blockBytes, this.header.dataBytes) - start);
+    const bytes = await this.#handle.read(dataOffset + start, Math.min(end * blockBytes, this.header.dataBytes) - start, memory);
     for (let block = first; block < end; block += 1) this.#check(block, bytes.subarray((block - first) * blockBytes, (block - first + 1) * blockBytes));
     return bytes.subarray(offset - start, offset - start + length);
   }
 
   /** Touches every block that no read has touched yet. */
   async checkBlocks(): Promise<void> {
+    const memory = pieceMemory(this.#uncheckedBlocks === 0 ? 0 : this.header.dataBytes);
     for (let at = 0; at < this.header.dataBytes && this.#uncheckedBlocks > 0; at += pieceBytes) {
-      await this.#touch(at, Math.min(pieceBytes, this.header.dataBytes - at));
+      await this.#touch(at, Math.min(pieceBytes, this.header.dataBytes - at), memory);
     }
   }
 
@@ -87,7 +88,8 @@ export class SegmentFileReader {
     const { dataBytes } = this.header;
     const all = Buffer.allocUnsafeSlow(fileSizeBytes(dataBytes));
     (await this.#handle.read(0, dataOffset)).copy(all);
-    for (let at = 0; at < dataBytes; at += pieceBytes) (await this.read(at, Math.min(pieceBytes, dataBytes - at))).copy(all, dataOffset + at);
+    const memory = pieceMemory(dataBytes);
+    for (let at = 0; at < dataBytes; at += pieceBytes) (await this.read(at, Math.min(pieceBytes, dataBytes - at), memory)).copy(all, dataOffset + at);
     this.#crcs.copy(all, dataOffset + dataBytes);
     return all;
   }
@@ -96,9 +98,9 @@ export class SegmentFileReader {
     return this.#handle.close();
   }
 
-  async #touch(offset: number, length: number): Promise<void> {
+  async #touch(offset: number, length: number, memory: Buffer): Promise<void> {
     const first = offset / blockBytes;
-    if (!this.#allChecked(first, Math.ceil((offset + length) / blockBytes))) await this.read(offset, length);
+    if (!this.#allChecked(first, Math.ceil((offset + length) / blockBytes))) await this.read(offset, length, memory);
   }
 
   #allChecked(first: number, end: number): boolean {
@@ -177,16 +179,22 @@ export async function readSegmentFile(place: FilesPlace, file: NamedFile): Promi
   return { header, data: all.subarray(dataOffset, dataOffset + header.dataBytes), path: name };
 }
 
-/** Reads the whole file against its size and name. @throws CorruptionError, with the place of the damage where a block shows it. */
+/** For the pieces of a file, one after another. */
+export function pieceMemory(sizeBytes: number): Buffer {
+  return Buffer.allocUnsafeSlow(Math.min(pieceBytes, sizeBytes));
+}
+
+/** Reads the whole file against its size and name. `use` must copy what it keeps. @throws CorruptionError, with the place of the damage where a block shows it. */
 export async function checkContent(
   place: FilesPlace, file: NamedFile, options: { readonly use?: (bytes: Buffer, offset: number) => void; readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const name = pathOf(place, file);
   const hash = createHash('sha256');
   await using handle = await openNamed(place.disk, name, file);
+  const memory = pieceMemory(file.size);
   for (let at = 0; at < file.size; at += pieceBytes) {
     options.signal?.throwIfAborted();
-    const bytes = await handle.read(at, Math.min(pieceBytes, file.size - at));
+    const bytes = await handle.read(at, Math.min(pieceBytes, file.size - at), memory);
     hash.update(bytes);
     options.use?.(bytes, at);
   }

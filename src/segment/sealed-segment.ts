@@ -2,6 +2,7 @@
 // (mapped by the index) and payload texts. Deletes, payload indexes built later and dropped vectors are state beyond the files
 // until a checkpoint captures and saves it.
 import { invariant, must } from '../base/assert.ts';
+import type { CorruptionError } from '../base/errors.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
@@ -18,14 +19,14 @@ import { GrowingBits } from './growing-bits.ts';
 import { idKey, type IdTable } from './id-table.ts';
 import type { Versions } from './ids-file.ts';
 import { InFlight } from '../base/in-flight.ts';
-import { loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
+import { findVectorFiles, loadSegment, type LoadedSegment, type OpenSegmentOptions } from './load-segment.ts';
 import type { PayloadReader } from './payload-file.ts';
 import { parsePayload } from './payload-text.ts';
 import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
 import { strideBytes } from '../vector/distance.ts';
-import type { GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
+import type { CodesState, GraphRequest, NewGraph, SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
 export type { OpenSegmentOptions };
@@ -51,6 +52,10 @@ export interface GraphState {
   readonly canBeIndexed: boolean;
   /** What the files say; absent where there are none. */
   readonly facts?: GraphFacts;
+  /** Why a graph that there was is in no use. */
+  readonly damage?: CorruptionError;
+  /** Of the graph in use; absent where there is none. */
+  readonly codes?: CodesState;
 }
 
 const payloadBatchRows = 256;
@@ -92,7 +97,7 @@ export async function saveSealedState(request: SaveRequest): Promise<SegmentDesc
 }
 
 export class SealedSegment implements Segment {
-  /** As opened, or as last saved. */
+  /** As opened, but for damaged graphs, or as last saved. */
   description: SegmentDescription;
   /** The file of each payload index that has one. */
   readonly fileOf = new WeakMap<FieldIndex, SegmentFile>();
@@ -110,14 +115,16 @@ export class SealedSegment implements Segment {
   #closing: Promise<void> | undefined;
 
   private constructor(description: SegmentDescription, loaded: LoadedSegment) {
-    this.description = description;
+    const { columns } = loaded;
+    const files = description.files.filter((file) => !isGraphFile(file) || file.of === undefined || columns.get(file.of)?.graphDamage === undefined);
+    this.description = { ...description, files };
     this.#ids = loaded.ids;
     this.#versions = loaded.versions;
     this.#order = loaded.order;
     this.#live = new GrowingBits(andNotInto(fullBits(description.rows), loaded.deleted));
     this.#deletedCount = countBits(loaded.deleted);
     this.#payloads = loaded.payloads;
-    this.#columns = loaded.columns;
+    this.#columns = columns;
     for (const [field, { index, file }] of loaded.fieldIndexes) {
       this.#fieldIndexes.set(field, index);
       this.fileOf.set(index, file);
@@ -191,8 +198,10 @@ export class SealedSegment implements Segment {
 
   /** Of each vector that some row carries. */
   graphStates(): ReadonlyMap<string, GraphState> {
-    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts }]) =>
-      [name, { vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined, ...(facts === undefined ? {} : { facts }) }]));
+    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts, graphDamage: damage, codes }]) => [name, {
+      vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined,
+      ...(facts === undefined ? {} : { facts }), ...(damage === undefined ? {} : { damage }), ...(codes === undefined ? {} : { codes }),
+    }]));
   }
 
   /** Builds a graph into files, beside the one in use. undefined where the vector is gone or searches are always exact. */
@@ -212,6 +221,12 @@ export class SealedSegment implements Segment {
     this.description = { ...this.description, files: [...kept, ...(graph?.files ?? [])] };
     if (graph === undefined) column.dropGraph();
     else graph.install();
+  }
+
+  /** Reads the graph in use again from its files, with its codes elsewhere. */
+  async reloadGraph(place: FilesPlace, name: string, codesInMemory: boolean): Promise<void> {
+    const files = findVectorFiles({ ...place, description: this.description }, name)?.graph;
+    if (files !== undefined) await this.#inFlight.run(async () => { await this.#columns.get(name)?.loadGraph(place, files, codesInMemory); });
   }
 
   /** Its vectors are gone at once: rows lack it even when a vector of that name is created again. Its files, with the next save. */

@@ -7,7 +7,7 @@ import type { GraphConfig, IndexHits, IndexQuery, VectorIndex, VectorIndexes } f
 import { countBits } from '../payload/bitmap.ts';
 import { strideBytes, type Datatype, type Distance, type VectorSpec } from '../vector/distance.ts';
 import { readBits, writeBits } from './bits-file.ts';
-import { loadGraph, readGraphFacts, writeGraph, type GraphFacts, type GraphFiles } from './graph-file.ts';
+import { loadGraph, readGraphFacts, writeGraph, type DamagedGraphs, type GraphFacts, type GraphFiles } from './graph-file.ts';
 import { dataOffset, headerField } from './files.ts';
 import { pathOf, readRanges, SegmentFileReader, type NamedFile } from './read-file.ts';
 import { RowSlots } from './row-slots.ts';
@@ -55,6 +55,17 @@ export interface GraphRequest extends FilesPlace {
   readonly signal?: AbortSignal;
 }
 
+/** Where the codes of a vector's graph are to lie; else they are mapped from their file. */
+export type CodesPlacement = (vector: string) => boolean;
+
+/** Of the graph in use. */
+export interface CodesState {
+  /** Else they are mapped from their file, but for what all of them share. */
+  readonly isInMemory: boolean;
+  readonly memoryBytes: number;
+  readonly mappedBytes: number;
+}
+
 /** A graph in files that no description names yet. */
 export interface NewGraph {
   readonly files: readonly SegmentFile[];
@@ -63,12 +74,22 @@ export interface NewGraph {
   discard(): void;
 }
 
+export interface OpenColumnOptions {
+  readonly spec: VectorSpec;
+  /** Of the segment. */
+  readonly rows: number;
+  readonly indexes: VectorIndexes;
+  readonly damagedGraphs: DamagedGraphs;
+  readonly codesInMemory: boolean;
+}
+
 export class SealedColumn {
   readonly slots: RowSlots;
   readonly index: VectorIndex;
   readonly #reader: SegmentFileReader;
   #checking: Promise<void> | undefined;
   #graphFacts: GraphFacts | undefined;
+  #graphDamage: CorruptionError | undefined;
 
   private constructor(slots: RowSlots, index: VectorIndex, reader: SegmentFileReader) {
     this.slots = slots;
@@ -76,8 +97,7 @@ export class SealedColumn {
     this.#reader = reader;
   }
 
-  /** `rows`: of the segment. */
-  static async open(place: FilesPlace, files: VectorFiles, options: { readonly spec: VectorSpec; readonly rows: number; readonly indexes: VectorIndexes }): Promise<SealedColumn> {
+  static async open(place: FilesPlace, files: VectorFiles, options: OpenColumnOptions): Promise<SealedColumn> {
     const { spec, rows, indexes } = options;
     const slots = RowSlots.of(await readBits(place, files.has, rows));
     const reader = await openVectorFile(place, files.vec, { spec, count: slots.length });
@@ -85,7 +105,7 @@ export class SealedColumn {
     try {
       const file = { path: pathOf(place, files.vec), dataOffset, rowCount: slots.length, sizeBytes: files.vec.size };
       column = new SealedColumn(slots, await indexes.openFile(spec, file, () => reader.readAll()), reader);
-      if (files.graph !== undefined) await column.#loadGraph(place, files.graph);
+      if (files.graph !== undefined) await column.#openGraph(place, files.graph, options);
       return column;
     } catch (error) {
       await (column ?? reader).close();
@@ -98,9 +118,21 @@ export class SealedColumn {
     return this.#graphFacts;
   }
 
+  /** Of the files whose graph was dropped at open; until there is another one, or there is to be none. */
+  get graphDamage(): CorruptionError | undefined {
+    return this.#graphDamage;
+  }
+
   /** Whether searches walk a graph. */
   get isIndexed(): boolean {
     return this.index.graph?.isLoaded === true;
+  }
+
+  get codes(): CodesState | undefined {
+    const { graph } = this.index;
+    if (graph?.isLoaded !== true) return undefined;
+    const { codeMemoryBytes, mappedBytes } = graph;
+    return { isInMemory: mappedBytes === 0, memoryBytes: codeMemoryBytes, mappedBytes };
   }
 
   /** undefined where searches are always exact. What it reads has been proved before. */
@@ -114,7 +146,8 @@ export class SealedColumn {
         files,
         install: () => {
           build.install();
-          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome };
+          this.#graphFacts = { m: config.m, efConstruct: config.efConstruct, outcome: build.outcome, codes: build.outcome === 'built' ? config.codes : undefined };
+          this.#graphDamage = undefined;
         },
         discard: () => { build.discard(); },
       };
@@ -127,12 +160,23 @@ export class SealedColumn {
   dropGraph(): void {
     this.index.graph?.drop();
     this.#graphFacts = undefined;
+    this.#graphDamage = undefined;
   }
 
-  async #loadGraph(place: FilesPlace, files: GraphFiles): Promise<void> {
+  async #openGraph(place: FilesPlace, files: GraphFiles, { damagedGraphs, codesInMemory }: OpenColumnOptions): Promise<void> {
+    try {
+      await this.loadGraph(place, files, codesInMemory);
+    } catch (error) {
+      if (damagedGraphs === 'refuse' || !(error instanceof CorruptionError)) throw error;
+      this.#graphDamage = error;
+    }
+  }
+
+  /** From its files, in place of the one in use. */
+  async loadGraph(place: FilesPlace, files: GraphFiles, codesInMemory: boolean): Promise<void> {
     const { graph: slot } = this.index;
     const rows = this.slots.length;
-    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files.graph, rows) : await loadGraph(place, files, { slot, rows });
+    this.#graphFacts = slot === undefined ? await readGraphFacts(place, files, rows) : await loadGraph(place, files, { slot, rows, codesInMemory });
   }
 
   get memoryBytes(): number {

@@ -120,7 +120,7 @@ async function verifyVectors(request: VerifyRequest, name: string | undefined): 
   const reader = await openVectorFile(request, files.vec, { count: countBits(bits) });
   await reader.close();
   if (files.graph === undefined) return;
-  const facts = await readGraphFacts(request, files.graph.graph, countBits(bits));
+  const facts = await readGraphFacts(request, files.graph, countBits(bits));
   expectThat((facts.outcome === 'built') === (files.graph.code !== undefined), pathOf(request, files.graph.graph), `a '${facts.outcome}' graph goes ${facts.outcome === 'built' ? 'with' : 'without'} codes`);
 }
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { readdir, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
 import { InvariantError } from '../base/assert.ts';
 import { CorruptionError } from '../base/errors.ts';
+import type { Disk, WriteHandle } from '../fs/disk.ts';
 import { blockBytes, decodeHeader, encodeHeader, FILE_KINDS, fileSizeBytes, isFileKind, segmentFileName, type FileHeader } from './files.ts';
 import { checkContent, readRanges, readSegmentFile, SegmentFileReader } from './read-file.ts';
 import { open, randomRows, seal, temporaryPlace } from './testing/segment-fixtures.ts';
@@ -39,23 +40,60 @@ for (const length of [0, 1, blockBytes - 1, blockBytes, blockBytes + 1, 3 * bloc
   });
 }
 
-test('an equal file that is there is kept, and nothing temporary stays', async (t) => {
+test('of many files that are written at once two have a write or a sync under way', async (t) => {
+  const place = await temporaryPlace(t);
+  let running = 0;
+  let most = 0;
+  const counted = async <T>(work: () => Promise<T>): Promise<T> => {
+    running += 1;
+    most = Math.max(most, running);
+    try {
+      return await work();
+    } finally {
+      running -= 1;
+    }
+  };
+  const disk = Object.create(place.disk, {
+    create: {
+      value: async (file: string): Promise<WriteHandle> => {
+        const handle = await place.disk.create(file);
+        return Object.create(handle, {
+          sizeBytes: { get: () => handle.sizeBytes },
+          append: { value: (parts: readonly Uint8Array[]) => counted(() => handle.append(parts)) },
+          sync: { value: () => counted(() => handle.sync()) },
+          [Symbol.asyncDispose]: { value: () => handle.close() },
+        }) as WriteHandle;
+      },
+    },
+    findStat: { value: (file: string) => place.disk.findStat(file) },
+    rename: { value: (from: string, to: string) => place.disk.rename(from, to) },
+  }) as Disk;
+  const files = Array.from({ length: 7 }, (_, at) => pattern(3 * blockBytes + at));
+  const written = await Promise.all(files.map((data) => writeSegmentFile({ ...place, disk }, header(data.length), [data])));
+  for (const [at, file] of written.entries()) assert.deepEqual((await readSegmentFile(place, { kind: 'pay', ...file })).data, files[at]);
+  assert.equal(most, 2);
+});
+
+test('an equal file takes the place of the one that is there, and nothing temporary stays', async (t) => {
   const place = await temporaryPlace(t);
   const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
   const file = path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay'));
-  const { ino } = await stat(file);
   assert.deepEqual(await writeSegmentFile(place, header(3), [Buffer.from('{'), Buffer.from('}!')]), first);
-  assert.equal((await stat(file)).ino, ino);
+  await checkContent(place, { kind: 'pay', ...first });
   assert.deepEqual(await readdir(place.filesDirectory), [path.basename(file)]);
 });
 
-test('a file of that name with another size is damage, and is replaced', async (t) => {
-  const place = await temporaryPlace(t);
-  const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
-  await writeFile(path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay')), 'cut');
-  await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
-  await checkContent(place, { kind: 'pay', ...first });
-});
+for (const [title, damage] of [['cut', (bytes: Buffer): Buffer => bytes.subarray(0, -1)], ['flipped', (bytes: Buffer): Buffer => { bytes[4097] = 0; return bytes; }]] as const) {
+  test(`a ${title} file of that name is replaced`, async (t) => {
+    const place = await temporaryPlace(t);
+    const first = await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+    const file = path.join(place.filesDirectory, segmentFileName(first.sha256, 'pay'));
+    await writeFile(file, damage(await readFile(file)));
+    await assert.rejects(checkContent(place, { kind: 'pay', ...first }), CorruptionError);
+    await writeSegmentFile(place, header(3), [Buffer.from('{}!')]);
+    await checkContent(place, { kind: 'pay', ...first });
+  });
+}
 
 for (const [title, data] of [['too little', 'ab'], ['too much', 'abcd']] as const) {
   test(`${title} data is refused and leaves nothing`, async (t) => {

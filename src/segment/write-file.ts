@@ -5,6 +5,7 @@ import path from 'node:path';
 import { invariant } from '../base/assert.ts';
 import { crc32 } from '../base/checksum.ts';
 import { yieldToLoop } from '../base/clock.ts';
+import { Limit } from '../base/limit.ts';
 import type { Disk, WriteHandle } from '../fs/disk.ts';
 import { blockBytes, blockCount, encodeHeader, fileSizeBytes, segmentFileName, type FileHeader } from './files.ts';
 import type { SegmentFile } from './segment.ts';
@@ -18,18 +19,19 @@ export interface FilesPlace {
 const pieceBytesMax = 1 << 20;
 /** A long unsynced tail would make the log's next sync wait for it. */
 const syncEveryBytes = 8 << 20;
+/** Of libuv's four threads two are left to the logs, however many shards seal and merge at once. */
+const fileWrites = new Limit(2);
 
 export type Pieces = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
-/** `pieces`: the data, as many bytes as the header says. The arrays are not kept. An equal file that is there stays as it is. */
+/** `pieces`: the data, as many bytes as the header says. The arrays are not kept. Takes the place of
+ *  a file of that name, which has the same bytes or is damaged. */
 export async function writeSegmentFile(place: FilesPlace, header: FileHeader, pieces: Pieces): Promise<{ readonly sha256: string; readonly size: number }> {
   const temporary = path.join(place.filesDirectory, `.tmp-${randomBytes(12).toString('hex')}`);
   const size = fileSizeBytes(header.dataBytes);
   try {
     const sha256 = await writeAll(place.disk, temporary, header, pieces);
-    const target = path.join(place.filesDirectory, segmentFileName(sha256, header.kind));
-    if ((await place.disk.findStat(target))?.sizeBytes === size) await place.disk.remove(temporary);
-    else await place.disk.rename(temporary, target);
+    await place.disk.rename(temporary, path.join(place.filesDirectory, segmentFileName(sha256, header.kind)));
     return { sha256, size };
   } catch (error) {
     await place.disk.removeTree(temporary);
@@ -58,7 +60,7 @@ async function writeAll(disk: Disk, file: string, header: FileHeader, pieces: Pi
   }
   await out.write(table.take());
   invariant(handle.sizeBytes === fileSizeBytes(header.dataBytes), `a '${header.kind}' file has the size its header says`);
-  await handle.sync();
+  await out.sync();
   return hash.digest('hex');
 }
 
@@ -74,12 +76,16 @@ class PacedWriter {
 
   async write(bytes: Uint8Array): Promise<void> {
     this.#observe(bytes);
-    await this.#handle.append([bytes]);
+    await fileWrites.run(() => this.#handle.append([bytes]));
     this.#unsyncedBytes += bytes.byteLength;
     if (this.#unsyncedBytes < syncEveryBytes) return;
-    await this.#handle.sync();
+    await this.sync();
     await yieldToLoop();
     this.#unsyncedBytes = 0;
+  }
+
+  sync(): Promise<void> {
+    return fileWrites.run(() => this.#handle.sync());
   }
 }
 

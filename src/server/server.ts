@@ -13,6 +13,7 @@ import { isLoopback, type Config } from './config.ts';
 import { clusterSettings } from './cluster-settings.ts';
 import { refuseOpenServer } from './refuse-open-server.ts';
 import { readCertificate, renewCertificate } from './certificate.ts';
+import { EventLoopDelay } from './event-loop-delay.ts';
 import { readProcessFacts } from './process-facts.ts';
 
 /** Requests in flight get this long to end at shutdown. */
@@ -23,17 +24,19 @@ export class Server implements AsyncDisposable {
   readonly address: string;
   readonly #rest: FastifyInstance;
   readonly #state: { ready: boolean };
+  readonly #loopDelay: EventLoopDelay;
   #closed: Promise<void> | undefined;
 
   private constructor(
     engine: Engine,
     rest: FastifyInstance,
-    options: { readonly address: string; readonly state: { ready: boolean } },
+    options: { readonly address: string; readonly state: { ready: boolean }; readonly loopDelay: EventLoopDelay },
   ) {
     this.engine = engine;
     this.#rest = rest;
     this.address = options.address;
     this.#state = options.state;
+    this.#loopDelay = options.loopDelay;
   }
 
   /** Opens the data directory, restores what the command line asks for, and listens. @throws RequestError where the configuration is unsafe or the directory is taken. */
@@ -49,6 +52,7 @@ export class Server implements AsyncDisposable {
       ...(config.cluster.enabled ? { cluster: clusterSettings(config) } : {}),
     });
     const state = { ready: true };
+    const loopDelay = EventLoopDelay.start();
     try {
       if (restore !== undefined) await engine.snapshots.restoreAtStart(restore);
       const disk = new NodeDisk();
@@ -60,13 +64,15 @@ export class Server implements AsyncDisposable {
         settings: { ...restSettings(config, loopback), tls },
         isReady: () => state.ready && engine.cluster?.isReady() !== false,
         processFacts: () => readProcessFacts(disk),
+        takeLoopDelay: () => loopDelay.take(),
       });
       await rest.listen({ host: config.service.host, port: config.service.http_port });
       if (tls !== undefined) renewCertificate(rest.server, tls, { disk, tls: config.tls, logger });
       const { port } = rest.server.address() as AddressInfo;
       const host = config.service.host.includes(':') ? `[${config.service.host}]` : config.service.host;
-      return new Server(engine, rest, { address: `${tls === undefined ? 'http' : 'https'}://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state });
+      return new Server(engine, rest, { address: `${tls === undefined ? 'http' : 'https'}://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state, loopDelay });
     } catch (error) {
+      loopDelay.stop();
       await engine.close();
       throw error;
     }
@@ -103,6 +109,7 @@ export class Server implements AsyncDisposable {
     await this.#rest.close();
     clearTimeout(cut);
     await this.engine.close();
+    this.#loopDelay.stop();
   }
 }
 

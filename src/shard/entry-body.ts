@@ -58,7 +58,8 @@ export interface EncodedEntry {
   readonly memory?: Buffer;
 }
 
-const storedRows: RowEncoding<Uint8Array> = {
+/** Of vectors that are rows already. */
+export const storedRows: RowEncoding<Uint8Array> = {
   rowBytes: (_name, bytes) => bytes.byteLength,
   write: (_name, bytes, row) => row.set(bytes),
 };

@@ -89,6 +89,16 @@ test('a manifest whose publishing failed half way may be found by the next start
   assert.deepEqual(await allIds(reopened), [1, 2]);
 });
 
+test('what work that failed has written is removed at once', async () => {
+  const { disk, inner, faults } = faultyDisk();
+  await using shard = await Shard.create(shardOptions(disk, '/shard'));
+  await upsert(shard, draft(1), draft(2));
+  faults.decide = ({ kind, path }) => (kind === 'syncDirectory' && path === '/shard/files' ? { kind: 'error', code: 'EIO' } : undefined);
+  await assert.rejects(shard.checkpoint(), /EIO/);
+  await shard.settle();
+  assert.deepEqual(await inner.list('/shard/files'), []);
+});
+
 test('an operation that is in the log twice applies once', async () => {
   const disk = new MemoryDisk();
   const options = shardOptions(disk, '/shard');

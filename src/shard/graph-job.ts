@@ -1,9 +1,11 @@
 // Graphs of sealed segments, built in the background: into files first, then named by the manifest and used by searches.
 import type { Indexing } from '../command/indexing-config.ts';
+import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
+import type { SegmentDescription } from '../segment/segment.ts';
 import type { NewGraph } from '../segment/vector-file.ts';
 import type { CheckpointParts } from './checkpoint.ts';
-import { graphTask, type GraphTask } from './choose-graph.ts';
+import { graphConfig, graphTask, type GraphTask } from './choose-graph.ts';
 import type { HeldSegment } from './held-segment.ts';
 import type { ShardFolder } from './shard-folder.ts';
 
@@ -25,13 +27,22 @@ export function chooseGraph(candidates: readonly HeldSegment<SealedSegment>[], i
   return chosen;
 }
 
+/** The files stay what they are. */
+export async function reloadGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name }: GraphJob, indexing: Indexing): Promise<void> {
+  held.retain();
+  try {
+    await held.segment.reloadGraph(folder.place, name, indexing(name).codesInMemory);
+  } finally {
+    void held.release();
+  }
+}
+
 /** Writes the files of a graph; nothing names them yet. undefined: there is to be none. */
 export async function runGraph({ folder }: Pick<CheckpointParts, 'folder'>, { held, name, task }: GraphJob, indexing: Indexing, signal: AbortSignal): Promise<NewGraph | undefined> {
   if (task === 'drop') return undefined;
-  const { m, efConstruct, threadsMax } = indexing(name);
   held.retain();
   try {
-    const graph = await held.segment.buildGraph({ ...folder.place, name, config: { m, efConstruct, threadsMax }, signal });
+    const graph = await held.segment.buildGraph({ ...folder.place, name, config: graphConfig(indexing(name)), signal });
     await folder.disk.syncDirectory(folder.place.filesDirectory);
     return graph;
   } finally {
@@ -47,6 +58,18 @@ export async function finishGraph({ folder, log }: Pick<CheckpointParts, 'folder
   folder.sweep();
 }
 
+/** The manifest's segments without the graphs that they no longer have in use; undefined where it names none of those. */
+export function segmentsWithoutDropped({ folder, state }: Pick<CheckpointParts, 'folder' | 'state'>): readonly SegmentDescription[] | undefined {
+  const { segments } = folder.manifest;
+  const open = new Map(state.sealed.map(({ segment }) => [segment.uuid, segment.description]));
+  const kept = segments.map((described) => withoutDropped(described, open.get(described.uuid) ?? described));
+  return kept.some(({ files }, at) => files.length !== segments[at]?.files.length) ? kept : undefined;
+}
+
+function withoutDropped(described: SegmentDescription, open: SegmentDescription): SegmentDescription {
+  return { ...described, files: described.files.filter((file) => !isGraphFile(file) || open.files.some(({ kind, sha256 }) => kind === file.kind && sha256 === file.sha256)) };
+}
+
 async function publishFiles(folder: ShardFolder, segment: SealedSegment, durable: number): Promise<void> {
   const { manifest } = folder;
   const segments = manifest.segments.map((described) => (described.uuid === segment.uuid ? segment.description : described));
@@ -57,8 +80,7 @@ async function publishFiles(folder: ShardFolder, segment: SealedSegment, durable
 export async function buildGraphs(parts: Pick<CheckpointParts, 'folder'>, segment: SealedSegment, indexing: Indexing, signal: AbortSignal): Promise<void> {
   for (const [name, state] of segment.graphStates()) {
     if (graphTask(state, indexing(name)) !== 'build') continue;
-    const { m, efConstruct, threadsMax } = indexing(name);
-    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: { m, efConstruct, threadsMax }, signal }));
+    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, config: graphConfig(indexing(name)), signal }));
   }
   await parts.folder.disk.syncDirectory(parts.folder.place.filesDirectory);
 }

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { must } from '../base/assert.ts';
+import { CorruptionError } from '../base/errors.ts';
+import { silentLogger } from '../base/logger.ts';
 import { seededRandom } from '../base/testing/random.ts';
 import type { VectorIndexing } from '../command/indexing-config.ts';
 import type { SearchParams } from '../command/read.ts';
@@ -25,7 +27,9 @@ const addon = loadAddon();
 const spec: VectorSpec = { size: 16, distance: 'Euclid', datatype: 'float32' };
 const rowBytes = 64;
 const limits: ShardLimits = { headBytesMax: 16 << 20, headRowsMax: 500, unsealedBytesMax: 64 << 20, logBytesMax: 64 << 20, mergedBytesMax: 512 << 20, quietMs: 20, vacuumRowsMin: 100_000 };
-const graphs: VectorIndexing = { m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0 };
+const graphs: VectorIndexing = {
+  m: 8, efConstruct: 40, threadsMax: 0, graphBytesMin: 400 * rowBytes, scanBytesMax: 0, codes: { kind: 'internal' }, codesInMemory: true, binaryQuery: 'default',
+};
 
 interface Rig {
   readonly indexes: VectorIndexes;
@@ -166,23 +170,142 @@ test('segments below the threshold get no graph; indexed_only leaves out what wa
   await waiting.close();
 });
 
-test('a damaged graph file is named', { skip }, async (t) => {
-  const { options } = openRig(t);
-  const shard = await Shard.create(options);
+const damagesOfAFile = {
+  flipped: (file) => {
+    const bytes = readFileSync(file);
+    bytes[4096 + 100] = (bytes[4096 + 100] ?? 0) ^ 4;
+    writeFileSync(file, bytes);
+  },
+  cut: (file) => { writeFileSync(file, readFileSync(file).subarray(0, -1)); },
+  missing: (file) => { rmSync(file); },
+} satisfies Record<string, (file: string) => void>;
+
+/** A closed shard of one segment with a graph, one of whose files is damaged. */
+async function withDamagedGraph(t: TestContext, kind: string, damage: (file: string) => void): Promise<Rig & { readonly file: string; readonly exact: readonly unknown[] }> {
+  const rig = openRig(t);
+  const shard = await Shard.create(rig.options);
   await fill(shard, 0, 1_000);
   await seal(shard);
+  const exact = await nearest(shard, 7, { exact: true });
   await shard.close();
-  for (const kind of ['graph', 'code']) {
-    const file = path.join(options.directory, 'files', must(kinds(options.directory, kind)[0], 'a file'));
-    const whole = readFileSync(file);
-    const damaged = Buffer.from(whole);
-    damaged[4096 + 100] = (damaged[4096 + 100] ?? 0) ^ 4;
-    writeFileSync(file, damaged);
-    await assert.rejects(Shard.open(options), (error) => error instanceof Error && error.message.includes(path.basename(file)));
-    writeFileSync(file, whole);
+  const file = path.join(rig.options.directory, 'files', must(kinds(rig.options.directory, kind)[0], 'a file'));
+  damage(file);
+  return { ...rig, file, exact };
+}
+
+for (const kind of ['graph', 'code']) {
+  for (const [title, damage] of Object.entries(damagesOfAFile)) {
+    test(`a ${title} ${kind} file: the graph is dropped, searches scan, and it is built again`, { skip }, async (t) => {
+      const { options, indexes, file } = await withDamagedGraph(t, kind, damage);
+      const verdict = (): ReturnType<typeof verifyShard> => verifyShard({ disk: options.disk, directory: options.directory, deep: true });
+      assert.deepEqual((await verdict()).findings.map((finding) => finding.file), [file]);
+      await assert.rejects(Shard.open(options), (error) => error instanceof CorruptionError && error.file === file, 'what comes from elsewhere is refused');
+      const logged: object[] = [];
+      const logger = { ...silentLogger, error: (fields: object) => { logged.push(fields); } };
+      const before = indexes.graphsBuilt;
+
+      const shard = await Shard.open({ ...options, logger, damagedGraphs: 'drop' });
+      const early = shard.info();
+      assert.deepEqual([early.status, early.indexedVectors, early.damagedGraphs.get(''), early.damagedGraphsFound], ['yellow', 0, 1_000, 1]);
+      assert.deepEqual(logged.map((fields) => 'file' in fields && fields.file), [file]);
+      await shard.settle();
+      const late = shard.info();
+      assert.deepEqual([late.status, late.indexedVectors, late.damagedGraphs.size, late.damagedGraphsFound], ['green', 1_000, 0, 1]);
+      assert.equal(indexes.graphsBuilt, before + 1);
+      assert.ok(await recall(shard) >= 0.97);
+      await shard.close();
+      const { findings, leftovers } = await verdict();
+      assert.deepEqual([findings, leftovers], [[], []]);
+      await using again = await Shard.open(options);
+      assert.equal(again.info().damagedGraphsFound, 0);
+    });
   }
-  await using reopened = await Shard.open(options);
-  assert.equal(reopened.info().indexedVectors, 1_000);
+}
+
+for (const [title, change] of [['m 0', { m: 0 }], ['a threshold above it', { graphBytesMin: Infinity }]] as const) {
+  test(`${title}: a damaged graph is dropped for good, and no manifest names it`, { skip }, async (t) => {
+    const { options, indexes } = await withDamagedGraph(t, 'graph', damagesOfAFile.flipped);
+    const before = indexes.graphsBuilt;
+    const shard = await Shard.open({ ...options, damagedGraphs: 'drop', indexing: () => ({ ...graphs, ...change }) });
+    await shard.settle();
+    const { status, indexedVectors, damagedGraphs } = shard.info();
+    assert.deepEqual([status, indexedVectors, damagedGraphs.size, indexes.graphsBuilt], ['green', 0, 0, before]);
+    await shard.close();
+    assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
+  });
+}
+
+test('a freeze before the graph is built again is without it, and the damage is in no manifest any more', { skip }, async (t) => {
+  const { options, root, indexes, exact } = await withDamagedGraph(t, 'graph', damagesOfAFile.flipped);
+  let isHeld = true;
+  let letGo: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => { letGo = resolve; });
+  // the first file that is made afterwards is that of the new graph
+  const create: typeof options.disk.create = async (file) => {
+    if (isHeld && path.basename(file).startsWith('.tmp-')) await held;
+    return await options.disk.create(file);
+  };
+  const disk = new Proxy(options.disk, {
+    get: (of, name) => {
+      const found: unknown = name === 'create' ? create : Reflect.get(of, name);
+      return typeof found === 'function' ? (found.bind(of) as unknown) : found;
+    },
+  });
+  const shard = await Shard.open({ ...options, disk, damagedGraphs: 'drop' });
+  const staged = await stageFrozen(shard, path.join(root, 'staging'));
+  assert.equal(shard.info().damagedGraphs.get(''), 1_000, 'it is not built yet');
+  assert.deepEqual(await nearest(shard, 7), exact);
+  assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
+  isHeld = false;
+  letGo();
+  await shard.settle();
+  assert.equal(shard.info().indexedVectors, 1_000);
+  await shard.close();
+  assert.deepEqual((await verifyShard({ disk: options.disk, directory: staged.directory, deep: true })).findings, []);
+  await using restored = await adoptShard({ ...options, indexes, directory: path.join(root, 'restored'), generation: 1, staging: staged, indexing: () => ({ ...graphs, m: 0 }) });
+  assert.equal(restored.info().indexedVectors, 0);
+  assert.deepEqual(await nearest(restored, 7), exact);
+});
+
+test('codes are those of the configuration, lie where it says, and are there again after a start', { skip }, async (t) => {
+  const product = { ...graphs, codes: { kind: 'product', compression: 8 } } as const;
+  const binary = { ...graphs, codes: { kind: 'binary', encoding: 'one-bit' }, codesInMemory: false } as const;
+  const { options, indexes } = openRig(t, { indexing: () => product });
+  const shard = await Shard.create(options);
+  t.after(() => shard.close());
+  await fill(shard, 0, 400);
+  await seal(shard);
+  assert.deepEqual([shard.info().indexedVectors, shard.info().codesBytes.mapped], [400, 0]);
+  assert.ok(shard.info().codesBytes.memory >= 400 * 8 + 256 * rowBytes);
+  const first = kinds(options.directory, 'code');
+  shard.setIndexing(() => binary);
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().codesBytes.mapped, 400 * 32);
+  assert.ok(shard.info().codesBytes.memory < 1_000);
+  const built = indexes.graphsBuilt;
+  shard.setIndexing(() => ({ ...binary, codesInMemory: true }));
+  assert.equal(shard.info().status, 'yellow');
+  await shard.settle();
+  assert.equal(shard.info().codesBytes.mapped, 0);
+  assert.ok(shard.info().codesBytes.memory >= 400 * 32);
+  shard.setIndexing(() => binary);
+  await shard.settle();
+  const before = await nearest(shard, 7);
+  assert.equal(indexes.graphsBuilt, built);
+  while (kinds(options.directory, 'code').length > 1) await new Promise(setImmediate); // the first is swept
+  assert.notDeepEqual(kinds(options.directory, 'code'), first);
+  await shard.close();
+
+  const again = openRig(t).indexes;
+  {
+    await using reopened = await Shard.open({ ...options, indexes: again, indexing: () => binary });
+    assert.equal(reopened.info().codesBytes.mapped, 400 * 32);
+    await reopened.settle();
+    assert.deepEqual(await nearest(reopened, 7), before);
+    assert.equal(again.graphsBuilt, 0);
+  }
+  assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
 });
 
 async function stageFrozen(shard: Shard, directory: string): Promise<Awaited<ReturnType<typeof stageCopy>>> {

@@ -18,7 +18,7 @@ import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { chooseMerge, chooseMergeAtRest, isCrowded, type SegmentSize } from './choose-merge.ts';
-import { chooseGraph, finishGraph, runGraph, type GraphJob } from './graph-job.ts';
+import { chooseGraph, finishGraph, reloadGraph, runGraph, segmentsWithoutDropped, type GraphJob } from './graph-job.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { finishMerge, runMerge } from './merge-job.ts';
 import type { ShardLimits } from './shard-limits.ts';
@@ -132,6 +132,16 @@ export class Maintenance {
     });
   }
 
+  /** The manifest names no graph that was dropped for its damage when it resolves. */
+  async forgetDamagedGraphs(): Promise<void> {
+    if (segmentsWithoutDropped(this.#parts) === undefined) return; // the common case waits for nobody
+    await this.#publishing.run(async () => {
+      const { folder, log } = this.#parts;
+      const segments = segmentsWithoutDropped(this.#parts);
+      if (segments !== undefined) await folder.publish({ ...folder.manifest, durable: log.lastSeq, segments });
+    });
+  }
+
   /** Resolves when nothing is under way. */
   async settle(): Promise<void> {
     while (this.isBusy) {
@@ -230,6 +240,7 @@ export class Maintenance {
     this.#graph = { held: job.held, giveUp };
     try {
       await folder.whileWriting(async () => {
+        if (job.task === 'reload') return await reloadGraph(this.#parts, job, this.#indexing);
         const graph = await runGraph(this.#parts, job, this.#indexing, AbortSignal.any([signal, giveUp.signal]));
         await this.#publishing.run(() => finishGraph(this.#parts, job, graph));
       });

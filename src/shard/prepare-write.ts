@@ -9,7 +9,8 @@ import { parseJsonPath } from '../payload/json-path.ts';
 import { slices } from '../segment/slices.ts';
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { checkVector, writeStored } from '../vector/stored-vector.ts';
-import { encodeOperation, encodePoints, type EncodedEntry, type PointWrite, type RowEncoding } from './entry-body.ts';
+import { encodeOperation, encodePoints, storedRows, type EncodedEntry, type PointWrite, type RowEncoding } from './entry-body.ts';
+import type { StoredDraft } from './shard-operation.ts';
 
 /** What an entry holds besides its points, for a guess of its size. */
 const entryRestBytes = 256;
@@ -20,17 +21,15 @@ const idBytesMax = 17;
 type Specs = ReadonlyMap<string, VectorSpec>;
 
 /** Everything that can be told without the state of points. @throws RequestError with the wire's text */
-export function checkWrite(operation: WriteOperation, specs: Specs): void {
+export async function checkWrite(operation: WriteOperation, specs: Specs): Promise<void> {
   switch (operation.kind) {
     case 'upsert':
-      for (const point of operation.points) {
+      return await checkEach(operation.points, (point) => {
         checkVectors(point.vectors, specs);
         checkPayload(point.payload);
-      }
-      return;
+      });
     case 'update-vectors':
-      for (const point of operation.points) checkVectors(point.vectors, specs);
-      return;
+      return await checkEach(operation.points, (point) => checkVectors(point.vectors, specs));
     case 'delete-vectors':
       for (const name of operation.names) specOf(name, specs);
       return;
@@ -62,17 +61,26 @@ export function checkWrite(operation: WriteOperation, specs: Specs): void {
   }
 }
 
+async function checkEach<T>(points: readonly T[], check: (point: T) => void): Promise<void> {
+  const pause = slices();
+  for (const point of points) {
+    check(point);
+    const due = pause();
+    if (due !== undefined) await due;
+  }
+}
+
 /** Entries of at most about 1 MB, in order. The write must have been checked against the same specs. */
 export async function toEntries(operation: WriteOperation, specs: Specs, bodies: BufferPool): Promise<readonly EncodedEntry[]> {
   switch (operation.kind) {
     case 'upsert': {
       const sizeBytes = (point: PointDraft): number => rowsBytes(point.vectors, specs) + Buffer.byteLength(point.payload);
       const pieces = cut(lastOfEach(operation.points), sizeBytes);
-      return await encodePieces(pieces, { specs, bodies, write: (points) => ({ ...operation, points }) });
+      return await encodePieces(pieces, { encoding: encodingUnder(specs), bodies, write: (points) => ({ ...operation, points }) });
     }
     case 'update-vectors': {
       const pieces = cut(mergedById(operation.points), ({ vectors }) => rowsBytes(vectors, specs));
-      return await encodePieces(pieces, { specs, bodies, write: (points) => ({ ...operation, points }) });
+      return await encodePieces(pieces, { encoding: encodingUnder(specs), bodies, write: (points) => ({ ...operation, points }) });
     }
     case 'create-vector': {
       const spec = must(vectorSpecs({ [operation.name]: operation.params }).get(operation.name), 'one vector has one spec');
@@ -95,6 +103,13 @@ export async function toEntries(operation: WriteOperation, specs: Specs, bodies:
     default:
       return unreachable(operation);
   }
+}
+
+/** The same for points whose vectors are stored rows already, each id once. */
+export function toStoredEntries(points: readonly StoredDraft[], bodies: BufferPool): Promise<readonly EncodedEntry[]> {
+  const sizeBytes = ({ vectors, payload }: StoredDraft): number =>
+    [...vectors.values()].reduce((sum, row) => sum + 2 + row.byteLength, idBytesMax + 8) + Buffer.byteLength(payload);
+  return encodePieces(cut(points, sizeBytes), { encoding: storedRows, bodies, write: (list) => ({ kind: 'upsert', points: list }) });
 }
 
 /** Ids that must be there for the write to be taken; the others are simply passed over. */
@@ -155,15 +170,18 @@ function mergedById(points: readonly PointVectors[]): readonly PointVectors[] {
   return [...merged].map(([id, vectors]) => ({ id, vectors }));
 }
 
-/** Vectors become stored rows in the memory of the entry that the log writes and the head copies from. */
-async function encodePieces<T>(
-  pieces: readonly Piece<T>[],
-  { specs, bodies, write }: { readonly specs: Specs; readonly bodies: BufferPool; readonly write: (points: readonly T[]) => PointWrite<Float32Array> },
-): Promise<readonly EncodedEntry[]> {
-  const encoding: RowEncoding<Float32Array> = {
+function encodingUnder(specs: Specs): RowEncoding<Float32Array> {
+  return {
     rowBytes: (name) => strideBytes(specOf(name, specs)),
     write: (name, vector, row) => writeStored(specOf(name, specs), vector, row),
   };
+}
+
+/** Vectors become stored rows in the memory of the entry that the log writes and the head copies from. */
+async function encodePieces<T, V>(
+  pieces: readonly Piece<T>[],
+  { encoding, bodies, write }: { readonly encoding: RowEncoding<V>; readonly bodies: BufferPool; readonly write: (points: readonly T[]) => PointWrite<V> },
+): Promise<readonly EncodedEntry[]> {
   const pause = slices();
   const entries: EncodedEntry[] = [];
   for (const { list, sizeBytes } of pieces) {

@@ -5,7 +5,9 @@ import { selectPayload } from '../payload/payload-edits.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { fromStored } from '../vector/stored-vector.ts';
+import type { HeldSegment } from './held-segment.ts';
 import { specOf } from './prepare-write.ts';
+import type { StoredDraft } from './shard-operation.ts';
 import type { RowPlace, SegmentView, View } from './view.ts';
 
 /** Read and turned into records at once: bounds what a page of any length holds twice. */
@@ -14,17 +16,36 @@ const rowsAtOnceMax = 1_024;
 /** One record for each place, in their order. @throws RequestError for a vector name the collection lacks. */
 export async function readRecords(view: View, places: readonly RowPlace[], selectors: Selectors, signal?: AbortSignal): Promise<readonly PointRecord[]> {
   const specs = selectedVectors(view, selectors.vectors);
-  const records: PointRecord[] = Array.from({ length: places.length });
+  return await readPieces(places, (segment, rows) => readRows(segment, rows, { selectors, specs }), signal);
+}
+
+/** The points as they are stored, in the order of `places`: for a copy that changes no bit. */
+export async function readStored(view: View, places: readonly RowPlace[], signal?: AbortSignal): Promise<readonly StoredDraft[]> {
+  return await readPieces(places, async ({ held }, rows) => {
+    const texts = await held.segment.payloads(rows);
+    const columns = await readColumns(held, [...view.vectors], rows);
+    return Array.from(rows, (row, at) => {
+      const vectors = new Map(columns.flatMap(({ name, stored }) => {
+        const bytes = stored[at];
+        return bytes === undefined ? [] : [[name, bytes] as const];
+      }));
+      return { id: held.segment.idAt(row), vectors, payload: must(texts[at], 'one payload for each row') };
+    });
+  }, signal);
+}
+
+async function readPieces<T>(places: readonly RowPlace[], read: (segment: SegmentView, rows: Uint32Array) => Promise<readonly T[]>, signal?: AbortSignal): Promise<readonly T[]> {
+  const all: T[] = Array.from({ length: places.length });
   for (const { segment, positions } of bySegment(places)) {
     for (let at = 0; at < positions.length; at += rowsAtOnceMax) {
       signal?.throwIfAborted();
       const piece = positions.slice(at, at + rowsAtOnceMax);
       const rows = Uint32Array.from(piece, (position) => must(places[position], 'positions are of places').row);
-      const read = await readRows(segment, rows, { selectors, specs });
-      for (const [index, position] of piece.entries()) records[position] = must(read[index], 'one record for each row');
+      const found = await read(segment, rows);
+      for (const [index, position] of piece.entries()) all[position] = must(found[index], 'one answer for each row');
     }
   }
-  return records;
+  return all;
 }
 
 /** In the order of `ids`, absent ones left out. */
@@ -49,8 +70,7 @@ async function readRows(segment: SegmentView, rows: Uint32Array, wanted: Wanted)
   const { held } = segment;
   const { payload } = wanted.selectors;
   const texts = payload.kind === 'none' ? undefined : await held.segment.payloads(rows);
-  const columns: { readonly name: string; readonly spec: VectorSpec; readonly stored: readonly (Uint8Array | undefined)[] }[] = [];
-  for (const [name, spec] of wanted.specs) columns.push({ name, spec, stored: await held.vectors(name, rows) });
+  const columns = await readColumns(held, wanted.specs, rows);
   const pause = slices();
   const records: PointRecord[] = [];
   for (const [at, row] of rows.entries()) {
@@ -69,6 +89,18 @@ async function readRows(segment: SegmentView, rows: Uint32Array, wanted: Wanted)
     if (due !== undefined) await due;
   }
   return records;
+}
+
+interface ReadColumn {
+  readonly name: string;
+  readonly spec: VectorSpec;
+  readonly stored: readonly (Uint8Array | undefined)[];
+}
+
+async function readColumns(held: HeldSegment, specs: Wanted['specs'], rows: Uint32Array): Promise<readonly ReadColumn[]> {
+  const columns: ReadColumn[] = [];
+  for (const [name, spec] of specs) columns.push({ name, spec, stored: await held.vectors(name, rows) });
+  return columns;
 }
 
 function shownPayload(text: string, selector: PayloadSelector): string {

@@ -1,7 +1,7 @@
 // Vector indexes that only keep rows: for a replay that nobody will search.
 import { invariant } from '../base/assert.ts';
 import { checkRowRange } from '../index/check-query.ts';
-import type { GrowingVectorIndex, IndexHits, VectorIndex, VectorIndexes } from '../index/vector-index.ts';
+import { noWalks, type GrowingVectorIndex, type IndexHits, type VectorIndex, type VectorIndexes } from '../index/vector-index.ts';
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 
 const firstBytes = 4_096;
@@ -10,6 +10,7 @@ export function rowStores(): VectorIndexes {
   return {
     kernel: 'none',
     graphsBuilt: 0,
+    walked: noWalks,
     growing: (spec) => new RowStore(spec),
     openFile: (spec, { rowCount }) => Promise.resolve<VectorIndex>({ spec, rowCount, search: refuse, score: refuse, close: () => Promise.resolve() }),
     close: () => Promise.resolve(),

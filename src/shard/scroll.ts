@@ -10,7 +10,8 @@ import type { Filter } from '../payload/filter.ts';
 import { selectRows } from '../payload/select-rows.ts';
 import { slices } from '../segment/slices.ts';
 import { MergedById, type Placed } from './merged-by-id.ts';
-import { readRecords } from './read-records.ts';
+import { readRecords, readStored } from './read-records.ts';
+import type { StoredDraft } from './shard-operation.ts';
 import { rowSourceOf, type SegmentView, type View } from './view.ts';
 
 /** Rows a filter is tried on at first; four times as many with each round that did not fill the page. */
@@ -27,6 +28,11 @@ export async function scrollView(view: View, request: ScrollRequest, signal?: Ab
   return await readRecords(view, page, request.selectors, signal);
 }
 
+/** A page by id of the points as they are stored. */
+export async function scrollStored(view: View, request: Pick<ScrollRequest, 'offset' | 'limit'>, signal?: AbortSignal): Promise<readonly StoredDraft[]> {
+  return await readStored(view, await pageById(view, request, signal), signal);
+}
+
 /** Number of points that satisfy the filter; of all without one. */
 export async function countView(view: View, filter: Filter | undefined, signal?: AbortSignal): Promise<number> {
   if (filter === undefined) return view.points;
@@ -35,7 +41,7 @@ export async function countView(view: View, filter: Filter | undefined, signal?:
   return count;
 }
 
-async function pageById(view: View, request: ScrollRequest, signal?: AbortSignal): Promise<readonly Placed[]> {
+async function pageById(view: View, request: Pick<ScrollRequest, 'offset' | 'limit' | 'filter'>, signal?: AbortSignal): Promise<readonly Placed[]> {
   const page: Placed[] = [];
   const ordered = new MergedById(view.segments, request.offset);
   for (let tried = triedAtFirst; page.length < request.limit; tried *= triedGrowth) {

@@ -1,5 +1,6 @@
 // Nearest neighbours over the segments of one view: filter → bitmap, graph or scan per segment, merged by score.
 import { must } from '../base/assert.ts';
+import { mapLimit } from '../base/limit.ts';
 import { comparePointIds, type PointId } from '../base/ids.ts';
 import type { ScoredRecord } from '../command/read.ts';
 import type { Indexing, VectorIndexing } from '../command/indexing-config.ts';
@@ -14,6 +15,9 @@ import { specOf } from './prepare-write.ts';
 import { readRecords } from './read-records.ts';
 import type { ShardSearch } from './shard-types.ts';
 import { rowSourceOf, type RowPlace, type SegmentView, type View } from './view.ts';
+
+/** Searched at once: what one thread finds while the next walks. More would only hold more bitmaps. */
+const segmentsAtOnceMax = 8;
 
 interface Prepared {
   readonly request: ShardSearch;
@@ -33,10 +37,10 @@ export async function searchView(view: View, requests: readonly ShardSearch[], o
   const { indexing, signal } = options;
   const prepared = requests.map((request) => prepare(view, request, indexing(request.using)));
   const hits = prepared.map((): Hit[] => []);
-  for (const segment of view.segments) {
+  await mapLimit(view.segments, segmentsAtOnceMax, (segment) => {
     signal?.throwIfAborted();
-    await searchSegment(segment, { prepared, hits }, signal);
-  }
+    return searchSegment(segment, { prepared, hits }, signal);
+  });
   const answers: (readonly ScoredRecord[])[] = [];
   for (const [at, each] of prepared.entries()) {
     const best = rank(must(hits[at], 'one list for each request'), each);
@@ -73,9 +77,9 @@ async function searchSegment(segment: SegmentView, batch: { readonly prepared: r
   }
 }
 
-function settings({ params = {} }: ShardSearch, { scanBytesMax }: VectorIndexing): IndexSettings {
+function settings({ params = {} }: ShardSearch, { scanBytesMax, binaryQuery }: VectorIndexing): IndexSettings {
   const { hnswEf, exact, quantization } = params;
-  return { scanBytesMax, ...(hnswEf === undefined ? {} : { hnswEf }), ...(exact === undefined ? {} : { exact }), ...(quantization === undefined ? {} : { quantization }) };
+  return { scanBytesMax, binaryQuery, ...(hnswEf === undefined ? {} : { hnswEf }), ...(exact === undefined ? {} : { exact }), ...(quantization === undefined ? {} : { quantization }) };
 }
 
 /** `indexed_only` leaves out what waits for its graph; what is too small for one is searched. */

@@ -77,12 +77,15 @@ export class ShardFolder {
     return Math.min(this.manifest.applied, ...[...this.#holds].map(({ manifest }) => manifest.applied));
   }
 
-  /** New files appear in `files/` only inside; none of them is taken for garbage meanwhile. */
+  /** New files appear in `files/` only inside; none of them is taken for garbage meanwhile. What failed or was given up is removed. */
   async whileWriting<T>(work: () => Promise<T>): Promise<T> {
     while (this.#sweeping !== undefined) await this.#sweeping;
     this.#writing += 1;
     try {
       return await work();
+    } catch (error) {
+      this.#sweepWanted = true;
+      throw error;
     } finally {
       this.#writing -= 1;
       if (this.#writing === 0 && this.#sweepWanted) this.sweep();

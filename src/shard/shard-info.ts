@@ -3,9 +3,9 @@ import { andInto, countBits, emptyBits } from '../payload/bitmap.ts';
 import { parseJsonPath, type JsonPath } from '../payload/json-path.ts';
 import type { LogInfo } from '../log/shard-log.ts';
 import type { Maintenance } from './maintenance.ts';
-import type { SealedSegment } from '../segment/sealed-segment.ts';
+import type { GraphState, SealedSegment } from '../segment/sealed-segment.ts';
 import type { StoredManifest } from './shard-manifest.ts';
-import type { ShardInfo } from './shard-types.ts';
+import type { CodesBytes, ShardInfo } from './shard-types.ts';
 import type { SegmentView, View } from './view.ts';
 
 export interface DescribedShard {
@@ -16,18 +16,23 @@ export interface DescribedShard {
   /** Why the shard takes no writes. */
   readonly failure: string | undefined;
   readonly sealed: readonly SealedSegment[];
+  readonly damagedGraphsFound: number;
 }
 
 export function describeShard(shard: DescribedShard): ShardInfo {
   const { view, log, stored, maintenance } = shard;
   const error = shard.failure ?? maintenance.error;
+  const damagedGraphs = rowsByVector(shard.sealed, ({ damage }) => damage !== undefined);
   const filled = view.segments.filter(({ rowCount }) => rowCount > 0);
   return {
     points: view.points,
     indexedVectors: indexedVectors(filled, shard.sealed),
-    scannedVectors: scannedVectors(shard.sealed),
+    scannedVectors: rowsByVector(shard.sealed, ({ facts }) => facts !== undefined && facts.outcome !== 'built'),
+    damagedGraphs,
+    damagedGraphsFound: shard.damagedGraphsFound,
+    codesBytes: codesBytes(shard.sealed),
     segments: view.segments.length,
-    status: error !== undefined ? 'red' : maintenance.isBusy ? 'yellow' : 'green',
+    status: error !== undefined ? 'red' : maintenance.isBusy || damagedGraphs.size > 0 ? 'yellow' : 'green',
     ...(error === undefined ? {} : { optimizerError: error }),
     payloadSchema: new Map([...view.payloadSchema].map(([field, schema]) => [field, { schema, points: pointsWith(filled, field) }])),
     unappliedEntries: Math.max(0, log.lastSeq - view.applied),
@@ -47,15 +52,23 @@ function indexedVectors(views: readonly SegmentView[], sealed: readonly SealedSe
   return count;
 }
 
-/** By vector: rows of segments for which a graph was tried and found no good. */
-function scannedVectors(sealed: readonly SealedSegment[]): ReadonlyMap<string, number> {
-  const scanned = new Map<string, number>();
+function rowsByVector(sealed: readonly SealedSegment[], isCounted: (state: GraphState) => boolean): ReadonlyMap<string, number> {
+  const rows = new Map<string, number>();
   for (const segment of sealed) {
-    for (const [name, { facts, vectors }] of segment.graphStates()) {
-      if (facts !== undefined && facts.outcome !== 'built') scanned.set(name, (scanned.get(name) ?? 0) + vectors);
+    for (const [name, state] of segment.graphStates()) {
+      if (isCounted(state)) rows.set(name, (rows.get(name) ?? 0) + state.vectors);
     }
   }
-  return scanned;
+  return rows;
+}
+
+function codesBytes(sealed: readonly SealedSegment[]): CodesBytes {
+  let [memory, mapped] = [0, 0];
+  for (const { codes } of sealed.flatMap((segment) => [...segment.graphStates().values()])) {
+    memory += codes?.memoryBytes ?? 0;
+    mapped += codes?.mappedBytes ?? 0;
+  }
+  return { memory, mapped };
 }
 
 function pointsWith(segments: readonly SegmentView[], field: string): number {

@@ -8,12 +8,23 @@ export interface ShardWriteResult {
   readonly status: 'acknowledged' | 'completed' | 'wait_timeout';
 }
 
+/** Codes by which the graphs in use are walked, by where they lie. */
+export interface CodesBytes {
+  readonly memory: number;
+  readonly mapped: number;
+}
+
 export interface ShardInfo {
   readonly points: number;
   /** Live vectors that a graph links. */
   readonly indexedVectors: number;
   /** Vector name → rows that stay on the exact scan because a graph over them would miss too much or cannot be. */
   readonly scannedVectors: ReadonlyMap<string, number>;
+  /** Vector name → rows whose graph was found damaged at open and that have no other one yet. */
+  readonly damagedGraphs: ReadonlyMap<string, number>;
+  /** Since the shard was opened. */
+  readonly damagedGraphsFound: number;
+  readonly codesBytes: CodesBytes;
   readonly segments: number;
   readonly status: 'green' | 'yellow' | 'grey' | 'red';
   readonly optimizerError?: string;

@@ -19,6 +19,7 @@ import { removeUnfinished } from '../fs/atomic-file.ts';
 import { noIndexing, type Indexing } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
+import type { DamagedGraphs } from '../segment/graph-file.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
@@ -26,16 +27,16 @@ import { encodeOperation, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
-import { checkWrite, requiredIds, toEntries } from './prepare-write.ts';
+import { checkWrite, requiredIds, toEntries, toStoredEntries } from './prepare-write.ts';
 import { retrieveFrom } from './read-records.ts';
 import { replay } from './replay.ts';
-import { countView, scrollView } from './scroll.ts';
+import { countView, scrollStored, scrollView } from './scroll.ts';
 import { searchView } from './search.ts';
 import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder, type HeldManifest } from './shard-folder.ts';
 import { describeShard } from './shard-info.ts';
 import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
-import type { RestoreOrigin } from './shard-operation.ts';
+import type { RestoreOrigin, StoredDraft } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
@@ -53,6 +54,8 @@ export interface ShardOptions extends ShardIdentity {
   readonly shareLog?: (local: FileLog) => ShardLog;
   /** When segments get graphs; without it never. */
   readonly indexing?: Indexing;
+  /** Of `open`; default `refuse`. With `drop` they are logged, searches scan, and the background brings what is to be. */
+  readonly damagedGraphs?: DamagedGraphs;
   /** For tests that seal and merge small data. */
   readonly limits?: ShardLimits;
 }
@@ -89,6 +92,7 @@ export class Shard {
   readonly #maintenance: Maintenance;
   readonly #logger: Logger;
   readonly #inFlight = new Gauge();
+  readonly #damagedGraphsFound: number;
   #closing: Promise<void> | undefined;
 
   private constructor(options: ShardOptions, { stored, segments, log: local }: ShardContents) {
@@ -110,6 +114,7 @@ export class Shard {
     this.#logger = logger;
     this.#queue = queue;
     this.#maintenance = new Maintenance({ folder, state, queue, log, indexes, storedLive }, { limits, logger, indexing });
+    this.#damagedGraphsFound = logDamagedGraphs(segments, logger);
   }
 
   /** A new, empty shard; durable but for the name of its folder, which is the caller's to sync. */
@@ -157,7 +162,7 @@ export class Shard {
   check(operation: WriteOperation): Promise<void> {
     return this.#use(async () => {
       await this.#queue.overcomeStall(); // what is checked here may be about vectors that the stalled entry makes
-      checkWrite(operation, this.#state.vectors);
+      await checkWrite(operation, this.#state.vectors);
       const required = requiredIds(operation);
       if (required.length > 0) await this.#queue.takeTurn(() => this.#refuseMissing(required));
     });
@@ -199,6 +204,22 @@ export class Shard {
     return this.#read((view) => scrollView(view, request, signal));
   }
 
+  /** A page by id of the points as they are stored, for `putStored` of another shard. */
+  scrollStored(request: Pick<ScrollRequest, 'offset' | 'limit'>, signal?: AbortSignal): Promise<readonly StoredDraft[]> {
+    return this.#read((view) => scrollStored(view, request, signal));
+  }
+
+  /** Points of a shard with the very same vectors: rows are taken as they are. Each id once; resolves when all are applied. */
+  putStored(points: readonly StoredDraft[]): Promise<void> {
+    return this.#use(async () => {
+      const entries = await toStoredEntries(points, this.#queue.bodies);
+      await this.#queue.waitForRoom();
+      await this.#maintenance.waitForRoom();
+      const submitted = await this.#queue.takeTurn(() => this.#submitAll(entries));
+      await Promise.all(submitted.flatMap(({ stored, applied }) => [stored, applied]));
+    });
+  }
+
   count(request: CountRequest, signal?: AbortSignal): Promise<number> {
     return this.#read((view) => countView(view, request.filter, signal));
   }
@@ -208,11 +229,16 @@ export class Shard {
     try {
       return describeShard({
         view, log: this.#log.info(), stored: this.#folder.stored, maintenance: this.#maintenance, failure: this.#queue.failure?.message,
-        sealed: this.#state.sealed.map(({ segment }) => segment),
+        sealed: this.#state.sealed.map(({ segment }) => segment), damagedGraphsFound: this.#damagedGraphsFound,
       });
     } finally {
       this.#state.closeLater(view.release());
     }
+  }
+
+  /** Memory of rows that are in no file but the log. */
+  get unsealedBytes(): number {
+    return this.#state.unsealedBytes;
   }
 
   /** Everything applied so far into sealed files; a start then replays nothing of it. */
@@ -232,9 +258,11 @@ export class Shard {
     await Promise.all([stored, applied]);
   }
 
-  /** For freeze.ts: waits until every write so far is stored, then keeps writers out until the answer is called. */
-  holdWriters(): Promise<() => void> {
-    return new Promise((resolve, reject) => {
+  /** For freeze.ts: waits until every write so far is stored, then keeps writers out until the answer is called. From here on no
+   *  manifest names a graph that was found damaged. */
+  async holdWriters(): Promise<() => void> {
+    await this.#maintenance.forgetDamagedGraphs();
+    return await new Promise((resolve, reject) => {
       const turn = this.#queue.takeTurn(async () => {
         await this.#queue.stored();
         await new Promise<void>((release) => {
@@ -280,8 +308,9 @@ export class Shard {
   async #write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     const startMs = performance.now();
     await this.#queue.overcomeStall();
-    checkWrite(operation, this.#state.vectors);
-    const prepared = { specs: this.#state.vectors, entries: await toEntries(operation, this.#state.vectors, this.#queue.bodies) };
+    const specs = this.#state.vectors;
+    await checkWrite(operation, specs);
+    const prepared = { specs, entries: await toEntries(operation, specs, this.#queue.bodies) };
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
     const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
@@ -342,11 +371,19 @@ export class Shard {
   async #submit(operation: WriteOperation, prepared: PreparedWrite): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
-      checkWrite(operation, this.#state.vectors);
+      await checkWrite(operation, this.#state.vectors);
       entries = await toEntries(operation, this.#state.vectors, this.#queue.bodies);
     }
     const required = requiredIds(operation);
     if (required.length > 0) await this.#refuseMissing(required);
+    const submitted = await this.#submitAll(entries);
+    const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
+    if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
+    return submitted;
+  }
+
+  /** Under the writers' turn. */
+  async #submitAll(entries: readonly EncodedEntry[]): Promise<readonly SubmittedEntry[]> {
     const submitted: SubmittedEntry[] = [];
     const pause = slices();
     for (const entry of entries) {
@@ -354,8 +391,6 @@ export class Shard {
       const due = pause();
       if (due !== undefined) await due;
     }
-    const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
-    if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
     return submitted;
   }
 
@@ -411,9 +446,10 @@ function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
 }
 
 /** All or none. */
-export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
-  const { disk, indexes } = options;
-  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, specs: manifest.vectors, payloadSchema: manifest.payloadSchema };
+export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directory' | 'indexes' | 'indexing' | 'damagedGraphs'>, manifest: ShardManifest): Promise<readonly SealedSegment[]> {
+  const { disk, indexes, indexing = noIndexing, damagedGraphs = 'refuse' } = options;
+  const codesInMemory = (vector: string): boolean => indexing(vector).codesInMemory;
+  const place = { disk, filesDirectory: filesDirectory(options.directory), indexes, damagedGraphs, specs: manifest.vectors, payloadSchema: manifest.payloadSchema, codesInMemory };
   const opened: SealedSegment[] = [];
   try {
     for (const description of manifest.segments) opened.push(await openSealedSegment({ ...place, description }));
@@ -422,6 +458,19 @@ export async function openSegments(options: Pick<ShardOptions, 'disk' | 'directo
     await Promise.all(opened.map((segment) => segment.close()));
     throw error;
   }
+}
+
+function logDamagedGraphs(segments: readonly SealedSegment[], logger: Logger): number {
+  let found = 0;
+  for (const segment of segments) {
+    for (const [vector, { damage, vectors }] of segment.graphStates()) {
+      if (damage === undefined) continue;
+      const { file, offsetBytes, problem } = damage;
+      logger.error({ file, offsetBytes, problem, vector, vectors }, 'graph is damaged; its vectors are scanned until another one is built');
+      found += 1;
+    }
+  }
+  return found;
 }
 
 /** false where the time is over first; a failure before that is thrown. */

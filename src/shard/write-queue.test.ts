@@ -57,3 +57,22 @@ test('writers wait while too much is stored but not applied', async () => {
   assert.equal(state.points, 100);
   await state.close();
 });
+
+test('an entry that fails for another reason than a read ends all applying, and what waits is told', async () => {
+  let seq = 0;
+  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
+  const log: ConstructorParameters<typeof WriteQueue>[0]['log'] = { append: (draft) => Promise.resolve({ ...draft, seq: (seq += 1), time: 0n, bodyCrc: crc32(draft.body) }) };
+  const queue = new WriteQueue({ log, state, logger: silentLogger, background: { afterEntry: () => undefined, makeRoom: () => Promise.resolve(), afterStall: () => undefined } });
+  const submit = (vectors: ReadonlyMap<string, Uint8Array>): Promise<number> => queue.takeTurn(() => queue.submit(encodeOperation({ kind: 'upsert', points: [{ id: pointId(1), vectors, payload: '{}' }] })).applied);
+  const failed = /entry 1 is stored but could not be applied \(.*'x'.*\); start again to recover/;
+  const first = submit(new Map([['x', new Uint8Array(4)]]));
+  const waiting = queue.atSeq(2, () => undefined);
+  await assert.rejects(first, failed);
+  await assert.rejects(waiting, failed);
+  await assert.rejects(submit(new Map()), failed);
+  await assert.rejects(queue.betweenEntries(() => undefined), failed);
+  assert.match(queue.failure?.message ?? '', failed);
+  assert.deepEqual([seq, state.points], [1, 0]);
+  await queue.close();
+  await state.close();
+});

@@ -94,7 +94,7 @@ export class WriteQueue {
 
   /** A stalled entry is tried again, and with it what waits behind it. @throws RequestError where it fails again */
   async overcomeStall(): Promise<void> {
-    if (this.failure !== undefined) await this.#afterEntries(() => this.#applying.run(() => undefined));
+    if (this.failure !== undefined) await this.betweenEntries(() => undefined);
   }
 
   /** Waits for room. Not under the turn. */
@@ -116,14 +116,16 @@ export class WriteQueue {
     let refusal: RequestError | undefined;
     const run = (): Promise<T> | T => {
       if (refusal !== undefined) throw refusal; // its turn comes when nobody waits for it any more
+      this.#refuseAfterFailure();
       return section();
     };
     return await this.#afterEntries(() => this.#applying.run(run), (error) => { refusal = error; });
   }
 
   /** Every entry submitted so far is applied. Under the turn. */
-  settle(): Promise<void> {
-    return this.#afterEntries(() => this.#pending.waitFor(0));
+  async settle(): Promise<void> {
+    await this.#afterEntries(() => this.#pending.waitFor(0));
+    this.#refuseAfterFailure();
   }
 
   /** Every entry submitted so far is durable or has failed. Under the turn. */
@@ -197,7 +199,7 @@ export class WriteQueue {
   }
 
   async #apply(entry: Entry, operation: ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#refuseAfterFailure();
     try {
       await applyEntry(this.#state, entry, operation, { makeRoom: () => this.#background.makeRoom(), afterFailedRead });
     } catch (error) {
@@ -213,13 +215,15 @@ export class WriteQueue {
 
   /** Waits for `work`, which ends when entries are applied; where one is stalled or stalls meanwhile, it is tried once more for it. */
   async #afterEntries<T>(work: () => Promise<T>, whenRefused: (error: RequestError) => void = () => undefined): Promise<T> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#refuseAfterFailure();
     const stall = this.#stall;
     const result = this.#wait(work(), { chances: stall === undefined ? 1 : 0, whenRefused });
     stall?.waiting?.tryAgain();
-    const value = await result;
+    return await result;
+  }
+
+  #refuseAfterFailure(): void {
     if (this.#failure !== undefined) throw this.#failure;
-    return value;
   }
 
   /** For the writer of an entry, who is told at once. */

@@ -3,10 +3,11 @@ import path from 'node:path';
 import { CorruptionError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import type { ReadHandle } from '../fs/disk.ts';
+import { PieceMemory, readPieces } from '../fs/read-pieces.ts';
 import { BLOCK_BYTES, encodeHeader, END_BYTES, paddedBytes, type ArchiveLayout, type ArchiveMember } from './archive-layout.ts';
+import type { ReadPieces } from './description.ts';
 import type { HashPart } from './hasher.ts';
 
-const pieceBytes = 256 << 10;
 const filesOpeningMax = 8;
 
 /** The files behind a layout, by member name. */
@@ -14,15 +15,22 @@ export interface MemberFiles {
   open(name: string): Promise<ReadHandle>;
 }
 
-/** Bytes [start, end], inclusive, clipped to the archive. All files are looked at before the first byte, so a missing or cut one
+export interface ArchiveRange extends ReadPieces {
+  readonly start: number;
+  /** Inclusive. */
+  readonly end: number;
+}
+
+/** Clipped to the archive. All files are looked at before the first byte, so a missing or cut one
  *  is an error and not half an answer. @throws CorruptionError */
-export async function* archiveBytes(files: MemberFiles, layout: ArchiveLayout, range: { readonly start: number; readonly end: number }): AsyncGenerator<Buffer> {
+export async function* archiveBytes(files: MemberFiles, layout: ArchiveLayout, range: ArchiveRange): AsyncGenerator<Buffer> {
   const wanted = layout.members.filter((member) => member.offsetBytes <= range.end && memberEnd(member) > range.start);
   await mapLimit(wanted, filesOpeningMax, async (member) => {
     await using handle = await openChecked(files, member);
     return handle.sizeBytes;
   });
   const clip = (offsetBytes: number, bytes: Buffer): Buffer => bytes.subarray(Math.max(0, range.start - offsetBytes), Math.max(0, range.end + 1 - offsetBytes));
+  const memory = range.isLent === true ? new PieceMemory() : undefined;
   for (const member of wanted) {
     yield* nonEmpty(clip(member.offsetBytes, encodeHeader(member, layout.modifiedSeconds)));
     const contentStart = member.offsetBytes + BLOCK_BYTES;
@@ -30,7 +38,7 @@ export async function* archiveBytes(files: MemberFiles, layout: ArchiveLayout, r
     const to = Math.min(member.sizeBytes, range.end + 1 - contentStart);
     if (from < to) {
       await using handle = await openChecked(files, member);
-      for (let at = from; at < to; at += pieceBytes) yield await handle.read(at, Math.min(pieceBytes, to - at));
+      yield* readPieces(handle, { from, to }, memory);
     }
     yield* nonEmpty(clip(contentStart + member.sizeBytes, paddingOf(member)));
   }

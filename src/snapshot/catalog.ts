@@ -20,7 +20,7 @@ import { readOptionalFile } from '../fs/read-optional.ts';
 import { layoutOf } from './archive-layout.ts';
 import type { SnapshotDescription } from './description.ts';
 import { FolderLeases } from './folder-lease.ts';
-import { CHECKSUM_SUFFIX, creationTime, isSnapshotName, scopeFolder, scopeText, SHARDS_FOLDER, snapshotName, TEMPORARY_PREFIX, type SnapshotScope } from './snapshot-name.ts';
+import { CHECKSUM_SUFFIX, creationTime, isSnapshotName, scopeFolder, scopeText, SHARDS_FOLDER, snapshotMoment, snapshotName, TEMPORARY_PREFIX, type SnapshotScope } from './snapshot-name.ts';
 import { readSealedManifest } from './stored-folder.ts';
 
 const snapshotsReadingMax = 8;
@@ -111,12 +111,13 @@ export class SnapshotCatalog {
     return isSnapshotName(name) ? await this.#look(scope, name) : undefined;
   }
 
-  /** The name of this second; waits for the next where it is taken, and keeps others from taking it until released. */
+  /** The name of this second; waits for the next where it is taken, and keeps others from taking it until released. A clock that
+   *  stands still, or goes back meanwhile, does not keep it: each second that was waited for is one second later. */
   async reserve(scope: SnapshotScope): Promise<NameReservation> {
     const folder = this.folderOf(scope);
     await makeDirectoryDurably(this.#disk, folder);
-    for (;;) {
-      const atMs = this.#options.clock.now();
+    for (let earliestMs = 0; ;) {
+      const atMs = Math.max(snapshotMoment(this.#options.clock), earliestMs);
       const name = snapshotName(scope, this.#options.peerId, atMs);
       const target = path.join(folder, name);
       if (!this.#reserved.has(target)) {
@@ -128,6 +129,7 @@ export class SnapshotCatalog {
         this.#reserved.delete(target);
       }
       await this.#options.wait(1000 - (atMs % 1000));
+      earliestMs = Math.floor(atMs / 1000) * 1000 + 1000;
     }
   }
 

@@ -32,7 +32,7 @@ type Progress = Pick<JobHandle, 'signal' | 'progress'>;
 
 /** @param scope with a collection's real name. Answers when the snapshot is durable and proved: its checksum covers every byte of it.
  *  @throws CorruptionError where a live file is not what it was when it was sealed, or the disk's error; there is no snapshot then.
- *  Only a cancel or a stop of the process leaves one, sound but without its checksum. */
+ *  Only a stop of the process leaves one, sound but without its checksum. */
 export async function createSnapshot(context: CreateContext, scope: SnapshotScope, job: JobHandle): Promise<SnapshotDescription> {
   const reservation = await context.catalog.reserve(scope);
   try {
@@ -40,7 +40,7 @@ export async function createSnapshot(context: CreateContext, scope: SnapshotScop
     const sealed = await freezeAndPublish(context, scope, { reservation, job });
     job.progress({ phase: 'verifying', bytesTotal: layoutOf(sealed).sizeBytes });
     const checksum = await proveSnapshot(context, reservation.path, job).catch(async (error: unknown) => {
-      if (!job.signal.aborted) await context.catalog.delete(scope, reservation.name);
+      if (!job.signal.aborted || job.isCancelled()) await deleteIfThere(context, scope, reservation.name);
       throw error;
     });
     return describe({
@@ -49,6 +49,11 @@ export async function createSnapshot(context: CreateContext, scope: SnapshotScop
   } finally {
     reservation.release();
   }
+}
+
+/** Somebody else may have deleted it meanwhile. */
+async function deleteIfThere({ catalog }: CreateContext, scope: SnapshotScope, name: string): Promise<void> {
+  if ((await catalog.find(scope, name)) !== undefined) await catalog.delete(scope, name);
 }
 
 /** A snapshot folder without a name; `remove` it when it has been read. */

@@ -34,6 +34,11 @@ export interface RecoverRequest extends RecoverOptions {
   readonly apiKey?: string;
 }
 
+export interface ReadPieces {
+  /** A piece is good only until the next one is asked for; its memory is then used again. */
+  readonly isLent?: boolean;
+}
+
 /** An archive ready to be sent: a pure function of its manifest, so ranges and resumes work. A borrow: release it. */
 export interface ArchiveDownload {
   readonly name: string;
@@ -42,6 +47,6 @@ export interface ArchiveDownload {
   readonly etag: string;
   readonly lastModifiedMs: number;
   /** Bytes [start, end] of the archive, inclusive. A damaged file ends the stream with an error, never with padding. */
-  read(start: number, end: number): AsyncIterable<Buffer>;
+  read(start: number, end: number, how?: ReadPieces): AsyncIterable<Buffer>;
   release(): void;
 }

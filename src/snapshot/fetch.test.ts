@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import test from 'node:test';
 import { RequestError } from '../base/errors.ts';
 import { isAllowedAddress } from './address-policy.ts';
-import type { Address } from './fetch.ts';
+import { openSnapshot, systemResolver, type Address } from './fetch.ts';
 import { allBytes, openRig, type Rig } from './testing/rig.ts';
 
 const options = { priority: 'snapshot' } as const;
@@ -80,8 +80,46 @@ test('advisory 28: redirects are followed up to three, and the key stays with th
   await rig.snapshots.recover('new', { ...options, location: `${server.origin}/0`, apiKey: 'secret' });
   assert.equal(rig.source.contentOf('new'), rig.source.contentOf('c'));
   assert.deepEqual(server.requests.map(({ url }) => url), ['/0', '/1', '/2']);
+  assert.deepEqual(server.requests.map(({ headers }) => headers['api-key']), ['secret', 'secret', 'secret']);
   assert.equal(other.requests[0]?.headers['api-key'], undefined);
   await checkRefused(rig, `${server.origin}/-1`, /^Wrong input: Failed to download tar from .*: more than 3 redirects$/);
+});
+
+test('advisory 28: a redirect away and back does not bring the key', async () => {
+  await using rig = await openRig();
+  await using other = await serve((_, response) => response.writeHead(302, { location: `${server.origin}/back` }).end());
+  await using server = await serve(({ url }, response) => response.writeHead(url === '/back' ? 404 : 302, { location: `${other.origin}/x` }).end());
+  await checkRefused(rig, `${server.origin}/x`, /status - 404$/, { apiKey: 'secret' });
+  assert.deepEqual(server.requests.map(({ headers }) => headers['api-key']), ['secret', undefined]);
+});
+
+test('what is sent by POST follows 307 and 308; other redirects of it lead to a GET; 304 answers a POST alone', async () => {
+  const bodies: string[] = [];
+  await using server = await serve((request, response) => {
+    const [, status = '', end = ''] = /^\/(\d+)\/(\w*)$/.exec(request.url ?? '') ?? [];
+    request.setEncoding('utf8').on('data', (text: string) => bodies.push(`${request.method} ${text}`)).on('end', () => {
+      if (status !== '') response.writeHead(Number(status), { location: `/${end}` }).end();
+      else response.writeHead(request.url === '/same' ? 304 : 200).end('bytes');
+    });
+  });
+  const open = async (path: string): Promise<string | undefined> => {
+    const { signal } = new AbortController();
+    const body = await openSnapshot(new URL(path, server.origin), { allowLoopback: true, allow: [], userAgent: 'test', idleMs: 60_000, resolve: systemResolver, post: '{"held":1}', signal });
+    if (body === undefined) return undefined;
+    const pieces: Buffer[] = [];
+    for await (const piece of body) pieces.push(piece);
+    return Buffer.concat(pieces).toString();
+  };
+  for (const status of [307, 308]) {
+    assert.deepEqual([await open(`/${status}/x`), await open(`/${status}/same`)], ['bytes', undefined]);
+    assert.deepEqual(bodies.splice(0), Array.from({ length: 4 }, () => 'POST {"held":1}'));
+  }
+  for (const status of [301, 302, 303]) {
+    assert.equal(await open(`/${status}/x`), 'bytes');
+    await assert.rejects(open(`/${status}/same`), /status - 304$/);
+    assert.deepEqual(bodies.splice(0), Array.from({ length: 2 }, () => 'POST {"held":1}'));
+    assert.deepEqual(server.requests.slice(-3).map(({ method }) => method), ['GET', 'POST', 'GET']);
+  }
 });
 
 test('answers that are no archive', async () => {

@@ -1,5 +1,6 @@
 // A snapshot from a URL, as a stream. Each host is resolved once and connected to at the address that was checked; redirects are
-// followed by hand, each checked the same way; credentials go to the first origin only; a body that ends early is an error.
+// followed by hand, each checked the same way; credentials go to the first origin only, and no more once another was visited; a
+// body that ends early is an error.
 import { lookup as resolveHost } from 'node:dns/promises';
 import http from 'node:http';
 import https from 'node:https';
@@ -11,6 +12,7 @@ export const systemResolver = (host: string): Promise<readonly Address[]> => res
 
 const redirectsMax = 3;
 const redirectStatuses = new Set([301, 302, 303, 307, 308]);
+const keepsMethodStatuses = new Set([307, 308]);
 
 export interface FetchOptions {
   readonly apiKey?: string;
@@ -21,7 +23,7 @@ export interface FetchOptions {
   /** Longest wait for the next byte. */
   readonly idleMs: number;
   readonly signal: AbortSignal;
-  /** JSON to send by POST; redirects are not followed then, and 304 is an answer. */
+  /** JSON to send by POST; 304 is an answer then. A redirect by 307 or 308 takes it along, any other one leads to a GET. */
   readonly post?: string;
   readonly resolve: (host: string) => Promise<readonly Address[]>;
 }
@@ -39,17 +41,20 @@ export async function* fetchSnapshot(location: URL, options: FetchOptions): Asyn
 /** The same, begun; undefined for 304. */
 export async function openSnapshot(location: URL, options: FetchOptions): Promise<AsyncGenerator<Buffer> | undefined> {
   let url = location;
+  let { apiKey, post, ...rest } = options;
   for (let redirects = 0; ; redirects += 1) {
-    const response = await request(url, options, url.origin === location.origin && redirects === 0);
+    const response = await request(url, { ...rest, ...(apiKey === undefined ? {} : { apiKey }), ...(post === undefined ? {} : { post }) });
     const status = response.statusCode ?? 0;
-    if (options.post !== undefined && status === 304) {
+    if (post !== undefined && status === 304) {
       response.destroy();
       return undefined;
     }
-    if (!redirectStatuses.has(status) || options.post !== undefined) return readBody(response, { url, status, options });
+    if (!redirectStatuses.has(status)) return readBody(response, { url, status, options });
     response.destroy();
     if (redirects === redirectsMax) throw new RequestError('bad-input', `Failed to download tar from ${shown(location)}: more than ${redirectsMax} redirects`);
     url = redirectTarget(response, url);
+    if (url.origin !== location.origin) apiKey = undefined;
+    if (!keepsMethodStatuses.has(status)) post = undefined;
   }
 }
 
@@ -68,7 +73,7 @@ function redirectTarget(response: http.IncomingMessage, from: URL): URL {
   return checkUrl(new URL(target, from));
 }
 
-async function request(url: URL, options: FetchOptions, isFirst: boolean): Promise<http.IncomingMessage> {
+async function request(url: URL, options: FetchOptions): Promise<http.IncomingMessage> {
   const addresses = await resolveAllowed(url, options);
   const lookup: LookupFunction = (_host, wanted, callback) => {
     const [first] = addresses;
@@ -76,7 +81,7 @@ async function request(url: URL, options: FetchOptions, isFirst: boolean): Promi
     else callback(null, first?.address ?? '', first?.family);
   };
   const headers: http.OutgoingHttpHeaders = { 'user-agent': options.userAgent, 'accept-encoding': 'identity' };
-  if (isFirst && options.apiKey !== undefined) headers['api-key'] = options.apiKey;
+  if (options.apiKey !== undefined) headers['api-key'] = options.apiKey;
   return new Promise<http.IncomingMessage>((resolve, reject) => {
     const send = url.protocol === 'https:' ? https.request : http.request;
     if (options.post !== undefined) headers['content-type'] = 'application/json';

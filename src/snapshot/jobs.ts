@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { explainDiskError, RequestError } from '../base/errors.ts';
+import { Lifetimes } from '../base/lifetimes.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -41,6 +42,8 @@ export interface JobHandle {
   readonly id: string;
   /** Aborted by a cancel or the stop of the process; never after `commit`. */
   readonly signal: AbortSignal;
+  /** By a cancel, not by a stop of the process: then nothing of it may remain. */
+  isCancelled(): boolean;
   progress(change: JobProgress): void;
   /** Durable when it resolves: by this name a start after a crash finds out what came of a create. */
   nameSnapshot(name: string): Promise<void>;
@@ -68,10 +71,14 @@ export class Jobs {
   readonly #finished = new Map<string, JobRecord>(); // oldest first
   readonly #running = new Map<string, Running>();
   readonly #listeners = new Map<string, Set<() => void>>();
+  readonly #lifetimes: Lifetimes;
+  /** In the last id that was given, by this process or an earlier one: ids grow, also where the clock goes back. */
+  #lastMs = 0;
   #closed = false;
 
   private constructor(options: JobsOptions) {
     this.#options = options;
+    this.#lifetimes = new Lifetimes(options.clock);
   }
 
   static async open(options: JobsOptions): Promise<Jobs> {
@@ -96,7 +103,8 @@ export class Jobs {
   start<T>(draft: JobDraft, work: (job: JobHandle) => Promise<T>, options: { readonly parent?: AbortSignal; readonly show?: (result: T) => unknown } = {}): StartedJob<T> {
     if (this.#closed) throw closedError();
     const startedAtMs = this.#options.clock.now();
-    const id = `${Math.max(0, startedAtMs).toString(16).padStart(12, '0')}-${randomBytes(6).toString('hex')}`;
+    this.#lastMs = Math.max(startedAtMs, this.#lastMs + 1);
+    const id = `${this.#lastMs.toString(16).padStart(12, '0')}-${randomBytes(6).toString('hex')}`;
     const controller = new AbortController();
     const record: JobRecord = { ...draft, id, state: 'queued', startedAtMs, phase: 'queued', bytesDone: 0, pointsDone: 0 };
     let start: () => void = () => undefined;
@@ -191,6 +199,7 @@ export class Jobs {
     return {
       id,
       signal: controller.signal,
+      isCancelled: () => running.isCancelled,
       progress: (change) => {
         this.#change(running, change);
       },
@@ -250,6 +259,7 @@ export class Jobs {
         logger.warn({ file }, 'no record of a job; left as it is');
         continue;
       }
+      this.#lastMs = Math.max(this.#lastMs, Number.parseInt(record.id, 16)); // up to the dash
       if (isFinished(record)) {
         this.#finished.set(record.id, record);
         continue;
@@ -263,13 +273,14 @@ export class Jobs {
 
   /** A failure costs space only and is tried again with the next job. */
   async #prune(): Promise<void> {
-    const { disk, directory, clock, logger } = this.#options;
-    const oldest = clock.now() - keptMs;
-    for (const record of this.#finished.values()) { // a Map may lose entries while it is walked
-      if (this.#finished.size <= keptMax && record.startedAtMs >= oldest) continue;
-      this.#finished.delete(record.id);
-      await disk.removeTree(path.join(directory, `${record.id}.json`)).catch((error: unknown) => {
-        logger.warn({ job: record.id, error: String(error) }, 'an old record of a job could not be removed');
+    const { disk, directory, logger } = this.#options;
+    for (const { id, startedAtMs } of this.#finished.values()) { // a Map may lose entries while it is walked
+      const isOver = this.#lifetimes.isOver(id, { fromMs: startedAtMs, forMs: keptMs });
+      if (this.#finished.size <= keptMax && !isOver) continue;
+      this.#finished.delete(id);
+      this.#lifetimes.forget(id);
+      await disk.removeTree(path.join(directory, `${id}.json`)).catch((error: unknown) => {
+        logger.warn({ job: id, error: String(error) }, 'an old record of a job could not be removed');
       });
     }
   }

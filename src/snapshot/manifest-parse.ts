@@ -5,6 +5,7 @@ import { sliceMsMax, yieldToLoop } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import { uuidPattern } from '../base/ids.ts';
 import { ROUTING } from '../collection/route.ts';
+import { nameProblem } from '../command/names.ts';
 import { FIELD_TYPES, type FieldSchema } from '../payload/field-schema.ts';
 import type { FrozenSegment } from '../shard/freeze.ts';
 import { badSnapshot } from './archive-error.ts';
@@ -15,17 +16,14 @@ import {
   contentRoot, MANIFEST_BYTES_MAX, MEMBERS_MAX, SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_VERSION, shardMembers, totalsOf, type SealedManifest, type SnapshotCollection,
   type SnapshotKind, type SnapshotManifest, type SnapshotShard,
 } from './manifest.ts';
+import { createdAtMsMax } from './snapshot-name.ts';
 
 const bounds = { depthMax: 32, valuesMax: 1_000_000, containersMax: 250_000 };
-/** Seconds stand in the archive's headers as 11 octal digits. */
-const createdAtMsMax = (8 ** 11 - 1) * 1000;
 const shardIdMax = 2 ** 32 - 1;
 const versionPattern = /^[0-9A-Za-z.+-]{1,32}$/;
 /** Becomes the ending of a file name; which kinds exist is the shard's to judge. */
 const fileKindPattern = /^[a-z][a-z0-9]{0,15}$/;
 const anyText = /^/;
-/** What a path of the API can name, so that nothing is restored that no request can reach or delete. Counted in code points. */
-const reachableName = /^(?!\.{1,2}$)[^/\0\p{Cs}]{1,255}$/u;
 
 /** @throws RequestError 'bad-request': not a snapshot, of a newer format, damaged, or out of bounds. */
 export async function parseManifest(text: Buffer): Promise<SealedManifest> {
@@ -91,13 +89,19 @@ async function parseCollection(field: JsonField, of: KindOfSnapshot, budget: { m
   field.get('shard_map').get('shard_number').oneOf([config.params.shard_number]);
   field.get('shard_map').get('shards').list(MEMBERS_MAX);
   return {
-    name: field.get('name').text(reachableName, 'a collection name'),
+    name: reachableName(field.get('name')),
     uuid: field.get('uuid').text(uuidPattern, 'a UUID'),
     config,
     payloadSchema: parseSchema(field.get('payload_schema')),
-    aliases: field.get('aliases').list(MEMBERS_MAX).map((alias) => alias.text(reachableName, 'a collection name')),
+    aliases: field.get('aliases').list(MEMBERS_MAX).map(reachableName),
     shards: await parseShards(field.get('shards'), { shardNumber: config.params.shard_number, isPartial: of.isPartial, budget }),
   };
+}
+
+/** So that nothing is restored that no request can reach or delete. */
+function reachableName(field: JsonField): string {
+  const name = field.text(anyText, 'a collection name');
+  return nameProblem(name) === undefined ? name : field.refuse('a collection name');
 }
 
 function parseSchema(field: JsonField): ReadonlyMap<string, FieldSchema> {

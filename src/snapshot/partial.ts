@@ -12,7 +12,7 @@ import type { JobDraft, JobHandle, StartedJob } from './jobs.ts';
 import { placedShards, type SealedManifest } from './manifest.ts';
 import type { RestoreTarget } from './preflight.ts';
 import { refuseUrls, restore, urlOptions, type RestoreContext, type RestoreOrigin } from './restore.ts';
-import { snapshotName, type SnapshotScope } from './snapshot-name.ts';
+import { snapshotMoment, snapshotName, type SnapshotScope } from './snapshot-name.ts';
 
 type ShardTarget = RestoreTarget & { readonly kind: 'shard' };
 type ShardScope = SnapshotScope & { readonly kind: 'shard' };
@@ -44,7 +44,7 @@ export class PartialSnapshots {
   /** The state of now; nothing else reads its files, and they go when it is released. */
   async openWhole(scope: SnapshotScope, signal: AbortSignal): Promise<ArchiveDownload> {
     const { create, clock } = this.#context;
-    const atMs = clock.now();
+    const atMs = snapshotMoment(clock);
     const made = await freezeUnpublished(create, scope, { atMs, job: { signal, progress: () => undefined } });
     return downloadOf(create, made, { name: snapshotName(scope, create.peerId, atMs), atMs });
   }
@@ -67,7 +67,7 @@ export class PartialSnapshots {
   async openChanges(scope: ShardScope, theirs: readonly Omit<HeldSegment, 'version'>[], signal: AbortSignal): Promise<ArchiveDownload | undefined> {
     const { create, clock } = this.#context;
     await create.source.checkpoint(scope.collection, scope.shardId);
-    const atMs = clock.now();
+    const atMs = snapshotMoment(clock);
     const held = new Set(theirs.flatMap(({ files }) => files));
     const made = await freezeUnpublished(create, scope, { atMs, held, job: { signal, progress: () => undefined } });
     if (!isHeldWhole(made.sealed, theirs)) return downloadOf(create, made, { name: snapshotName(scope, create.peerId, atMs), atMs });
@@ -154,7 +154,7 @@ function downloadOf({ disk }: CreateContext, { folder, sealed, remove }: Unpubli
   let released = false;
   return {
     name: about.name, sizeBytes: layout.sizeBytes, etag: sealed.sha256, lastModifiedMs: about.atMs,
-    read: (start, end) => archiveBytes({ open: (name) => disk.openRead(`${folder}/${name}`) }, layout, { start, end }),
+    read: (start, end, how) => archiveBytes({ open: (name) => disk.openRead(`${folder}/${name}`) }, layout, { start, end, ...how }),
     release: () => {
       if (!released) void remove();
       released = true;

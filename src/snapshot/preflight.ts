@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { RequestError } from '../base/errors.ts';
 import type { RestoreRules, SnapshotSource } from '../collection/snapshot-source.ts';
 import type { CollectionConfig } from '../command/collection-config.ts';
+import { refuseNewName } from '../command/names.ts';
 import type { Disk } from '../fs/disk.ts';
 import { wantedBytes } from '../fs/reserve.ts';
 import { layoutOf } from './archive-layout.ts';
@@ -80,6 +81,7 @@ function planOf(source: SnapshotSource, collection: SnapshotCollection, at: { re
   const { shards, config } = collection;
   const live = source.config(name);
   if (shards.length === 0 && live === undefined && source.takesSomeShards !== true) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
+  if (live === undefined) refuseNewName('collection_name', name);
   source.checkCompatible(name, config, rules);
   if (shards.length > 0 && target.kind !== 'shard' && source.takesSomeShards !== true) checkComplete(collection);
   return {

@@ -1,6 +1,8 @@
 // An archive that streams in → staged shard folders, every byte compared on the way.
 import path from 'node:path';
 import type { Disk } from '../fs/disk.ts';
+import { GatheringWriter } from '../fs/gathering-writer.ts';
+import { PieceMemory } from '../fs/read-pieces.ts';
 import { checkSpace } from '../fs/reserve.ts';
 import { readArchive, type ArchiveTarget, type MemberSink, type ReadArchive, type ReadOptions } from './archive-read.ts';
 import type { SealedManifest } from './manifest.ts';
@@ -25,6 +27,7 @@ export async function receiveArchive(request: ReceiveRequest): Promise<ReadArchi
 
 function stagingTarget({ disk, staging, accept, onBytes }: ReceiveRequest): ArchiveTarget {
   let totalBytes = 0;
+  const memory = new PieceMemory(); // one member at a time
   return {
     begin: async (sealed, layout) => {
       await accept(sealed);
@@ -33,16 +36,16 @@ function stagingTarget({ disk, staging, accept, onBytes }: ReceiveRequest): Arch
       await makeShardFolders(disk, staging, sealed);
     },
     open: async (member): Promise<MemberSink> => {
-      const file = await disk.create(path.join(staging.path, member.name));
+      const file = new GatheringWriter(await disk.create(path.join(staging.path, member.name)), memory);
       let doneBytes = member.offsetBytes;
       return {
         write: async (bytes) => {
-          await file.append([bytes]);
+          await file.write(bytes);
           doneBytes += bytes.length;
           onBytes?.(doneBytes, totalBytes);
         },
         commit: () => file.sync(),
-        [Symbol.asyncDispose]: () => file.close(),
+        [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
       };
     },
   };

@@ -111,7 +111,7 @@ async function stage(context: RestoreContext, { origin, order }: { readonly orig
     },
     accept: async (manifest) => {
       plan = await preflight(context, manifest, order);
-      if (plan.freeBytes < plan.neededBytes && (await context.source.dropReplaced())) plan = await preflight(context, manifest, order);
+      while (plan.freeBytes < plan.neededBytes && (await context.source.dropOldestReplaced())) plan = await preflight(context, manifest, order);
       refuseLackOfSpace(plan, context.stagingRoot);
     },
   });

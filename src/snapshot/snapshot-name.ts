@@ -2,12 +2,16 @@
 // a hash stands for it, so that no name can lead out of the snapshots folder or into another collection's.
 import path from 'node:path';
 import { sha256Hex } from '../base/checksum.ts';
+import type { Clock } from '../base/clock.ts';
+import { RequestError } from '../base/errors.ts';
 
 const SNAPSHOT_SUFFIX = '.snapshot';
 export const CHECKSUM_SUFFIX = '.checksum';
 export const TEMPORARY_PREFIX = '.tmp-';
 export const SHARDS_FOLDER = 'shards';
 
+/** Seconds stand in the archive's headers as 11 octal digits. */
+export const createdAtMsMax = (8 ** 11 - 1) * 1000;
 /** Leaves room for peer, time and suffixes within 255 bytes. */
 const labelBytesMax = 180;
 const loneSurrogate = /\p{Surrogate}/u;
@@ -42,6 +46,13 @@ export function scopeText(scope: SnapshotScope): string {
     case 'shard': return `${scope.collection}/${SHARDS_FOLDER}/${scope.shardId}`;
     case 'storage': return '/';
   }
+}
+
+/** The time that a snapshot of now gets; 1970 for all that is before. @throws RequestError where the clock shows none that it can have */
+export function snapshotMoment(clock: Clock): number {
+  const now = clock.now();
+  if (now > createdAtMsMax) throw new RequestError('internal', `the clock of this machine shows ${new Date(now).toISOString()}; a snapshot's time lies between 1970 and ${new Date(createdAtMsMax).getUTCFullYear()}`);
+  return Math.max(0, now);
 }
 
 /** With the time in UTC; one second is the resolution. */

@@ -155,6 +155,20 @@ test('a snapshot that is deleted while its checksum is computed leaves nothing b
   await until(() => readdirSync(path.join(rig.snapshotsPath, 'c')).length === 0);
 });
 
+test('a create that is cancelled while its checksum is computed leaves no snapshot', async () => {
+  await using rig = await openRig();
+  const started = rig.snapshots.startCreate('c');
+  let cancelled: Promise<boolean> | undefined;
+  rig.hasher.before = async () => {
+    assert.equal((await rig.snapshots.list('c')).length, 1, 'it is published');
+    cancelled = rig.snapshots.jobs.cancel(started.id);
+  };
+  await assert.rejects(started.done, hasCode('unavailable', /cancelled/));
+  assert.equal(await cancelled, true);
+  assert.deepEqual(await rig.snapshots.list('c'), []);
+  await until(() => readdirSync(path.join(rig.snapshotsPath, 'c')).length === 0);
+});
+
 test('a list during a create shows the snapshot without its checksum, and does not compute it a second time', async () => {
   await using rig = await openRig();
   const seen: (readonly SnapshotDescription[])[] = [];

@@ -18,7 +18,7 @@ import { Jobs, type JobDraft, type JobHandle, type StartedJob } from './jobs.ts'
 import { PartialSnapshots } from './partial.ts';
 import type { RestorePlan, RestoreTarget } from './preflight.ts';
 import { originOf, planRestore, restore, type RestoreContext, type RestoreOrder, type RestoreOrigin, type UrlPolicy } from './restore.ts';
-import { scopeText, type SnapshotScope } from './snapshot-name.ts';
+import { scopeText, snapshotMoment, type SnapshotScope } from './snapshot-name.ts';
 import { restoreAtStart, type StartRestore } from './start-restore.ts';
 
 const urlIdleMsDefault = 60_000;
@@ -128,7 +128,7 @@ export class Snapshots implements AsyncDisposable {
 
   /** Runs work on the folder of a snapshot of now that nobody else sees. */
   async withFrozen<T>(of: ScopeLike, job: Pick<JobHandle, 'signal' | 'progress'>, work: (frozen: UnpublishedSnapshot) => Promise<T>): Promise<T> {
-    const frozen = await freezeUnpublished(this.#create, this.#scopeOf(of), { atMs: this.#options.clock.now(), job });
+    const frozen = await freezeUnpublished(this.#create, this.#scopeOf(of), { atMs: snapshotMoment(this.#options.clock), job });
     try {
       return await work(frozen);
     } finally {
@@ -278,7 +278,7 @@ function orderOf(target: RestoreTarget, options: RecoverOptions, at: { readonly 
 
 /** Steps that report to nobody. */
 function asideJob(signal: AbortSignal): JobHandle {
-  return { id: '', signal, progress: () => undefined, nameSnapshot: () => Promise.resolve(), commit: () => undefined };
+  return { id: '', signal, isCancelled: () => false, progress: () => undefined, nameSnapshot: () => Promise.resolve(), commit: () => undefined };
 }
 
 function targetText(target: RestoreTarget): string {

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import fc from 'fast-check';
 import { must } from '../base/assert.ts';
+import { seededRandom } from '../base/testing/random.ts';
 import { loadAddon } from './addon.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
@@ -88,6 +89,38 @@ test('it works in worker threads, which may end at any time', withAddon, () => {
     }`;
   const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 30_000 });
   assert.deepEqual([status, stdout], [0, 'found\n'.repeat(4)], stderr);
+});
+
+test('searches, bodies and reads are answered while every thread that builds is busy, and those stand back', withAddon, async () => {
+  const addon = must(loadAddon(), 'the addon is built');
+  const { liftJson } = addon as unknown as { readonly liftJson: (body: Uint8Array) => Promise<unknown> };
+  const rows = addon.growRows('scalar', 64, 'Dot', 'float32');
+  const random = seededRandom(9);
+  addon.appendRows(rows, new Uint8Array(Float32Array.from({ length: 64 * 30_000 }, () => random.next() - 0.5).buffer));
+  const order: string[] = [];
+  const tickets = [1, 2, 3].map((ticket) => 0xff_00_00_00 + ticket);
+  const builds = tickets.map(async (ticket) => {
+    await addon.buildGraph(rows, 16, 400, 0, 0, 0, ticket).catch(() => undefined);
+    order.push('build');
+  });
+  const query = new Float32Array(64).fill(1);
+  const found = await addon.searchRows(rows, [query], [1], [new Uint32Array(Math.ceil(30_000 / 32)).fill(0xffffffff)], 0);
+  assert.equal(found.counts[0], 1);
+  assert.notEqual(await liftJson(Buffer.from('{"vector":[1,2]}')), undefined);
+  const file = await fs.open(addonFile);
+  assert.equal(await addon.readAt(file.fd, new Uint8Array(4), 0), 4);
+  await file.close();
+  order.push('answers');
+  if (process.platform === 'linux') {
+    const stats = await Promise.all((await fs.readdir('/proc/self/task')).map((task) => fs.readFile(`/proc/self/task/${task}/stat`, 'utf8')));
+    const niceness = stats.map((text) => Number(text.replace(/^.*\) /s, '').split(' ')[16]));
+    const own = Math.min(...niceness);
+    assert.ok(niceness.filter((value) => value >= Math.min(own + 10, 19)).length >= 2, String(niceness));
+  }
+  for (const ticket of tickets) addon.cancel(ticket);
+  await Promise.all(builds);
+  assert.deepEqual(order, ['answers', 'build', 'build', 'build']);
+  addon.closeRows(rows);
 });
 
 test('no arguments can end the process: they throw, or the call does its work', withAddon, async () => {

@@ -24,6 +24,9 @@ export interface GraphHandle {
 /** The two images of a graph: 0 codes, 1 links. */
 type GraphPart = 0 | 1;
 
+/** 0 internal, 1 scalar, 2 product, 3 binary. */
+export type NativeCodes = 0 | 1 | 2 | 3;
+
 interface NativeBuild {
   /** `unfit`: values that have no codes; `missed`: walks over such data miss too much. Without a graph then. */
   readonly outcome: 'built' | 'unfit' | 'missed';
@@ -45,7 +48,7 @@ export interface NativeKernel {
   readonly lanes: number;
 }
 
-/** Promises reject with an Error whose `code` is ERR_CANCELLED, ERR_UNREADABLE (a mapped file was cut or cannot be read),
+/** Promises reject with an Error whose `code` is ERR_CANCELLED, ERR_UNREADABLE (a mapped file was cut or cannot be read), ERR_CODES_UNREADABLE,
  *  ERR_SIZE, ERR_NO_MEMORY or that of the operating system. Arguments are copied before a call returns. */
 export interface Addon {
   /** Instruction sets of this CPU that there are kernels for, best first; the last is `scalar`. */
@@ -68,17 +71,25 @@ export interface Addon {
   ): Promise<NativeHits>;
   scoreRows(rows: RowsHandle, vector: Float32Array, list: Uint32Array): Promise<Float32Array>;
   cancel(ticket: number): void;
-  /** In the background, behind all searches; `threadsMax` 0: on all threads. `m` from 2 to 512. */
-  buildGraph(rows: RowsHandle, m: number, efConstruct: number, threadsMax: number, ticket: number): Promise<NativeBuild>;
-  /** To fill with images from files, then to check. */
+  /** On threads of its own, which stand back behind those that search; `threadsMax` 0: on all of them. `m` from 2 to 512. `parameter` of
+   *  the codes: the quantile, the components of a part (1, 2, 4, 8, 16), or the encoding (0 one bit, 1 one and a half, 2 two); 0 for
+   *  internal ones. */
+  buildGraph(
+    rows: RowsHandle, m: number, efConstruct: number, codes: NativeCodes, parameter: number, threadsMax: number, ticket: number,
+  ): Promise<NativeBuild>;
+  /** To fill with images from files, then to check. No `codeBytes` where `checkGraph` is to map them. */
   emptyGraph(codeBytes: number, graphBytes: number): GraphHandle;
   graphBytes(graph: GraphHandle, part: GraphPart): number;
   readGraph(graph: GraphHandle, part: GraphPart, offset: number, length: number): Uint8Array;
   fillGraph(graph: GraphHandle, part: GraphPart, offset: number, bytes: Uint8Array): void;
-  /** Rejects with ERR_DAMAGED where the images are not of these rows, or a search could leave them. */
-  checkGraph(rows: RowsHandle, graph: GraphHandle): Promise<void>;
-  /** `settings`: four numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate,
-   *  2 two-hop), and 1 where the walk goes by the rows instead of the codes. */
+  /** Of a checked graph: its codes, bytes in memory, bytes of mapped codes, bytes of one record of the codes. */
+  graphFacts(graph: GraphHandle): Float64Array;
+  /** Rejects with ERR_DAMAGED where the images are not of these rows, or a search could leave them. With a `path` the codes are
+   *  `codeBytes` of that file from `dataOffset` (a multiple of 64) on, and stay there; `sizeBytes` is the whole file's. */
+  checkGraph(rows: RowsHandle, graph: GraphHandle, path: string, dataOffset: number, codeBytes: number, sizeBytes: number): Promise<void>;
+  /** `settings`: five numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate,
+   *  2 two-hop), 1 where the walk goes by the rows instead of the codes, and bits of a component of the query against binary codes
+   *  (0 as stored, 4, 8). */
   searchGraph(
     rows: RowsHandle, graph: GraphHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[],
     settings: Float32Array, ticket: number,
@@ -88,6 +99,11 @@ export interface Addon {
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
   ): Approximation;
   exact(size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array): Float32Array;
+  /** Fills `target` from the open file, on threads that do nothing else; answers the bytes read, fewer where the file ends. Until it
+   *  settles the file must stay open and `target` untouched. */
+  readAt(descriptor: number, target: Uint8Array, offset: number): Promise<number>;
+  /** Whole blocks of 64 bytes into one sha256 state of eight words, or into two at once. Absent where the CPU has no instructions for it. */
+  readonly compressSha?: (first: Uint32Array, second: Uint32Array | undefined, bytes: Uint8Array) => void;
   /** An exclusive lock on the file, which is created where absent; undefined where it is held, by this process or another. */
   lockFile(path: string): { release(): void } | undefined;
 }

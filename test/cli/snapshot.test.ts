@@ -18,7 +18,7 @@ interface Ended {
   readonly lines: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** With --json: every line of stdout is an object. */
+/** With --json: every line of stdout is an object, the last one a result or an error as the exit code says, all before it progress. */
 async function nearkeep(args: readonly string[], options: { readonly input?: Buffer; readonly env?: Readonly<Record<string, string>>; readonly json?: boolean } = {}): Promise<Ended> {
   const json = options.json ?? true;
   const child = spawn(process.execPath, [program, ...args, ...(json ? ['--json'] : [])], { env: { ...cleanEnvironment(), ...options.env } });
@@ -32,6 +32,11 @@ async function nearkeep(args: readonly string[], options: { readonly input?: Buf
   });
   const out = Buffer.concat(stdout);
   const lines = json ? out.toString().split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Readonly<Record<string, unknown>>) : [];
+  if (json) {
+    assert.deepEqual(lines.map(({ v }) => v), lines.map(() => 1));
+    assert.deepEqual(lines.map(({ type }) => type), [...lines.slice(1).map(() => 'progress'), exit === 0 ? 'result' : 'error'], args.join(' '));
+    if (exit !== 0) assert.equal(lines.at(-1)?.['exit'], exit);
+  }
   return { exit, stdout: out, stderr: Buffer.concat(stderr).toString(), lines };
 }
 
@@ -81,7 +86,11 @@ test('create, list, download, inspect, verify, upload, recover, undo, delete', a
   const flipped = readFileSync(file);
   const place = Math.floor(flipped.length * 0.7);
   flipped[place] = (flipped[place] ?? 0) ^ 1;
-  assert.equal((await nearkeep(['verify', '-'], { input: flipped })).exit, 4);
+  const unsound = await nearkeep(['verify', '-'], { input: flipped });
+  assert.deepEqual([unsound.exit, unsound.lines.length, unsound.lines[0]?.['type'], unsound.lines[0]?.['code']], [4, 1, 'error', 'VERIFY_FAILED']);
+  const { message, details } = unsound.lines[0] as { readonly message: string; readonly details: { readonly problems: readonly unknown[] } };
+  assert.match(message, /^verification failed: \d+ problems?$/);
+  assert.ok(details.problems.length > 0);
   const bad = path.join(folder.path, 'bad.snapshot');
   writeFileSync(bad, flipped);
   const refused = await nearkeep(['snapshot', 'upload', 'c', bad, ...at]);
@@ -125,8 +134,13 @@ test('exit codes: usage, rights, nothing there, nobody there', async () => {
   const at = ['--url', served.server.url];
   const keyFile = path.join(folder.path, 'key');
   writeFileSync(keyFile, 'full\n');
+  for (const args of [['--help'], ['verify', '--help'], ['version'], ['health', ...at]]) {
+    const { exit, lines } = await nearkeep(args);
+    assert.deepEqual([exit, lines.length, lines[0]?.['ok']], [0, 1, true], args.join(' '));
+  }
   const table: readonly (readonly [readonly string[], number, Readonly<Record<string, string>>?])[] = [
-    [['snapshot'], 2], [['snapshot', 'burn', 'c'], 2], [['snapshot', 'list'], 2], [['snapshot', 'list', 'c', '--url', 'ftp://x'], 2],
+    [['burn'], 2], [['verify'], 2], [['health', '--wait', 'x'], 2], [['health', '--url', 'http://127.0.0.1:1'], 7], [['verify', `${keyFile}-no`], 5],
+    [['snapshot', 'download', 'c', 'n', '-o', '-', ...at], 2], [['snapshot'], 2], [['snapshot', 'burn', 'c'], 2], [['snapshot', 'list'], 2], [['snapshot', 'list', 'c', '--url', 'ftp://x'], 2],
     [['snapshot', 'create', 'c', '--shard', 'x'], 2], [['snapshot', 'list', 'c', '--api-key-file', `${keyFile}-no`, ...at], 2],
     [['snapshot', 'list', 'c', ...at], 6], [['snapshot', 'create', 'c', ...at], 6, { NEARKEEP_API_KEY: 'reader' }],
     [['snapshot', 'list', 'c', ...at], 5, { NEARKEEP_API_KEY: 'reader' }], [['snapshot', 'list', 'c', '--api-key-file', keyFile, ...at], 5],

@@ -164,7 +164,7 @@ function verify(data: string): { readonly status: number | null; readonly output
   return { status, output: stdout + stderr };
 }
 
-test(`a killed server's files cut and damaged, seed ${seed}`, { timeout: 120_000 }, async (t) => {
+test(`a killed server's files cut and damaged, seed ${seed}`, async (t) => {
   const random = seededRandom(seed);
   await using folder = await temporaryFolder();
   const data = path.join(folder.path, 'data');
@@ -204,7 +204,7 @@ function isReported(server: ServerProcess, logs: string): boolean {
   return lines.some((line) => (JSON.parse(line) as { directory: string }).directory === logs);
 }
 
-test('after a stop in order: a cut log is damage; with a damaged metastore the server does not start and says which file', { timeout: 60_000 }, async () => {
+test('after a stop in order: a cut log is damage; with a damaged metastore the server does not start and says which file', async () => {
   await using folder = await temporaryFolder();
   const data = path.join(folder.path, 'data');
   const server = await startServer({ data });

@@ -2,9 +2,10 @@
 // and writing resumes by itself when there is room again.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
+import { must } from '../../src/base/assert.ts';
 import { yieldToLoop } from '../../src/base/clock.ts';
 import { temporaryFolder, type TemporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { call } from '../support/rest-client.ts';
@@ -110,14 +111,19 @@ function upload(url: string, archive: ArrayBuffer, name: string): ReturnType<typ
   return call(url, 'POST', `/collections/${name}/snapshots/upload`, { body: form });
 }
 
-test('a full disk: 507, reads, and writing goes on when there is room', { timeout: 120_000 }, async (t) => {
+/** Mounted, or the test skips itself. */
+async function smallDiskFor(t: TestContext): Promise<TemporaryFolder | undefined> {
   const disk = await mountSmallDisk();
-  if (disk.missing !== undefined) {
-    const { skip } = skipReason(disk.missing);
-    assert.ok(skip !== undefined, disk.missing);
-    return t.skip(skip);
-  }
-  await using folder = disk;
+  if (disk.missing === undefined) return disk;
+  const { skip } = skipReason(disk.missing);
+  assert.ok(skip !== undefined, disk.missing);
+  t.skip(skip);
+  return undefined;
+}
+
+test('a full disk: 507, reads, and writing goes on when there is room', async (t) => {
+  await using folder = await smallDiskFor(t);
+  if (folder === undefined) return;
   const data = path.join(folder.path, 'data');
   const filler = path.join(folder.path, 'filler');
   writeFileSync(filler, Buffer.alloc(fillerMiB << 20));
@@ -163,6 +169,90 @@ test('a full disk: 507, reads, and writing goes on when there is room', { timeou
     t.diagnostic(`${full} points until the disk of ${sizeMiB} MiB was full, ${filling.ledger.size} at the end, 0 lost`);
   } finally {
     await filling.server.kill();
+    await server.kill();
+  }
+});
+
+interface KeptFolder {
+  readonly collection: string;
+  readonly bytes: number;
+}
+
+/** What an undo could bring back, in the order of names, as it lies on the disk. */
+function keptFolders(data: string): readonly KeptFolder[] {
+  const { records } = JSON.parse(readFileSync(path.join(data, 'metastore.json'), 'utf8')) as { readonly records: { readonly dir: { readonly value: { readonly replaced?: Readonly<Record<string, { readonly uuid: string }>> } } } };
+  return Object.entries(records.dir.value.replaced ?? {}).map(([collection, { uuid }]) => {
+    const folder = path.join(data, 'collections', uuid);
+    const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    return { collection, bytes: files.reduce((sum, entry) => sum + 512 * statSync(path.join(entry.parentPath, entry.name)).blocks, 0) };
+  });
+}
+
+function freeBytes(at: string): number {
+  const { bavail, bsize } = statfsSync(at);
+  return bavail * bsize;
+}
+
+/** So that so much is free. */
+function leaveFree(file: string, bytes: number): void {
+  const page = 4096;
+  rmSync(file, { force: true });
+  writeFileSync(file, Buffer.alloc(page * Math.floor((freeBytes(path.dirname(file)) - bytes) / page)));
+}
+
+test('states kept for an undo go when a restore needs their room or the disk is nearly full, the oldest first and no more than that', async (t) => {
+  await using folder = await smallDiskFor(t);
+  if (folder === undefined) return;
+  const data = path.join(folder.path, 'data');
+  const filler = path.join(folder.path, 'filler');
+  let server = await startServer({ data });
+  const fill = async (name: string): Promise<void> => {
+    await result(server.url, 'PUT', `/collections/${name}`, { vectors: { size: dim, distance: 'Dot' } });
+    for (let from = 0; from < 600; from += 100) {
+      const points = Array.from({ length: 100 }, (_, at) => ({ id: from + at, vector: Array.from({ length: dim }, () => from), payload: { text: `${name} `.padEnd(8_000, 'x') } }));
+      await result(server.url, 'PUT', `/collections/${name}/points?wait=true`, { points });
+    }
+  };
+  const undo = async (name: string): Promise<number> => (await call(server.url, 'POST', `/collections/${name}/snapshots/undo`)).status;
+  try {
+    await fill('small');
+    await result(server.url, 'POST', '/collections/small/points/delete?wait=true', { filter: { must: [{ has_id: Array.from({ length: 590 }, (_, at) => at) }] } });
+    const { name } = (await result(server.url, 'POST', '/collections/small/snapshots')) as { name: string };
+    const archive = await (await fetch(`${server.url}/collections/small/snapshots/${name}`)).arrayBuffer();
+    await result(server.url, 'DELETE', `/collections/small/snapshots/${name}`);
+    await result(server.url, 'DELETE', '/collections/small');
+    const order = ['d', 'b', 'c'];
+    for (const each of order) await fill(each);
+    for (const each of order) assert.equal((await upload(server.url, archive, each)).status, 200);
+    const sizes = new Map(keptFolders(data).map(({ collection, bytes }) => [collection, bytes]));
+    assert.deepEqual([...sizes.keys()].sort((a, b) => (a < b ? -1 : 1)), ['b', 'c', 'd']);
+
+    const needed = Math.ceil(archive.byteLength * 1.05) + (16 << 20);
+    leaveFree(filler, needed - must(sizes.get('d'), 'kept') / 2);
+    const made = await upload(server.url, archive, 'e');
+    assert.equal(made.status, 200, made.text);
+    assert.deepEqual(keptFolders(data).map(({ collection }) => collection).toSorted((a, b) => (a < b ? -1 : 1)), ['b', 'c'], 'the oldest made room');
+    assert.equal(await undo('d'), 404);
+
+    assert.equal(await server.stop(), 0);
+    const { blocks, bsize } = statfsSync(folder.path);
+    leaveFree(filler, blocks * bsize * 0.05 - must(sizes.get('b'), 'kept') / 4);
+    server = await startServer({ data });
+    assert.deepEqual(keptFolders(data).map(({ collection }) => collection), ['c'], 'less than 5 % were free');
+    rmSync(filler);
+    assert.equal(await undo('b'), 404);
+    assert.equal(await undo('c'), 200);
+    const { points_count: points } = (await result(server.url, 'GET', '/collections/c')) as { points_count: number };
+    assert.equal(points, 600);
+
+    leaveFree(filler, 1 << 20);
+    const refused = await upload(server.url, archive, 'f');
+    assert.equal(refused.status, 507, refused.text);
+    assert.deepEqual(keptFolders(data), [], 'all of them, and it was not enough');
+    rmSync(filler);
+    assert.equal(await server.stop(), 0);
+    assert.deepEqual(await assertSound(data, 'after the stop'), []);
+  } finally {
     await server.kill();
   }
 });

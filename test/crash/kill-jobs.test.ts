@@ -194,7 +194,7 @@ async function killStart(t: TestContext, rig: Rig, random: Random): Promise<void
   assert.ok(kills > 0, 'a start after a kill changes files');
 }
 
-test(`kill -9 inside jobs and starts, seed ${seed}`, { timeout: 600_000, ...skipReason('missing' in built ? built.missing : undefined) }, async (t) => {
+test(`kill -9 inside jobs and starts, seed ${seed}`, skipReason('missing' in built ? built.missing : undefined), async (t) => {
   assert.ok('library' in built);
   await using folder = await temporaryFolder();
   using shim = openShim(built.library, folder.path);

@@ -27,7 +27,7 @@ interface Written {
   readonly value: number;
 }
 
-test(`kill -9 under load, ${rounds} rounds, seed ${seed}`, { timeout: 300_000 }, async (t) => {
+test(`kill -9 under load, ${rounds} rounds, seed ${seed}`, async (t) => {
   const random = seededRandom(seed);
   await using folder = await temporaryFolder();
   const data = path.join(folder.path, 'data');

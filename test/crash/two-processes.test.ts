@@ -38,7 +38,7 @@ async function assertRefused(data: string, holder: number, title: string): Promi
 }
 
 for (const kind of kindNames) {
-  test(`a ${kind} server has its directory alone, until kill -9`, { timeout: 60_000 }, async () => {
+  test(`a ${kind} server has its directory alone, until kill -9`, async () => {
     await using folder = await temporaryFolder();
     const data = path.join(folder.path, 'data');
     const server = await startServer({ data, env: kinds[kind] });
@@ -60,7 +60,7 @@ for (const kind of kindNames) {
   });
 }
 
-test('of processes that start together over what a kill left, exactly one gets the directory', { timeout: 60_000 }, async () => {
+test('of processes that start together over what a kill left, exactly one gets the directory', async () => {
   await using folder = await temporaryFolder();
   const data = path.join(folder.path, 'data');
   for (const mix of [['native', 'fallback', 'native', 'fallback'], ['fallback', 'fallback', 'fallback', 'fallback']] as const) {

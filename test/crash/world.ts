@@ -62,7 +62,7 @@ export async function assertSound(data: string, title: string): Promise<readonly
 
 /** Nothing unfinished lies in the directory of a running server, as soon as the removals of its start are done. */
 export async function assertClean(data: string, world: World, title: string): Promise<void> {
-  const patienceMs = 10_000;
+  const patienceMs = 60_000;
   for (const startMs = performance.now(); leftovers(data, world).length > 0;) {
     assert.ok(performance.now() - startMs < patienceMs, `${title}: left over: ${leftovers(data, world).join(', ')}`);
     await yieldToLoop();

@@ -1,6 +1,6 @@
 // Aliases: list, and changes as one batch that happens whole or not at all.
 import type { AliasAction } from '../../command/collection-config.ts';
-import { newNameProblem } from './collection-name.ts';
+import { newNameProblem } from '../../command/names.ts';
 import { result } from './collections.ts';
 import {
   asObject,

@@ -20,6 +20,7 @@ const routes = restRoutes({
   settings: { metricsPrefix: '' },
   isReady: () => true,
   processFacts: () => Promise.resolve({ isContainer: false }),
+  takeLoopDelay: () => ({ p50Seconds: 0, p99Seconds: 0, maxSeconds: 0 }),
 });
 const concrete = ({ path }: RestRoute): string => path.replaceAll(/:\w+/g, 'x');
 

@@ -7,13 +7,15 @@ import type { RestAnswer, RestRoute } from './route.ts';
 /** Reads without a `timeout` parameter get this long. */
 const readSecondsMax = 60;
 
-/** Aborted when the client's connection closes before the answer was written. */
-export function disconnectSignal(reply: FastifyReply): AbortSignal {
+/** Aborted, after `onLeft`, when the client's connection closes before the answer was written. */
+export function callController(reply: FastifyReply, onLeft: () => void): AbortController {
   const controller = new AbortController();
   reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) controller.abort(new RequestError('timeout', 'the client left before the answer'));
+    if (reply.raw.writableFinished) return;
+    onLeft();
+    controller.abort(new RequestError('timeout', 'the client left before the answer'));
   });
-  return controller.signal;
+  return controller;
 }
 
 /** Seconds that `timeout` gives the call; undefined: no bound. @throws RequestError for a bad value. */
@@ -27,30 +29,24 @@ export function callSeconds(route: RestRoute, query: Query): number | undefined 
 /** Timers take at most 2^31-1 milliseconds. */
 const timerSecondsMax = 2_147_483;
 
-/** Runs `work` for at most `seconds`. Its signal is aborted then, and by `parent`. @throws RequestError 'timeout' */
+/** Runs `work` with the controller's signal for at most `seconds`, and aborts it then. @throws RequestError 'timeout' */
 export async function withinSeconds(
   seconds: number,
-  parent: AbortSignal,
+  controller: AbortController,
   work: (signal: AbortSignal) => Promise<RestAnswer>,
 ): Promise<RestAnswer> {
-  const late = new RequestError('timeout', `Operation timed out after ${seconds} seconds`);
-  const controller = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const expired = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
+      const late = new RequestError('timeout', `Operation timed out after ${seconds} seconds`);
       controller.abort(late);
       reject(late);
     }, seconds * 1000);
   });
-  const forward = (): void => {
-    controller.abort(parent.reason);
-  };
-  parent.addEventListener('abort', forward);
   try {
     return await Promise.race([work(controller.signal), expired]);
   } finally {
     clearTimeout(timer);
-    parent.removeEventListener('abort', forward);
   }
 }
 

@@ -32,6 +32,36 @@ test('a collection is created, shown, changed and deleted', async (t) => {
   assert.deepEqual((await rest.send('GET', '/collections/c/exists')).json().result, { exists: false });
 });
 
+test('a damaged graph is a warning of its collection, and counted', async (t) => {
+  const rest = await startRest(t);
+  await rest.send('PUT', '/collections/c', { json: { vectors } });
+  rest.engine.damagedGraphs = new Map([['', 7], ['b', 9]]);
+  const { warnings } = (await rest.send('GET', '/collections/c')).json().result as { warnings: { message: string }[] };
+  assert.deepEqual(warnings.map(({ message }) => message.slice(0, message.indexOf(':'))), [
+    '7 rows of the vector are searched by exact scan until their graph is built again',
+    "9 rows of vector 'b' are searched by exact scan until their graph is built again",
+  ]);
+  assert.match((await rest.send('GET', '/metrics')).text, /^collection_damaged_graphs_total\{id="c"\} 2$/m);
+});
+
+test('a collection with turbo quantization says what stands in for its codes', async (t) => {
+  const rest = await startRest(t);
+  const named = { a: { ...vectors, quantization_config: { turbo: {} } }, b: vectors };
+  await rest.send('PUT', '/collections/c', { json: { vectors: named } });
+  const warningsOf = async (): Promise<unknown> =>
+    ((await rest.send('GET', '/collections/c')).json().result as { readonly warnings?: unknown }).warnings;
+  const warning = (vector: string): unknown => ({
+    message: `graphs of vector '${vector}' are walked by codes of 8 bits a component: this version has no codes of the form 'turbo'`,
+  });
+  assert.deepEqual(await warningsOf(), [warning('a')]);
+  await rest.send('PATCH', '/collections/c', { json: { quantization_config: { turbo: { bits: 'bits4' } } } });
+  assert.deepEqual(await warningsOf(), [warning('a'), warning('b')]);
+  await rest.send('PATCH', '/collections/c', {
+    json: { quantization_config: 'Disabled', vectors: { a: { quantization_config: 'Disabled' } } },
+  });
+  assert.equal(await warningsOf(), undefined);
+});
+
 test('a collection may be called like a route', async (t) => {
   const rest = await startRest(t);
   assert.equal((await rest.send('PUT', '/collections/aliases', { json: { vectors } })).status, 200);
@@ -129,6 +159,10 @@ test('metrics count answers by route and status, with a prefix and a histogram',
   assert.match(text, /^db_collections_total 1$/m);
   assert.match(text, /^db_collection_points\{id="c"\} 3$/m);
   assert.match(text, /^db_snapshot_created_total 2$/m);
+  assert.match(text, /^db_collection_codes_memory_bytes\{id="c"\} 5$/m);
+  assert.match(text, /^db_collection_codes_mapped_bytes\{id="c"\} 6$/m);
+  for (const [at, name] of ['walks', 'code_evaluations', 'row_evaluations', 'rescored_rows'].entries())
+    assert.ok(text.includes(`# TYPE db_graph_${name}_total counter\ndb_graph_${name}_total ${at + 1}\n`), name);
   assert.match(text, /^db_process_threads 7$/m);
   assert.doesNotMatch(text, /process_open_mmaps/); // unknown here, so absent
   assert.doesNotMatch((await rest.send('GET', '/metrics?anonymize=true')).text, /id="c"/);

@@ -1,5 +1,6 @@
 // Collections: list, create, show, change, delete.
 import { RequestError } from '../../base/errors.ts';
+import { turboVectors } from '../../command/quantization.ts';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { checkNewCollectionName } from './collection-name.ts';
@@ -62,6 +63,7 @@ export function result(value: (call: RestCall) => unknown): RestRoute['handle'] 
 }
 
 function collectionInfoJson(info: CollectionInfo): unknown {
+  const warnings = [...info.awaitedShards.map(awaitedWarning), ...[...info.scannedVectors].map(scanWarning), ...[...info.damagedGraphs].map(damageWarning), ...turboVectors(info.config).map(turboWarning)];
   return {
     status: info.status,
     optimizer_status: info.optimizerError === undefined ? 'ok' : { error: info.optimizerError },
@@ -71,17 +73,28 @@ function collectionInfoJson(info: CollectionInfo): unknown {
     config: info.config,
     payload_schema: payloadSchemaJson(info),
     update_queue: { length: info.unappliedEntries },
-    ...(info.scannedVectors.size === 0 && info.awaitedShards.length === 0 ? {} : { warnings: [...info.awaitedShards.map(awaitedWarning), ...[...info.scannedVectors].map(scanWarning)] }),
+    ...(warnings.length === 0 ? {} : { warnings: warnings.map((message) => ({ message })) }),
   };
 }
 
-function awaitedWarning(shardId: number): { readonly message: string } {
-  return { message: `shard ${shardId} is empty: the collection was created by a restore, and no snapshot that holds this shard has been uploaded yet` };
+function awaitedWarning(shardId: number): string {
+  return `shard ${shardId} is empty: the collection was created by a restore, and no snapshot that holds this shard has been uploaded yet`;
 }
 
-function scanWarning([name, rows]: readonly [string, number]): { readonly message: string } {
-  const vector = name === '' ? 'the vector' : `vector '${name}'`;
-  return { message: `${rows} rows of ${vector} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)` };
+function scanWarning([name, rows]: readonly [string, number]): string {
+  return `${rows} rows of ${shownVector(name)} are searched by exact scan: a graph over them would miss too many neighbours (dot products of very unequal lengths, or values beyond 1e15)`;
+}
+
+function damageWarning([name, rows]: readonly [string, number]): string {
+  return `${rows} rows of ${shownVector(name)} are searched by exact scan until their graph is built again: its files were found damaged at the start; the log names them`;
+}
+
+function turboWarning(name: string): string {
+  return `graphs of ${shownVector(name)} are walked by codes of 8 bits a component: this version has no codes of the form 'turbo'`;
+}
+
+function shownVector(name: string): string {
+  return name === '' ? 'the vector' : `vector '${name}'`;
 }
 
 function payloadSchemaJson(info: CollectionInfo): unknown {

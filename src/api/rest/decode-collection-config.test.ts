@@ -207,6 +207,78 @@ const bad: readonly [string, unknown, RequestError['code'], string][] = [
     `${format}quantization_config.scalar: missing field \`type\``,
   ],
   [
+    'a quantile above 1',
+    { vectors: one, quantization_config: { scalar: { type: 'int8', quantile: 1.01 } } },
+    'validation',
+    `${range}[quantization_config.scalar.quantile: value 1.01 invalid, must be from 0.5 to 1.0]`,
+  ],
+  [
+    'a quantile as text, of a vector',
+    { vectors: { a: { ...one, quantization_config: { scalar: { type: 'int8', quantile: '0.9' } } } } },
+    'bad-format',
+    `${format}vectors.?.quantization_config.scalar.quantile: invalid type: string "0.9", expected a number`,
+  ],
+  [
+    'a scalar of another type',
+    { vectors: one, quantization_config: { scalar: { type: 'int4' } } },
+    'bad-format',
+    `${format}quantization_config.scalar.type: unknown variant \`int4\`, expected one of \`int8\``,
+  ],
+  [
+    'always_ram as a number',
+    { vectors: one, quantization_config: { scalar: { type: 'int8', always_ram: 1 } } },
+    'bad-format',
+    `${format}quantization_config.scalar.always_ram: invalid type: integer \`1\`, expected a boolean`,
+  ],
+  [
+    'a memory tier that is none',
+    { vectors: one, quantization_config: { product: { compression: 'x4', memory: 'warm' } } },
+    'bad-format',
+    `${format}quantization_config.product.memory: unknown variant \`warm\`, expected one of \`cold\`, \`cached\`, \`pinned\``,
+  ],
+  [
+    'a product without compression',
+    { vectors: one, quantization_config: { product: { always_ram: true } } },
+    'bad-format',
+    `${format}quantization_config.product: missing field \`compression\``,
+  ],
+  [
+    'a compression of x128',
+    { vectors: one, quantization_config: { product: { compression: 'x128' } } },
+    'bad-format',
+    `${format}quantization_config.product.compression: unknown variant \`x128\`, expected one of \`x4\`, \`x8\`, \`x16\`, \`x32\`, \`x64\``,
+  ],
+  [
+    'a compression as a number',
+    { vectors: one, quantization_config: { product: { compression: 32 } } },
+    'bad-format',
+    `${format}quantization_config.product.compression: invalid type: integer \`32\`, expected a string`,
+  ],
+  [
+    'an unknown binary encoding',
+    { vectors: one, quantization_config: { binary: { encoding: 'three_bits' } } },
+    'bad-format',
+    `${format}quantization_config.binary.encoding: unknown variant \`three_bits\`, expected one of \`one_bit\`, \`two_bits\`, \`one_and_half_bits\``,
+  ],
+  [
+    'an unknown query encoding',
+    { vectors: one, quantization_config: { binary: { query_encoding: 'scalar2bits' } } },
+    'bad-format',
+    `${format}quantization_config.binary.query_encoding: unknown variant \`scalar2bits\`, expected one of \`default\`, \`binary\`, \`scalar4bits\`, \`scalar8bits\``,
+  ],
+  [
+    'unknown bits of turbo',
+    { vectors: one, quantization_config: { turbo: { bits: 'bits3' } } },
+    'bad-format',
+    `${format}quantization_config.turbo.bits: unknown variant \`bits3\`, expected one of \`bits1\`, \`bits1_5\`, \`bits2\`, \`bits4\``,
+  ],
+  [
+    'a form of quantization that is a list',
+    { vectors: one, quantization_config: { binary: [] } },
+    'bad-format',
+    `${format}quantization_config.binary: invalid type: sequence, expected a map`,
+  ],
+  [
     'no form of quantization',
     { vectors: one, quantization_config: { other: {} } },
     'bad-format',
@@ -272,6 +344,9 @@ const badUpdates: readonly [string, unknown, RequestError['code']][] = [
   ['replication 0', { params: { replication_factor: 0 } }, 'validation'],
   ['sparse vectors', { sparse_vectors: { s: {} } }, 'bad-input'],
   ['strict mode', { strict_mode_config: { enabled: true } }, 'bad-input'],
+  ['another word than Disabled', { quantization_config: 'disabled' }, 'bad-format'],
+  ['a low quantile of a vector', { vectors: { a: { quantization_config: { scalar: { type: 'int8', quantile: 0 } } } } }, 'validation'],
+  ['a change of a member alone', { quantization_config: { scalar: { quantile: 0.9 } } }, 'bad-format'],
   ['a range below a vector', { vectors: { a: { hnsw_config: { ef_construct: 1 } } } }, 'validation'],
 ];
 for (const [title, json, code] of badUpdates) {

@@ -8,8 +8,8 @@ import type {
   VectorParams,
   VectorsConfig,
 } from '../../command/collection-config.ts';
+import { vectorNameProblem } from '../../command/names.ts';
 import type { Datatype, Distance } from '../../vector/distance.ts';
-import { vectorNameProblem } from './collection-name.ts';
 import {
   asObject,
   below,

@@ -50,8 +50,8 @@ async function* envelopePieces(reply: FastifyReply, pieces: Iterable<string> | A
   yield `,"status":"ok","time":${seconds(reply)}}`;
 }
 
-/** One slice is sent with its length; several with back-pressure, chunked. */
-async function sendSlices(reply: FastifyReply, all: AsyncGenerator<Buffer>): Promise<void> {
+/** One slice is sent with its length, as text, so that Node writes it together with the headers; several with back-pressure, chunked. */
+async function sendSlices(reply: FastifyReply, all: AsyncGenerator<string>): Promise<void> {
   const first = await all.next();
   const second = first.done === true ? first : await all.next();
   reply.type(jsonType);
@@ -61,20 +61,20 @@ async function sendSlices(reply: FastifyReply, all: AsyncGenerator<Buffer>): Pro
     await reply.send(Readable.from(joined([first.value, second.value], all), { objectMode: false, highWaterMark: sliceBytes }));
 }
 
-async function* joined(head: readonly Buffer[], rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+async function* joined(head: readonly string[], rest: AsyncIterable<string>): AsyncGenerator<string> {
   yield* head;
   yield* rest;
 }
 
-/** Text as UTF-8 of at most `sliceBytes` each; lets the event loop run between slices of work.  @internal for tests */
-export async function* slices(pieces: AsyncIterable<string>): AsyncGenerator<Buffer> {
+/** Text of at most `sliceBytes` each in UTF-8; lets the event loop run between slices of work.  @internal for tests */
+export async function* slices(pieces: AsyncIterable<string>): AsyncGenerator<string> {
   let pending: string[] = [];
   let pendingChars = 0;
   let sliceStart = performance.now();
   for await (const piece of pieces) {
     for (const part of shortParts(piece)) {
       if (pendingChars + part.length > charsMax && pendingChars > 0) {
-        yield Buffer.from(pending.join(''));
+        yield pending.join('');
         pending = [];
         pendingChars = 0;
       }
@@ -86,7 +86,7 @@ export async function* slices(pieces: AsyncIterable<string>): AsyncGenerator<Buf
       sliceStart = performance.now();
     }
   }
-  if (pendingChars > 0) yield Buffer.from(pending.join(''));
+  if (pendingChars > 0) yield pending.join('');
 }
 
 /** A UTF-16 unit becomes at most three bytes of UTF-8. */

@@ -46,6 +46,10 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
       { labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 },
     ]),
     gauge('graphs_built', 'HNSW graphs built since the start', [{ value: engine.graphsBuilt }]),
+    counter('graph_walks_total', 'Walks over HNSW graphs', engine.walked.walks),
+    counter('graph_code_evaluations_total', 'Distances that walks computed from codes', engine.walked.codeEvaluations),
+    counter('graph_row_evaluations_total', 'Distances that walks computed from rows', engine.walked.rowEvaluations),
+    counter('graph_rescored_rows_total', 'Rows that were scored again after walks by codes', engine.walked.rescored),
     gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
   ];
 }
@@ -82,10 +86,26 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
       each(({ unappliedEntries }) => unappliedEntries),
     ),
     gauge(
+      'collection_codes_memory_bytes',
+      'Codes of graphs that are held in memory',
+      each(({ codesBytes }) => codesBytes.memory),
+    ),
+    gauge(
+      'collection_codes_mapped_bytes',
+      'Codes of graphs that are mapped from files',
+      each(({ codesBytes }) => codesBytes.mapped),
+    ),
+    gauge(
       'collection_disk_bytes',
       'Bytes of files in the data directory',
       each(({ diskBytes }) => diskBytes),
     ),
+    {
+      name: 'collection_damaged_graphs_total',
+      type: 'counter',
+      help: 'Graphs whose files were found damaged since the start',
+      samples: each(({ damagedGraphsFound }) => damagedGraphsFound),
+    },
   ];
 }
 
@@ -98,7 +118,7 @@ function snapshotFamilies({ engine }: ProbeContext): readonly Family[] {
   return [
     gauge('snapshot_creation_running', 'Snapshots being created', [{ value: creating }]),
     gauge('snapshot_recovery_running', 'Restores that run', [{ value: recovering }]),
-    { name: 'snapshot_created_total', type: 'counter', help: 'Snapshots created since the start', samples: [{ value: created }] },
+    counter('snapshot_created_total', 'Snapshots created since the start', created),
   ];
 }
 
@@ -149,6 +169,13 @@ async function processFamilies(context: ProbeContext): Promise<readonly Family[]
   return [
     gauge('memory_resident_bytes', 'Resident memory', [{ value: memory.rss }]),
     gauge('memory_allocated_bytes', 'Heap in use and buffers', [{ value: memory.heapUsed + memory.external }]),
+    loopFamily(context),
+    {
+      name: 'process_cpu_seconds_total',
+      type: 'counter',
+      help: 'CPU time of all threads, user and system',
+      samples: [{ value: (usage.userCPUTime + usage.systemCPUTime) / 1e6 }],
+    },
     gauge('process_threads', 'Threads', known(threads)),
     gauge('process_open_fds', 'Open file descriptors', known(openFiles)),
     gauge('process_open_mmaps', 'Memory mappings', known(openMaps)),
@@ -165,6 +192,19 @@ async function processFamilies(context: ProbeContext): Promise<readonly Family[]
       samples: [{ value: usage.majorPageFault }],
     },
   ];
+}
+
+function loopFamily({ takeLoopDelay }: ProbeContext): Family {
+  const { p50Seconds, p99Seconds, maxSeconds } = takeLoopDelay();
+  return gauge('event_loop_delay_seconds', 'How late the event loop was since the last scrape', [
+    { labels: { quantile: '0.5' }, value: p50Seconds },
+    { labels: { quantile: '0.99' }, value: p99Seconds },
+    { labels: { quantile: '1' }, value: maxSeconds },
+  ]);
+}
+
+function counter(name: string, help: string, value: number): Family {
+  return { name, type: 'counter', help, samples: [{ value }] };
 }
 
 function gauge(name: string, help: string, samples: readonly Sample[]): Family {

@@ -60,7 +60,7 @@ async function send(engine: NotingEngine, sent: Sent): Promise<unknown> {
   const route = must(routes.find(({ method, path }) => `${method} ${path.replace('/collections/:collection', '')}` === sent.route), `there is a route ${sent.route}`);
   const body = sent.body === undefined ? undefined : await parseBody(Buffer.from(sent.body));
   const params = { collection: 'c', ...sent.params };
-  const call: Omit<RestCall, 'request' | 'reply'> = { params, query: sent.query ?? {}, body, signal: new AbortController().signal };
+  const call: Omit<RestCall, 'request' | 'reply'> = { params, query: sent.query ?? {}, body, idleMs: 1000, signal: new AbortController().signal };
   return valueOf(await route.handle(call as RestCall));
 }
 

@@ -1,5 +1,5 @@
 // What probes, metrics and telemetry are made from.
-import type { ProcessFacts } from './process-facts.ts';
+import type { LoopDelay, ProcessFacts } from './process-facts.ts';
 import type { ResponseStats } from './response-stats.ts';
 import type { RestContext } from './rest-context.ts';
 
@@ -8,4 +8,6 @@ export interface ProbeContext extends RestContext {
   readonly settings: { readonly metricsPrefix: string };
   readonly isReady: () => boolean;
   readonly processFacts: () => Promise<ProcessFacts>;
+  /** Since the last call. */
+  readonly takeLoopDelay: () => LoopDelay;
 }

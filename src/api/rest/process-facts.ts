@@ -6,3 +6,10 @@ export interface ProcessFacts {
   readonly openMaps?: number;
   readonly isContainer: boolean;
 }
+
+/** By how much the event loop was late. */
+export interface LoopDelay {
+  readonly p50Seconds: number;
+  readonly p99Seconds: number;
+  readonly maxSeconds: number;
+}

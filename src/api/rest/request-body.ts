@@ -4,22 +4,26 @@
 import type { IncomingMessage } from 'node:http';
 import type { FastifyRequest } from 'fastify';
 import { BufferPool } from '../../base/buffer-pool.ts';
+import { yieldToLoop } from '../../base/clock.ts';
 import { RequestError } from '../../base/errors.ts';
 import { parseBody } from '../../vector/lift-json.ts';
 
 /** Longest pause between two pieces of a body, and between two of a download. */
-const idleMsMax = 60_000;
+export const idleMsMax = 60_000;
 /** What is dropped of a refused body before the connection is closed: clients read no answer before they have sent their body, so
  *  one that is a little over the limit is dropped whole. */
 const lingerBytesMax = 64 * 1024 * 1024;
 const lingerMsMax = 5_000;
 const lingerCheckMs = 20;
 
-/** Memory kept for the next bodies. */
-const keptBytesMax = 16 * 1024 * 1024;
-/** More than that is not set aside on the word of a header. */
+/** Memory kept for the next bodies: one of the default limit. */
+const keptBytesMax = 32 * 1024 * 1024;
+/** More than that is not set aside on the word of a header alone, and then this many times what has come. */
 const trustedBytesMax = 4 * 1024 * 1024;
+const trustedFactor = 8;
 const firstBytes = 1024;
+/** Copied in one go: below a millisecond, memory that is touched for the first time included. */
+const copyBytes = 512 * 1024;
 const bodies = new BufferPool(keptBytesMax);
 
 /** The parsed body. @throws RequestError 'bad-format' for a wrong type, an empty, too long or malformed body. */
@@ -30,10 +34,10 @@ export async function readJsonBody(request: FastifyRequest, limitBytes: number):
   const declared = Number(raw.headers['content-length'] ?? 0);
   if (declared > limitBytes)
     throw new RequestError('bad-format', `JSON payload (${declared} bytes) is larger than allowed (limit: ${limitBytes} bytes).`);
-  const writer = new BodyWriter(Math.min(declared, trustedBytesMax));
+  const writer = new BodyWriter(declared);
   for await (const piece of bodyBytes(raw)) {
     if (writer.sizeBytes + piece.byteLength > limitBytes) throw new RequestError('bad-format', `JSON payload has exceeded limit (${limitBytes} bytes).`);
-    writer.add(piece);
+    await writer.add(piece);
   }
   if (writer.sizeBytes === 0) throw emptyBody();
   const value = await parseBody(writer.bytes());
@@ -44,22 +48,31 @@ export async function readJsonBody(request: FastifyRequest, limitBytes: number):
 /** A body in one piece of pooled memory. */
 class BodyWriter {
   sizeBytes = 0;
+  readonly #declaredBytes: number;
   #memory: Buffer;
 
-  constructor(expectedBytes: number) {
-    this.#memory = bodies.take(Math.max(expectedBytes, firstBytes));
+  /** 0: the headers do not tell. */
+  constructor(declaredBytes: number) {
+    this.#declaredBytes = declaredBytes;
+    this.#memory = bodies.take(Math.max(Math.min(declaredBytes, trustedBytesMax), firstBytes));
   }
 
-  add(piece: Uint8Array): void {
+  async add(piece: Uint8Array): Promise<void> {
     const needed = this.sizeBytes + piece.byteLength;
-    if (needed > this.#memory.length) {
-      const larger = bodies.take(Math.max(needed, 2 * this.#memory.length));
-      this.#memory.copy(larger, 0, 0, this.sizeBytes);
-      this.release();
-      this.#memory = larger;
-    }
+    if (needed > this.#memory.length) await this.#grow(needed);
     this.#memory.set(piece, this.sizeBytes);
     this.sizeBytes = needed;
+  }
+
+  async #grow(neededBytes: number): Promise<void> {
+    const expectedBytes = this.#declaredBytes === 0 ? 2 * this.sizeBytes : Math.min(this.#declaredBytes, trustedFactor * this.sizeBytes);
+    const larger = bodies.take(Math.max(neededBytes, expectedBytes));
+    for (let from = 0; from < this.sizeBytes; from += copyBytes) {
+      if (from > 0) await yieldToLoop();
+      this.#memory.copy(larger, from, from, Math.min(from + copyBytes, this.sizeBytes));
+    }
+    this.release();
+    this.#memory = larger;
   }
 
   bytes(): Buffer {
@@ -103,8 +116,8 @@ export function dropRest(raw: IncomingMessage): void {
 
 /** Ends the connection of a download that its client does not read: Node destroys a socket whose time is up, and takes the time
  *  back with the end of the answer. */
-export function closeWhenIdle(raw: IncomingMessage): void {
-  raw.socket.setTimeout(idleMsMax);
+export function closeWhenIdle(raw: IncomingMessage, idleMs: number): void {
+  raw.socket.setTimeout(idleMs);
 }
 
 /** Answers how to stop watching. Bytes that wait for us to read them are not the client's pause. */

@@ -9,12 +9,12 @@ import type { Logger } from '../../base/logger.ts';
 import type { Access } from '../../engine/access.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { admit, type Admission } from './admission.ts';
-import { callSeconds, disconnectSignal, lastValues, withinSeconds } from './call-signals.ts';
+import { callController, callSeconds, lastValues, withinSeconds } from './call-signals.ts';
 import { checkCollectionName } from './collection-name.ts';
 import { sendAnswer, sendError } from './envelope.ts';
 import { frameworkLogger } from './framework-logger.ts';
-import type { ProcessFacts } from './process-facts.ts';
-import { dropRest, readJsonBody } from './request-body.ts';
+import type { LoopDelay, ProcessFacts } from './process-facts.ts';
+import { dropRest, idleMsMax, readJsonBody } from './request-body.ts';
 import { ResponseStats } from './response-stats.ts';
 import type { RestAnswer, RestRoute } from './route.ts';
 import { restRoutes } from './route-tables.ts';
@@ -36,6 +36,8 @@ export interface RestSettings {
   readonly corsOrigins: readonly string[];
   readonly metricsPrefix: string;
   readonly boundToLoopback: boolean;
+  /** How long a download waits for a client that takes nothing; default a minute. */
+  readonly downloadIdleMs?: number;
 }
 
 export interface RestServerOptions {
@@ -47,6 +49,8 @@ export interface RestServerOptions {
   readonly isReady: () => boolean;
   /** What /metrics and /telemetry tell about the process. */
   readonly processFacts: () => Promise<ProcessFacts>;
+  /** How late the event loop was since the last call. */
+  readonly takeLoopDelay: () => LoopDelay;
 }
 
 /** Names have up to 255 characters, each up to four bytes, each byte three characters when escaped; snapshot names are longer. */
@@ -135,14 +139,13 @@ async function serve(
   checkCollectionParameter(route, params);
   const query = lastValues(request);
   const seconds = callSeconds(route, query);
-  const gone = disconnectSignal(reply);
-  gone.addEventListener('abort', () => {
+  const controller = callController(reply, () => {
     logger.info({ method: route.method, route: route.path, ms: Math.round(reply.elapsedTime) }, 'client left before the answer');
   });
   const kind = route.body ?? (route.method === 'GET' || route.method === 'DELETE' ? 'none' : 'json');
   const body = kind === 'json' ? await readJsonBody(request, settings.bodyLimitBytes) : undefined;
-  const work = (signal: AbortSignal): Promise<RestAnswer> => route.handle({ params, query, body, signal, request, reply });
-  await sendAnswer(reply, seconds === undefined ? await work(gone) : await withinSeconds(seconds, gone, work));
+  const work = (signal: AbortSignal): Promise<RestAnswer> => route.handle({ params, query, body, signal, idleMs: settings.downloadIdleMs ?? idleMsMax, request, reply });
+  await sendAnswer(reply, seconds === undefined ? await work(controller.signal) : await withinSeconds(seconds, controller, work));
   return reply;
 }
 

@@ -14,6 +14,8 @@ export interface RestCall {
   readonly body: unknown;
   /** Aborted when the client leaves before the answer, and where the route's `timeout` has passed. */
   readonly signal: AbortSignal;
+  /** How long a download waits for a client that takes nothing. */
+  readonly idleMs: number;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
 }

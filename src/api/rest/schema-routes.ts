@@ -2,11 +2,11 @@
 import { RequestError } from '../../base/errors.ts';
 import type { VectorParams } from '../../command/collection-config.ts';
 import type { WriteOperation } from '../../command/write.ts';
+import { vectorNameProblem } from '../../command/names.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { parseFieldSchema } from '../../payload/parse-field-schema.ts';
 import { parseJsonPath } from '../../payload/json-path.ts';
 import { DATATYPES, DISTANCES } from '../../vector/distance.ts';
-import { vectorNameProblem } from './collection-name.ts';
 import { readPath } from './decode-selectors.ts';
 import type { RestCall, RestRoute } from './route.ts';
 import {

@@ -1,9 +1,10 @@
 // GET and HEAD of one archive: whole or one byte range, resumable by ETag or date. Never compressed, so that ranges are those
 // of the archive.
-import { Readable } from 'node:stream';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import type { ArchiveDownload } from '../../snapshot/description.ts';
 import { closeWhenIdle } from './request-body.ts';
+import type { RestCall } from './route.ts';
+import { sendPieces } from './send-pieces.ts';
 
 /** Inclusive. */
 interface ByteRange {
@@ -12,7 +13,7 @@ interface ByteRange {
 }
 
 /** Answers the request; the download is released when the answer has ended, however it ends. */
-export async function sendArchive(download: ArchiveDownload, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+export async function sendArchive(download: ArchiveDownload, { request, reply, idleMs }: Pick<RestCall, 'request' | 'reply' | 'idleMs'>): Promise<void> {
   if (reply.raw.destroyed) {
     // the client left while the archive was being opened
     download.release();
@@ -22,7 +23,8 @@ export async function sendArchive(download: ArchiveDownload, request: FastifyReq
     download.release();
   });
   reply.header('etag', `"${download.etag}"`);
-  reply.header('last-modified', new Date(download.lastModifiedMs).toUTCString());
+  // never later than the answer: a snapshot of before the clock went back is sent whole rather than taken for known
+  reply.header('last-modified', new Date(Math.min(download.lastModifiedMs, Date.now())).toUTCString());
   reply.header('accept-ranges', 'bytes');
   reply.header('content-disposition', disposition(download.name));
   if (isNotModified(download, request.headers)) {
@@ -44,8 +46,8 @@ export async function sendArchive(download: ArchiveDownload, request: FastifyReq
     await reply.send();
     return;
   }
-  closeWhenIdle(request.raw);
-  await reply.send(Readable.from(download.read(start, end), { objectMode: false }));
+  closeWhenIdle(request.raw, idleMs);
+  await sendPieces(download.read(start, end, { isLent: true }), reply);
 }
 
 /** One range of `bytes=`. Undefined: no range, several, or one that is not understood; then the whole is sent.  @internal for tests */

@@ -167,6 +167,33 @@ test('partial snapshots: manifest, create, 304, recover, recover_from', async (t
   assert.match(errorOf(partialOnFull), /^Wrong input: Validation failed: invalid shard snapshot: segment .* contains segment manifest; /);
 });
 
+test('recover_from and recover of a shard follow three redirects, and no fourth', async (t) => {
+  const [source, copy] = [await serve(t), await serve(t)];
+  await source.write(1, 30);
+  // /n/…: n redirects, the last one to the source itself
+  const server = http.createServer((request, response) => {
+    const [, count = '', rest = ''] = /^\/(\d)(\/.*)$/.exec(request.url ?? '') ?? [];
+    request.resume();
+    response.writeHead(307, { location: count === '1' ? `${source.rest.url}${rest}` : `/${Number(count) - 1}${rest}` }).end();
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  t.after(() => server.close());
+  const origin = `http://127.0.0.1:${(server.address() as { readonly port: number }).port}`;
+  const from = (count: number): Promise<Answer> => copy.rest.send('POST', `${shard}/snapshot/partial/recover_from`, { json: { peer_url: `${origin}/${count}` } });
+  const tooMany = /^Wrong input: Failed to download tar from .*: more than 3 redirects$/;
+  assert.match(errorOf(await from(4)), tooMany);
+  assert.equal(copy.points(), 0);
+  assert.deepEqual([(await from(3)).json().result, copy.points()], [true, 30]);
+  assert.equal((await from(3)).json().result, false, 'the held files arrive there');
+  await source.write(31, 3);
+  const recover = (count: number): Promise<Answer> => copy.rest.send('PUT', `${shard}/snapshots/recover`, { json: { location: `${origin}/${count}${shard}/snapshot`, priority: 'snapshot' } });
+  assert.match(errorOf(await recover(4)), tooMany);
+  assert.equal((await recover(3)).status, 200);
+  assert.equal(copy.points(), 33);
+});
+
 test('a second partial recovery of a shard is told that one is in progress', async (t) => {
   const { rest } = await serve(t);
   const server = http.createServer(() => undefined); // takes the request and never answers

@@ -1,5 +1,4 @@
 // Snapshots of one shard: stored ones, the streamed one, and the partial ones that follow another copy of the shard.
-import { Readable } from 'node:stream';
 import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { ArchiveDownload } from '../../snapshot/description.ts';
@@ -12,13 +11,14 @@ import { answerJob } from './jobs.ts';
 import { readFlag } from './query-parameters.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
+import { sendPieces } from './send-pieces.ts';
 import { disposition } from './snapshot-download.ts';
 import { openSnapshotForm } from './snapshot-form.ts';
 import { readDryRun, readUploadOptions } from './snapshot-options.ts';
 import { answerUpload, existing, recover, sendStored, storedRoutes, upload, warnOfOverwrite } from './snapshots.ts';
 
-/** A client that takes no byte for so long has left. */
-const idleMsMax = 5 * 60_000;
+/** A stream cannot be resumed: its client gets so many times the patience of a download. */
+const streamPatience = 5;
 const shardIdMax = 2 ** 32 - 1;
 const fileNamePattern = /^[0-9a-f]{64}\.[a-z]{2,8}$/;
 
@@ -135,7 +135,7 @@ async function alreadyInProgress({ reply }: RestCall): Promise<RestAnswer> {
 }
 
 /** Without length and ETag: the archive is of this call alone. */
-async function sendStream(archive: ArchiveDownload, { request, reply }: RestCall): Promise<RestAnswer> {
+async function sendStream(archive: ArchiveDownload, { request, reply, idleMs }: RestCall): Promise<RestAnswer> {
   if (reply.raw.destroyed) {
     archive.release();
     return { kind: 'sent' };
@@ -144,16 +144,14 @@ async function sendStream(archive: ArchiveDownload, { request, reply }: RestCall
     archive.release();
   });
   reply.type('application/octet-stream').header('content-disposition', disposition(archive.name));
-  const cut = (): void => {
-    request.raw.destroy();
-  };
-  await reply.send(Readable.from(withPatience(archive.read(0, archive.sizeBytes - 1), cut), { objectMode: false }));
+  const patience = { ms: streamPatience * idleMs, cut: () => request.raw.destroy() };
+  await sendPieces(withPatience(archive.read(0, archive.sizeBytes - 1, { isLent: true }), patience), reply);
   return { kind: 'sent' };
 }
 
-async function* withPatience(pieces: AsyncIterable<Buffer>, cut: () => void): AsyncGenerator<Buffer> {
+async function* withPatience(pieces: AsyncIterable<Buffer>, { ms, cut }: { readonly ms: number; readonly cut: () => void }): AsyncGenerator<Buffer> {
   for await (const piece of pieces) {
-    const timer = setTimeout(cut, idleMsMax);
+    const timer = setTimeout(cut, ms);
     timer.unref();
     try {
       yield piece;

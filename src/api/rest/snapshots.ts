@@ -87,9 +87,9 @@ export function storedRoutes(engine: Engine, all: string, { scopeOf, change, dow
   ];
 }
 
-export async function sendStored(engine: Engine, { params, request, reply }: RestCall, scope: ScopeLike): Promise<RestAnswer> {
-  const archive = await engine.snapshots.openDownload(scope, snapshotName(params));
-  await sendArchive(archive, request, reply);
+export async function sendStored(engine: Engine, call: RestCall, scope: ScopeLike): Promise<RestAnswer> {
+  const archive = await engine.snapshots.openDownload(scope, snapshotName(call.params));
+  await sendArchive(archive, call);
   return { kind: 'sent' };
 }
 

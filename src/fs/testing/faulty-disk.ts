@@ -33,7 +33,7 @@ export class FaultyDisk implements Disk {
       const handle = await this.#inner.openRead(path);
       return {
         sizeBytes: handle.sizeBytes,
-        read: (offset, length) => this.#run({ kind: 'read', path }, () => handle.read(offset, length)),
+        read: (offset, length, memory) => this.#run({ kind: 'read', path }, () => handle.read(offset, length, memory)),
         close: () => handle.close(),
         [Symbol.asyncDispose]: () => handle.close(),
       };

@@ -230,13 +230,15 @@ class MemoryReadHandle implements ReadHandle {
     return this.#node.seen.length;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
+  async read(offset: number, length: number, memory?: Buffer): Promise<Buffer> {
     this.#check();
     const bytes = this.#node.seen.subarray(offset, offset + length);
     if (bytes.length < length) {
       throw new CorruptionError({ file: this.#path, offsetBytes: offset + bytes.length, problem: `ends ${length - bytes.length} bytes early` });
     }
-    return await Promise.resolve(Buffer.from(bytes));
+    if (memory === undefined || memory.length < length) return await Promise.resolve(Buffer.from(bytes));
+    memory.set(bytes);
+    return await Promise.resolve(memory.subarray(0, length));
   }
 
   close(): Promise<void> {

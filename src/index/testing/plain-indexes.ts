@@ -5,12 +5,13 @@ import { CorruptionError } from '../../base/errors.ts';
 import { largerIsBetter, strideBytes, type VectorSpec } from '../../vector/distance.ts';
 import { plainKernels } from '../../vector/testing/plain-kernels.ts';
 import { checkFile, checkQuery, checkRowRange, checkRows, checkVector } from '../check-query.ts';
-import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndex, VectorIndexes } from '../vector-index.ts';
+import { noWalks, type GrowingVectorIndex, type IndexHits, type IndexQuery, type VectorIndex, type VectorIndexes } from '../vector-index.ts';
 
 export function plainIndexes(): VectorIndexes {
   return {
     kernel: 'scalar',
     graphsBuilt: 0,
+    walked: noWalks,
     growing: (spec) => new PlainIndex(spec),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {
       checkFile(spec, file);

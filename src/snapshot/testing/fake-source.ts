@@ -160,7 +160,7 @@ export class FakeSource implements SnapshotSource {
     return Promise.reject(new RequestError('not-found', 'nothing is kept here'));
   }
 
-  dropReplaced(): Promise<boolean> {
+  dropOldestReplaced(): Promise<boolean> {
     return Promise.resolve(false);
   }
 

@@ -69,6 +69,7 @@ export async function startRest(t: Pick<TestContext, 'after'>, options: RestOpti
     settings: { ...defaults, ...options.settings },
     isReady: options.isReady ?? (() => true),
     processFacts: () => Promise.resolve({ threads: 7, isContainer: false }),
+    takeLoopDelay: () => ({ p50Seconds: 0, p99Seconds: 0.002, maxSeconds: 0.004 }),
   });
   await app.listen({ host: '127.0.0.1', port: 0 });
   t.after(async () => {

@@ -125,12 +125,14 @@ export class SmallEngine {
   readonly version = '0.0.0-test';
   readonly kernel = 'test';
   readonly graphsBuilt = 0;
+  readonly walked = { walks: 1, codeEvaluations: 2, rowEvaluations: 3, rescored: 4 };
   readonly peerId = 4711;
   readonly startedAtMs = Date.UTC(2026, 0, 1);
   readonly snapshots = new SmallSnapshots();
   readonly configs = new Map<string, CollectionConfig>();
   readonly aliasNames = new Map<string, string>();
   points = 3;
+  damagedGraphs: CollectionInfo['damagedGraphs'] = new Map();
   /** Thrown by collectionInfo where set. */
   infoFailure: Error | undefined;
   /** Awaited by createCollection. */
@@ -165,6 +167,9 @@ export class SmallEngine {
       points: this.points,
       indexedVectors: this.points,
       scannedVectors: new Map(),
+      damagedGraphs: this.damagedGraphs,
+      damagedGraphsFound: this.damagedGraphs.size,
+      codesBytes: { memory: 5, mapped: 6 },
       segments: 2,
       payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
       unappliedEntries: 0,
