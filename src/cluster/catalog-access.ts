@@ -39,6 +39,8 @@ export interface CatalogAccess {
   localShard(uuid: string, shardId: number, generation: number): Shard | undefined;
   /** The log behind a local shard. */
   logOf(uuid: string, shardId: number, generation: number): ReplicatedLog | undefined;
+  /** Brings local shards in line with the records again, although none has changed. */
+  reconcile(): Promise<void>;
   /** Hands over a shard that was opened for a record to come; following the record takes it in. */
   offer(uuid: string, shard: Shard, generation: number): void;
   /** Takes back what no record has taken in. */

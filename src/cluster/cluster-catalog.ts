@@ -522,6 +522,7 @@ export class ClusterCatalog implements Collections {
       createStreams: (uuid, shards) => this.#createStreams(uuid, shards),
       load: () => this.#load(),
       spread: () => this.#spread(),
+      reconcile: () => this.#reconcile(),
       followed: () => new Map([...this.#open].map(([uuid, { record }]) => [uuid, record])),
       localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
       logOf: (uuid, shardId, generation) => this.#logs.get(keyOf({ collectionUuid: uuid, shardId, generation })),

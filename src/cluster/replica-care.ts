@@ -117,8 +117,8 @@ export class ReplicaCare {
       const { shard: made } = await files.adoptOne(uuid, config, { place: { id: shard.id, generation: shard.generation }, staging: received.staged, isCopy: true });
       if (made === undefined) throw new RequestError('internal', 'an adopted shard is open');
       this.#access.offer(uuid, made, shard.generation);
+      await this.#access.reconcile();
       logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
-      await this.#access.spread();
     } catch (error) {
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
     } finally {
