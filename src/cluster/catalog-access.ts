@@ -1,11 +1,11 @@
 // What the parts of the cluster's catalog share: records and how they are changed, local shards, ways to other nodes.
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { NameDirectory } from '../collection/aliases.ts';
 import type { ShardFiles } from '../collection/shard-files.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
+import type { ClusterRecords } from './cluster-records.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
@@ -23,19 +23,14 @@ export interface CatalogAccess {
   readonly files: ShardFiles;
   readonly membership: Membership;
   readonly streamReplicas: number;
-  recordedDirectory(): Promise<NameDirectory>;
-  /** As the metastore has it; undefined where it is gone. */
-  recorded(uuid: string): Promise<ClusterCollection | undefined>;
-  changeDirectory(change: (directory: NameDirectory) => NameDirectory): Promise<void>;
-  changeRecord(uuid: string, change: (record: ClusterCollection) => ClusterCollection): Promise<void>;
-  removeRecord(uuid: string): Promise<void>;
+  readonly records: ClusterRecords;
   createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void>;
   /** Peer id → replicas that it holds, of nodes that answer. */
   load(): ReadonlyMap<number, number>;
   /** This node and those that answer have followed every change so far. */
   spread(): Promise<void>;
   /** Uuid → record, as far as this node has followed. */
-  followed(): ReadonlyMap<string, ClusterCollection>;
+  readonly followed: () => ReadonlyMap<string, ClusterCollection>;
   localShard(uuid: string, shardId: number, generation: number): Shard | undefined;
   /** The log behind a local shard. */
   logOf(uuid: string, shardId: number, generation: number): ReplicatedLog | undefined;

@@ -7,6 +7,7 @@
 // - Local shards follow the records (reconcile), never the other way round; reconciling one collection twice changes nothing.
 // - A change answers when this node has followed it and the nodes that answer have been given time to.
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
@@ -21,7 +22,7 @@ import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, wit
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
-import type { Replica, ReplicaInfo } from '../collection/replica.ts';
+import type { Replica } from '../collection/replica.ts';
 import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible } from '../collection/compatibility.ts';
@@ -30,25 +31,23 @@ import { shardNotFound } from '../collection/shard-set.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
 import type { Clock } from '../base/clock.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
-import { freezeShards } from '../shard/freeze.ts';
+import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ShardRestores } from './shard-restores.ts';
+import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
 import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
-import { RemoteReplica, replicaMethods, type ShardName } from './remote-replica.ts';
+import { RemoteReplica, replicaMethods, unknownInfo, type ShardName } from './remote-replica.ts';
 import { ReplicatedLog } from './replicated-log.ts';
 import { RoutedReplica } from './routed-replica.ts';
 import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
 
-const directoryKey = 'dir';
-const recordPrefix = 'c.';
-const leasePrefix = 'lease.';
 const streamsMakingMax = 8;
 const followTimeoutMs = 10_000;
 const appliedPollMs = 5;
@@ -77,6 +76,7 @@ export class ClusterCatalog implements Collections {
   readonly takesSomeShards = true;
   readonly #options: ClusterCatalogOptions;
   readonly #files: ShardFiles;
+  readonly #records: ClusterRecords;
   readonly #open = new Map<string, Open>(); // by uuid
   readonly #reconciling = new Lock();
   readonly #unwatch: (() => void)[] = [];
@@ -94,6 +94,7 @@ export class ClusterCatalog implements Collections {
 
   private constructor(options: ClusterCatalogOptions) {
     this.#options = options;
+    this.#records = new ClusterRecords(options.metastore);
     this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
       const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
       this.#logs.set(keyOf(name), log);
@@ -110,14 +111,9 @@ export class ClusterCatalog implements Collections {
   async serve(membership: Membership): Promise<void> {
     this.#membership = membership;
     const { metastore } = this.#options;
-    if ((await metastore.get(directoryKey)) === undefined) await metastore.create(directoryKey, emptyDirectory);
-    const named = await this.#recordedDirectory();
+    const named = await this.#records.open();
     await this.#files.sweepCollections(new Set(Object.values(named.names)));
-    for (const key of await metastore.keys(leasePrefix)) {
-      const found = await metastore.get(key);
-      const { peer } = (found?.value ?? {}) as { readonly peer?: number };
-      if (found !== undefined && peer === membership.self.peerId) await metastore.delete(key, found.revision); // of the process before this one
-    }
+    await this.#records.dropLeasesOf(membership.self.peerId);
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
     this.#care = new ReplicaCare(this.#access());
@@ -139,7 +135,7 @@ export class ClusterCatalog implements Collections {
 
   /** For heartbeats. */
   beats(): readonly ShardBeat[] {
-    return [...this.#open].flatMap(([collectionUuid, { collection }]) => collection.set.slots.flatMap(({ id: shardId, generation, shard }) => {
+    return this.#closed ? [] : [...this.#open].flatMap(([collectionUuid, { collection }]) => collection.set.slots.flatMap(({ id: shardId, generation, shard }) => {
       if (shard === undefined) return [];
       const { seq, chain } = shard.position();
       return [{ collectionUuid, shardId, generation, applied: shard.applied, checkpoint: shard.checkpointed, marks: [{ seq, chain }], info: shard.info() }];
@@ -180,7 +176,7 @@ export class ClusterCatalog implements Collections {
 
   info(name: string): CollectionInfo {
     const { collection, record } = this.#openOf(name);
-    const info = collection.info(this.aliases().filter((each) => each.collection === collection.name).map(({ alias }) => alias));
+    const info = collection.info(this.#aliasesOf(collection));
     const awaitedShards = record.shards.filter(({ awaited }) => awaited === true).map(({ id }) => id);
     return { ...info, awaitedShards, status: awaitedShards.length > 0 && info.status === 'green' ? 'yellow' : info.status };
   }
@@ -194,24 +190,24 @@ export class ClusterCatalog implements Collections {
   }
 
   async create(name: string, create: CreateCollection): Promise<void> {
-    const { client, metastore, shardsPerNode } = this.#options;
+    const { client, shardsPerNode } = this.#options;
     refuseNewName('collection_name', name);
     if (!isUnnamed(create.vectors)) for (const vector of Object.keys(create.vectors)) refuseVectorName(vector);
-    refuseTakenName(await this.#recordedDirectory(), name);
+    refuseTakenName(await this.#records.directory(), name);
     const load = this.#load();
     const config = fillConfig({ ...create, shardNumber: create.shardNumber ?? load.size * shardsPerNode });
     const shards = placeShards(config.params.shard_number, config.params.replication_factor, load);
     const uuid = randomUUID();
-    await metastore.create(recordPrefix + uuid, { config, shards } satisfies ClusterCollection);
+    await this.#records.create(uuid, { config, shards });
     try {
       await this.#createStreams(uuid, shards);
-      await this.#changeDirectory((directory) => {
+      await this.#records.changeDirectory((directory) => {
         refuseTakenName(directory, name);
         return withCollection(directory, name, uuid);
       });
     } catch (error) {
-      if (Object.values((await this.#recordedDirectory()).names).includes(uuid)) throw error; // it exists; what failed came later
-      await this.#removeRecord(uuid);
+      if (Object.values((await this.#records.directory()).names).includes(uuid)) throw error; // it exists; what failed came later
+      await this.#records.remove(uuid);
       for (const shard of shards) await deleteStream(client, nameOf(uuid, shard)).catch(() => undefined);
       throw error;
     }
@@ -221,14 +217,14 @@ export class ClusterCatalog implements Collections {
   /** false where there is none of that name; an alias is not a name here. */
   async delete(name: string): Promise<boolean> {
     let uuid: string | undefined;
-    await this.#changeDirectory((directory) => {
+    await this.#records.changeDirectory((directory) => {
       uuid = Object.hasOwn(directory.names, name) ? directory.names[name] : undefined;
       return uuid === undefined ? directory : withoutCollection(directory, name);
     });
     if (uuid === undefined) return false;
-    const record = (await this.#options.metastore.get(recordPrefix + uuid))?.value as ClusterCollection | undefined;
+    const record = await this.#records.get(uuid);
     await this.#spread();
-    await this.#removeRecord(uuid);
+    await this.#records.remove(uuid);
     for (const shard of record?.shards ?? []) {
       await deleteStream(this.#options.client, nameOf(uuid, shard)).catch((error: unknown) => this.#options.logger.warn({ uuid, error: String(error) }, 'the stream of a shard that is gone stays for the sweep'));
     }
@@ -236,19 +232,19 @@ export class ClusterCatalog implements Collections {
   }
 
   async update(name: string, update: UpdateCollection): Promise<void> {
-    await this.#changeRecord(this.get(name).uuid, (record) => ({ ...record, config: mergeConfig(record.config, update) }));
+    await this.#records.change(this.get(name).uuid, (record) => ({ ...record, config: mergeConfig(record.config, update) }));
     await this.#spread();
   }
 
   async changeAliases(actions: readonly AliasAction[]): Promise<void> {
-    await this.#changeDirectory((directory) => applyAliasActions(directory, actions));
+    await this.#records.changeDirectory((directory) => applyAliasActions(directory, actions));
     await this.#spread();
   }
 
   /** Configuration first, then every shard's log; a node that finds a shard without a vector of the configuration gives it to it. */
   async changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
     const collection = this.get(name);
-    await this.#changeRecord(collection.uuid, (record) => {
+    await this.#records.change(collection.uuid, (record) => {
       const { params } = record.config;
       const vectors = operation.kind === 'create-vector' ? withVector(params.vectors, operation.name, operation.params) : withoutVector(params.vectors, operation.name);
       return { ...record, config: { ...record.config, params: { ...params, vectors } } };
@@ -262,14 +258,7 @@ export class ClusterCatalog implements Collections {
     return collection.set.use(async (slots) => {
       const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#isActiveHere(collection.uuid, id));
       if (shardId !== undefined && mine.length === 0) throw shardNotFound(shardId);
-      const shards = await freezeShards(mine.map(({ shard }) => must(shard, 'filtered')));
-      return {
-        name: collection.name, uuid: collection.uuid, config: collection.config, payloadSchema: schemaOf(collection), shards,
-        aliases: this.aliases().filter((each) => each.collection === collection.name).map(({ alias }) => alias),
-        release: () => {
-          for (const shard of shards) shard.release();
-        },
-      };
+      return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
     });
   }
 
@@ -326,9 +315,8 @@ export class ClusterCatalog implements Collections {
   }
 
   async hasCommitted(restoreId: string): Promise<boolean> {
-    for (const key of await this.#options.metastore.keys(recordPrefix)) {
-      const record = (await this.#options.metastore.get(key))?.value as ClusterCollection | undefined;
-      if (record?.restores?.includes(restoreId) === true) return true;
+    for (const uuid of await this.#records.uuids()) {
+      if ((await this.#records.get(uuid))?.restores?.includes(restoreId) === true) return true;
     }
     return false;
   }
@@ -347,47 +335,14 @@ export class ClusterCatalog implements Collections {
     });
   }
 
+  #aliasesOf({ name }: Collection): readonly string[] {
+    return this.aliases().filter(({ collection }) => collection === name).map(({ alias }) => alias);
+  }
+
   #openOf(name: string): Open {
     const real = this.resolve(name);
     if (real === undefined) throw collectionNotFound(name);
     return must(this.#open.get(must(this.#directory.names[real], 'a resolved name has a uuid')), 'a named collection is open');
-  }
-
-  // --- changes of records -------------------------------------------------------------------------------------------------
-
-  async #recordedDirectory(): Promise<NameDirectory> {
-    return ((await this.#options.metastore.get(directoryKey))?.value as NameDirectory | undefined) ?? emptyDirectory;
-  }
-
-  /** `change` may be run more than once; the same directory means that nothing is to change. */
-  async #changeDirectory(change: (directory: NameDirectory) => NameDirectory): Promise<void> {
-    const { metastore } = this.#options;
-    for (;;) {
-      const found = must(await metastore.get(directoryKey), 'a cluster has a record of names');
-      const before = found.value as NameDirectory;
-      const after = change(before);
-      if (after === before || (await metastore.set(directoryKey, after, found.revision)) !== undefined) return;
-    }
-  }
-
-  /** Likewise for a collection. @throws RequestError 'not-found' where it is gone */
-  async #changeRecord(uuid: string, change: (record: ClusterCollection) => ClusterCollection): Promise<void> {
-    const { metastore } = this.#options;
-    for (;;) {
-      const found = await metastore.get(recordPrefix + uuid);
-      if (found === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
-      const before = found.value as ClusterCollection;
-      const after = change(before);
-      if (after === before || (await metastore.set(recordPrefix + uuid, after, found.revision)) !== undefined) return;
-    }
-  }
-
-  async #removeRecord(uuid: string): Promise<void> {
-    const { metastore } = this.#options;
-    for (;;) {
-      const found = await metastore.get(recordPrefix + uuid);
-      if (found === undefined || (await metastore.delete(recordPrefix + uuid, found.revision))) return;
-    }
   }
 
   async #createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
@@ -419,8 +374,6 @@ export class ClusterCatalog implements Collections {
     ]);
   }
 
-  // --- local shards follow the records ------------------------------------------------------------------------------------
-
   #plan(): void {
     if (this.#planned || this.#closed) return;
     this.#planned = true;
@@ -435,14 +388,14 @@ export class ClusterCatalog implements Collections {
       if (this.#closed) return;
       const { metastore } = this.#options;
       const { revision } = metastore;
-      const directory = await this.#recordedDirectory();
+      const directory = await this.#records.directory();
       const named = new Map(Object.entries(directory.names).map(([name, uuid]) => [uuid, name]));
       for (const [uuid, name] of named) {
-        const record = (await metastore.get(recordPrefix + uuid))?.value as ClusterCollection | undefined;
+        const record = await this.#records.get(uuid);
         if (record !== undefined) await this.#follow(uuid, name, record);
       }
       this.#directory = { ...directory, names: Object.fromEntries([...named].filter(([uuid]) => this.#open.has(uuid)).map(([uuid, name]) => [name, uuid])) };
-      for (const [uuid, { collection }] of [...this.#open]) {
+      for (const [uuid, { collection }] of this.#open) {
         if (named.has(uuid)) continue;
         this.#open.delete(uuid);
         await collection.set.retire();
@@ -505,7 +458,7 @@ export class ClusterCatalog implements Collections {
     const until = this.#options.clock.monotonic() + followTimeoutMs;
     while (this.#options.metastore.revision < revision) {
       if (this.#options.clock.monotonic() > until) throw new RequestError('timeout', 'this node does not hear of changes');
-      await pause(1);
+      await sleep(1);
     }
     if (this.#followed < revision) await this.#reconcile();
   }
@@ -514,11 +467,7 @@ export class ClusterCatalog implements Collections {
     const { disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas } = this.#options;
     return {
       disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas, files: this.#files, membership: this.#members(),
-      recordedDirectory: () => this.#recordedDirectory(),
-      recorded: async (uuid) => (await metastore.get(recordPrefix + uuid))?.value as ClusterCollection | undefined,
-      changeDirectory: (change) => this.#changeDirectory(change),
-      changeRecord: (uuid, change) => this.#changeRecord(uuid, change),
-      removeRecord: (uuid) => this.#removeRecord(uuid),
+      records: this.#records,
       createStreams: (uuid, shards) => this.#createStreams(uuid, shards),
       load: () => this.#load(),
       spread: () => this.#spread(),
@@ -543,8 +492,6 @@ export class ClusterCatalog implements Collections {
       }),
     };
   }
-
-  // --- ways to shards ---------------------------------------------------------------------------------------------------------
 
   #members(): Membership {
     return must(this.#membership, 'a catalog that serves knows the nodes');
@@ -572,8 +519,18 @@ export class ClusterCatalog implements Collections {
         const wanted = this.#open.get(uuid)?.record.config.params.write_consistency_factor ?? 1;
         return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
       },
+      successor: () => this.#successor(name),
       appliedElsewhere: (seq, wanted, timeoutMs) => this.#appliedElsewhere(name, shardNow(), { seq, wanted, timeoutMs }),
     });
+  }
+
+  async #successor({ collectionUuid, shardId, generation }: ShardName): Promise<Replica | undefined> {
+    const { clock } = this.#options;
+    for (const until = clock.monotonic() + followTimeoutMs; clock.monotonic() < until; await sleep(appliedPollMs)) {
+      const slot = this.#open.get(collectionUuid)?.collection.set.slots.find(({ id }) => id === shardId);
+      if (slot === undefined || slot.generation > generation) return slot?.replica;
+    }
+    return undefined;
   }
 
   #activeHere(name: ShardName): Shard | undefined {
@@ -611,7 +568,7 @@ export class ClusterCatalog implements Collections {
       enough = resolve;
     });
     if (wanted <= 0) enough();
-    await Promise.race([Promise.all(asked), isEnough.then(() => pause(slowReplicaMs))]);
+    await Promise.race([Promise.all(asked), isEnough.then(() => sleep(slowReplicaMs))]);
     return done;
   }
 
@@ -622,15 +579,10 @@ export class ClusterCatalog implements Collections {
       const shard = this.#localShard(name);
       if (shard !== undefined && shard.applied >= seq) return true;
       if (signal.aborted || clock.monotonic() > until) return false;
-      await pause(appliedPollMs);
+      await sleep(appliedPollMs);
     }
   }
 }
-
-/** Of a shard that its node has not told of yet. */
-const unknownInfo: ReplicaInfo = {
-  points: 0, indexedVectors: 0, scannedVectors: new Map(), damagedGraphs: new Map(), damagedGraphsFound: 0, codesBytes: { memory: 0, mapped: 0 }, segments: 0, status: 'grey', payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
-};
 
 function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {
   return { collectionUuid, shardId, generation };
@@ -640,17 +592,7 @@ function keyOf({ collectionUuid, shardId, generation }: ShardName): string {
   return `${collectionUuid}/${shardId}/${generation}`;
 }
 
-function schemaOf(collection: Collection): ReadonlyMap<string, FieldSchema> {
-  return new Map([...collection.info([]).payloadSchema].map(([field, { schema }]) => [field, schema]));
-}
-
 function refuseTakenName({ names, aliases }: NameDirectory, name: string): void {
   if (Object.hasOwn(names, name)) throw new RequestError('already-exists', `Collection \`${name}\` already exists!`);
   if (Object.hasOwn(aliases, name)) throw new RequestError('bad-input', `Can't create collection with name ${name}. Alias with the same name already exists`);
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

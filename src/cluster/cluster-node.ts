@@ -151,7 +151,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
   const membership = await Membership.join({
     self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
-    client, metastore, clock, logger, shards: () => catalog.beats(),
+    client, metastore, clock, shards: () => catalog.beats(),
   });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());

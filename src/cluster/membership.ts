@@ -6,7 +6,6 @@
 import type { Subscription } from '@nats-io/transport-node';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
-import type { Logger } from '../base/logger.ts';
 import type { ReplicaInfo } from '../collection/replica.ts';
 import type { Metastore } from '../collection/metastore.ts';
 import type { NatsClient } from './nats-client.ts';
@@ -57,7 +56,6 @@ export interface MembershipOptions {
   readonly client: NatsClient;
   readonly metastore: Metastore;
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly shards: () => readonly ShardBeat[];
 }
 
@@ -141,12 +139,8 @@ export class Membership {
 
   /** Tells the others now what they would be told within a second. */
   beat(): void {
-    const { client, shards, logger } = this.#options;
-    try {
-      client.connection.publish(subject, encodeValue({ peerId: this.self.peerId, shards: shards() } satisfies Beat));
-    } catch (error) {
-      logger.warn({ error: String(error) }, 'a heartbeat could not be sent');
-    }
+    const { client, shards } = this.#options;
+    client.connection.publish(subject, encodeValue({ peerId: this.self.peerId, shards: shards() } satisfies Beat));
   }
 
   close(): Promise<void> {

@@ -43,14 +43,11 @@ export async function findNatsServer(places: { readonly given: string | undefine
     : `NATS_SERVER_BIN names ${given}, which is no nats-server that runs here`);
 }
 
+/** undefined for a program that does not run here: the next candidate may. */
 async function versionOf(program: string): Promise<Version | undefined> {
-  try {
-    const { stdout, stderr } = await run(program, ['--version'], { timeout: versionTimeoutMs });
-    const found = /v?(\d+)\.(\d+)\.(\d+)/.exec(stdout + stderr);
-    return found === null ? undefined : [Number(found[1]), Number(found[2]), Number(found[3])];
-  } catch {
-    return undefined; // not there, or of another machine: the next candidate may do
-  }
+  const said = await run(program, ['--version'], { timeout: versionTimeoutMs }).then(({ stdout, stderr }) => stdout + stderr, () => '');
+  const found = /v?(\d+)\.(\d+)\.(\d+)/.exec(said);
+  return found === null ? undefined : [Number(found[1]), Number(found[2]), Number(found[3])];
 }
 
 function adviceOn(version: Version): string | undefined {

@@ -7,7 +7,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
+import { RequestError, systemCode } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -210,14 +210,10 @@ export class NatsServer {
   }
 }
 
+/** undefined where nobody answers. */
 async function ask(port: number, query: string): Promise<Readonly<Record<string, unknown>> | undefined> {
-  try {
-    const response = await fetch(`http://127.0.0.1:${port}/${query}`, { signal: AbortSignal.timeout(watchMs) });
-    const answer: unknown = await response.json();
-    return typeof answer === 'object' && answer !== null ? (answer as Readonly<Record<string, unknown>>) : undefined;
-  } catch {
-    return undefined;
-  }
+  const answer: unknown = await fetch(`http://127.0.0.1:${port}/${query}`, { signal: AbortSignal.timeout(watchMs) }).then((response) => response.json()).catch(() => undefined);
+  return typeof answer === 'object' && answer !== null ? (answer as Readonly<Record<string, unknown>>) : undefined;
 }
 
 /** Bounded, so that the server leaves memory and cores to the node beside it. */
@@ -227,10 +223,10 @@ function childEnvironment(): NodeJS.ProcessEnv {
 
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
+    return process.kill(pid, 0);
+  } catch (error) {
+    if (systemCode(error) === 'ESRCH') return false;
+    throw error;
   }
 }
 

@@ -18,6 +18,11 @@ export interface ShardName {
 const graceMs = 2_000;
 const callTimeoutMs = 60_000;
 
+/** Of a shard that its node has not told of yet. */
+export const unknownInfo: ReplicaInfo = {
+  points: 0, indexedVectors: 0, scannedVectors: new Map(), damagedGraphs: new Map(), damagedGraphsFound: 0, codesBytes: { memory: 0, mapped: 0 }, segments: 0, status: 'grey', payloadSchema: new Map(), unappliedEntries: 0, diskBytes: 0,
+};
+
 type Call<T> = ShardName & { readonly request: T };
 
 export class RemoteReplica implements Replica {

@@ -112,7 +112,7 @@ export class ReplicaCare {
       const body = await peers.stream(from.uri, 'shard-archive', { collectionUuid: uuid, shardId: shard.id, generation: shard.generation }, { signal });
       await using received = await receiveShard({ disk, stagingRoot: dataDirectory }, shard.id, body, signal);
       await this.#access.discard(uuid, shard.id, shard.generation);
-      const config = (await this.#access.recorded(uuid))?.config;
+      const config = (await this.#access.records.get(uuid))?.config;
       if (config === undefined) return;
       const { shard: made } = await files.adoptOne(uuid, config, { place: { id: shard.id, generation: shard.generation }, staging: received.staged, isCopy: true });
       if (made === undefined) throw new RequestError('internal', 'an adopted shard is open');
@@ -137,7 +137,7 @@ export class ReplicaCare {
   }
 
   async #setState(uuid: string, { id, generation }: ShardRecord, peer: number, state: ReplicaState): Promise<void> {
-    await this.#access.changeRecord(uuid, (record) => {
+    await this.#access.records.change(uuid, (record) => {
       const shard = shardOf(record, id);
       const before = replicaOf(shard, peer);
       const isLastActive = state !== 'Active' && peersIn(shard, 'Active').every((other) => other === peer);

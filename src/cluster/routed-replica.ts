@@ -3,6 +3,7 @@
 // Reads try one Active replica after another, nodes that answer first. A write goes through one of them, and is refused before it is
 // published where fewer replicas live than must have it; after that it is never sent twice, for it may be stored.
 import { RequestError } from '../base/errors.ts';
+import { FencedError } from './replicated-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import type { Replica, ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from '../collection/replica.ts';
@@ -17,6 +18,8 @@ export interface RouteSource {
   /** Resolves with how many other replicas have applied the seq: when all that live have, when `wanted` have and the others are slow, or
    *  when the time is over. */
   appliedElsewhere(seq: number, wanted: number, timeoutMs: number): Promise<number>;
+  /** The same shard in the generation that came after this one, as soon as this node has followed it; undefined where none comes. */
+  successor(): Promise<Replica | undefined>;
   /** For messages. */
   readonly shardId: number;
 }
@@ -71,7 +74,15 @@ export class RoutedReplica implements Replica {
     if (live < needed) {
       throw new RequestError('unavailable', `shard ${this.#source.shardId} has ${live} live replicas of the ${needed} that a write needs (no quorum)`);
     }
-    const result = await local.write(operation, options);
+    let result: ReplicaWriteResult;
+    try {
+      result = await local.write(operation, options);
+    } catch (error) {
+      // A restore has ended this generation, and the write is not in it: it belongs into the next.
+      const next = error instanceof FencedError ? await this.#source.successor() : undefined;
+      if (next === undefined) throw error;
+      return await next.write(operation, options);
+    }
     if (!options.wait || result.status !== 'completed') return result;
     const leftMs = (options.timeoutMs ?? waitMs) - (performance.now() - startMs);
     const others = await this.#source.appliedElsewhere(result.seq, needed - 1, Math.max(0, leftMs));

@@ -17,9 +17,9 @@ import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, Sta
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import { leasePrefix } from './cluster-records.ts';
 import { createStream, deleteStream, sealStream, streamExists, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
-const leasePrefix = 'lease.';
 const leasePollMs = 50;
 const leaseTimeoutMs = 120_000;
 const streamTimeoutMs = 10_000;
@@ -56,7 +56,7 @@ export class ShardRestores {
     const access = this.#access();
     const uuid = await this.#uuidOf(request.name);
     if (uuid === undefined) throw new RequestError('not-found', `Collection \`${request.name}\` doesn't exist!`);
-    const record = await access.recorded(uuid);
+    const record = await access.records.get(uuid);
     if (record !== undefined) refuseIncompatible(record.config, request.config);
     return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [request.shard] }, request);
   }
@@ -72,7 +72,7 @@ export class ShardRestores {
   }
 
   async #uuidOf(name: string): Promise<string | undefined> {
-    const directory = await this.#access().recordedDirectory();
+    const directory = await this.#access().records.directory();
     const real = resolveName(directory, name);
     return real === undefined ? undefined : directory.names[real];
   }
@@ -82,18 +82,18 @@ export class ShardRestores {
     const access = this.#access();
     for (;;) {
       const found = await this.#uuidOf(name);
-      const record = found === undefined ? undefined : await access.recorded(found);
+      const record = found === undefined ? undefined : await access.records.get(found);
       if (found !== undefined && record !== undefined) {
         refuseIncompatible(record.config, config);
         return { uuid: found, isNew: false };
       }
       const uuid = randomUUID();
       const shards = placeShards(config.params.shard_number, 1, access.load()).map((shard) => ({ ...shard, awaited: true as const }));
-      await access.metastore.create(`c.${uuid}`, { config, shards } satisfies ClusterCollection);
+      await access.records.create(uuid, { config, shards });
       let isTaken = false;
       try {
         await access.createStreams(uuid, shards);
-        await access.changeDirectory((directory) => {
+        await access.records.changeDirectory((directory) => {
           isTaken = resolveName(directory, name) !== undefined;
           return isTaken ? directory : withCollection(directory, name, uuid);
         });
@@ -111,19 +111,19 @@ export class ShardRestores {
 
   async #dropNew(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
     const { client } = this.#access();
-    await this.#access().removeRecord(uuid);
+    await this.#access().records.remove(uuid);
     for (const { id, generation } of shards) await deleteStream(client, { collectionUuid: uuid, shardId: id, generation }).catch(() => undefined);
   }
 
   /** The collection that this restore made goes with its failure, unless another file has come into it or somebody has written. */
   async #removeUntouched(name: string, uuid: string): Promise<void> {
     const access = this.#access();
-    const record = await access.recorded(uuid);
+    const record = await access.records.get(uuid);
     if (record === undefined || record.shards.some(({ awaited }) => awaited !== true)) return;
     for (const { id, generation } of record.shards) {
       if ((await streamFacts(access.client, { collectionUuid: uuid, shardId: id, generation })).lastSeq > 0) return;
     }
-    await access.changeDirectory((directory) => (directory.names[name] === uuid ? withoutCollection(directory, name) : directory));
+    await access.records.changeDirectory((directory) => (directory.names[name] === uuid ? withoutCollection(directory, name) : directory));
     await access.spread();
     await this.#dropNew(uuid, record.shards);
   }
@@ -134,7 +134,7 @@ export class ShardRestores {
     const made: NewGeneration[] = [];
     let old: readonly StreamIdentity[] = [];
     try {
-      const record = await access.recorded(uuid);
+      const record = await access.records.get(uuid);
       if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
       const joined: number[] = [];
       for (const staged of origin.shards) {
@@ -142,10 +142,10 @@ export class ShardRestores {
         else made.push(await this.#make(uuid, record, { staged, originUuid: origin.collectionUuid }));
       }
       moment.onCommit();
-      await access.changeRecord(uuid, (current) => this.#changed(current, { made, joined, restoreId: moment.restoreId }));
+      await access.records.change(uuid, (current) => this.#changed(current, { made, joined, restoreId: moment.restoreId }));
       old = made.map(({ staged: { id } }) => ({ collectionUuid: uuid, shardId: id, generation: shardOf(record, id).generation }));
     } catch (error) {
-      const current = await access.recorded(uuid).catch(() => undefined);
+      const current = await access.records.get(uuid).catch(() => undefined);
       for (const { staged: { id }, generation } of made) {
         if (current?.shards.some((shard) => shard.id === id && shard.generation === generation) === true) continue;
         await access.withdraw(uuid, id, generation);

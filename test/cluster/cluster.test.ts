@@ -6,7 +6,7 @@ import { parsePointId, type PointId } from '../../src/base/ids.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import type { Collection } from '../../src/collection/collection.ts';
 import { startCluster, type ClusterFixture } from './cluster-fixture.ts';
-import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
+import { noNats, waitUntil } from '../../src/cluster/testing/nats-cluster.ts';
 
 const vectors = { size: 2, distance: 'Dot' } as const;
 const id = (value: number): PointId => must(parsePointId(value), 'a good id');
@@ -80,7 +80,7 @@ describe('a cluster of three nodes', { skip: noNats ?? false }, () => {
     assert.equal(await cluster().node(1).catalog.get('away').count({ exact: true }), 40);
     const node = await cluster().start(2);
     const local = must(node.catalog.get('away').set.slots[0]?.shard, 'it has a replica');
-    while (local.applied < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+    await waitUntil(() => local.applied >= 2);
     assert.equal(await local.count({ exact: true }), 40);
     const positions = new Set([0, 1, 2].map((at) => must(cluster().node(at).catalog.get('away').set.slots[0]?.shard, 'each has one').position().chain));
     assert.equal(positions.size, 1);

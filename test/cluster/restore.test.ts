@@ -6,7 +6,7 @@ import { must } from '../../src/base/assert.ts';
 import { parsePointId, type PointId } from '../../src/base/ids.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import { peersIn } from '../../src/cluster/cluster-record.ts';
-import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
+import { noNats, waitUntil } from '../../src/cluster/testing/nats-cluster.ts';
 import { startCluster, type ClusterFixture } from './cluster-fixture.ts';
 
 const vectors = { size: 2, distance: 'Dot' } as const;
@@ -20,7 +20,7 @@ describe('snapshots of three nodes', { skip: noNats ?? false }, () => {
   const cluster = (): ClusterFixture => must(fixture, 'it runs');
 
   before(async () => {
-    fixture = await startCluster(3, process.env['NEARKEEP_TEST_LOG'] === undefined ? undefined : { info: console.error, warn: console.error, error: console.error });
+    fixture = await startCluster(3);
   });
   after(() => fixture?.[Symbol.asyncDispose]());
 
@@ -60,11 +60,7 @@ describe('snapshots of three nodes', { skip: noNats ?? false }, () => {
   const checkHealthy = async (name: string, source: string, replicationFactor: number): Promise<void> => {
     const wanted = await contents(0, source);
     const isHealthy = (): boolean => cluster().node(0).catalog.record(name).shards.every((shard) => shard.awaited === undefined && peersIn(shard, 'Active').length === replicationFactor && peersIn(shard).length === replicationFactor);
-    const until = performance.now() + 60_000;
-    while (!isHealthy()) {
-      assert.ok(performance.now() < until, JSON.stringify(cluster().node(0).catalog.record(name).shards));
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await waitUntil(isHealthy);
     for (const node of [0, 1, 2]) {
       assert.deepEqual(await contents(node, name), wanted);
       const filter = { must: [{ kind: 'has-id', ids: [id(1), id(3), id(119)] }] } as const;
@@ -121,7 +117,7 @@ describe('snapshots of three nodes', { skip: noNats ?? false }, () => {
     })();
     await Promise.all([0, 1, 2].map((node) => upload(node, 'live', must(files[node], 'three'))));
     const restoredAt = must(acknowledged.at(-1) ?? 1000, 'a number');
-    while (acknowledged.at(-1) === restoredAt || acknowledged.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await waitUntil(() => acknowledged.length > 0 && acknowledged.at(-1) !== restoredAt);
     isOver = true;
     await writing;
     const after = new Set((await contents(1, 'live') as [PointId][]).map(([pointId]) => Number(pointId)));

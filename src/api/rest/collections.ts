@@ -1,8 +1,6 @@
 // Collections: list, create, show, change, delete.
-import { RequestError } from '../../base/errors.ts';
 import { turboVectors } from '../../command/quantization.ts';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
-import type { Engine } from '../../engine/engine.ts';
 import { checkNewCollectionName } from './collection-name.ts';
 import { decodeCreateCollection, decodeUpdateCollection } from './decode-collection-config.ts';
 import type { RestContext } from './rest-context.ts';

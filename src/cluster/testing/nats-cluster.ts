@@ -63,15 +63,15 @@ export async function startNatsCluster(count: number): Promise<NatsCluster> {
   return cluster;
 }
 
-async function untilReady({ manager }: NatsClient): Promise<void> {
-  for (;;) {
-    try {
-      await manager.getAccountInfo();
-      return;
-    } catch {
-      await new Promise((resolve) => {
-        setTimeout(resolve, 50);
-      });
-    }
+function untilReady({ manager }: NatsClient): Promise<void> {
+  return waitUntil(() => manager.getAccountInfo().then(() => true, () => false));
+}
+
+/** A condition that other processes make true. */
+export async function waitUntil(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isTrue())) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10);
+    });
   }
 }
