@@ -57,15 +57,16 @@ export function withReplica(shard: ShardRecord, peerId: number, state: ReplicaSt
 }
 
 /**
- * New shards on the nodes that hold least. @param load peer id → replicas that it holds, one entry for each node that may be used
+ * New shards spread evenly over the nodes, beginning with those that hold least.
+ * @param load peer id → replicas that it holds, one entry for each node that may be used
  * @throws RequestError 'unavailable' without nodes
  */
 export function placeShards(count: number, replicationFactor: number, load: ReadonlyMap<number, number>): readonly ShardRecord[] {
   if (load.size === 0) throw new RequestError('unavailable', 'no node of the cluster can take a shard');
-  const held = new Map(load);
+  const peers = [...load].sort(([a, x], [b, y]) => x - y || a - b).map(([peer]) => peer);
+  const width = Math.min(Math.max(1, replicationFactor), peers.length);
   return Array.from({ length: count }, (_, id) => {
-    const peers = [...held].sort(([a, x], [b, y]) => x - y || a - b).slice(0, Math.max(1, replicationFactor)).map(([peer]) => peer);
-    for (const peer of peers) held.set(peer, (held.get(peer) ?? 0) + 1);
-    return { id, generation: 0, base: null, replicas: Object.fromEntries(peers.map((peer) => [String(peer), 'Active' as const])) };
+    const chosen = Array.from({ length: width }, (_each, at) => must(peers[(id + at) % peers.length], 'below the length'));
+    return { id, generation: 0, base: null, replicas: Object.fromEntries(chosen.map((peer) => [String(peer), 'Active' as const])) };
   });
 }
