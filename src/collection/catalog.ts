@@ -23,6 +23,7 @@ import type { WriteOperation, WriteOptions, WriteResult } from '../command/write
 import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
 import { applyAliasActions, collectionNotFound, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
 import { Collection } from './collection.ts';
+import type { Collections } from './collections.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { CollectionRecords } from './collection-records.ts';
 import { refuseIncompatible, refuseOtherVectors } from './compatibility.ts';
@@ -30,7 +31,7 @@ import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './sha
 import { InDoubtError, type Metastore } from './metastore.ts';
 import { keptCollection, keptShard, momentAfter, replacedUuids, withoutReplaced, withRestored, withUndone, type KeptState } from './replaced.ts';
 import { shardNotFound, ShardSet } from './shard-set.ts';
-import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource } from './snapshot-source.ts';
+import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from './snapshot-source.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 
 /** Ids of restores that a record remembers: a start after a crash asks for the last few only. */
@@ -51,7 +52,7 @@ interface Restored {
   readonly record: CollectionRecord;
 }
 
-export class Catalog implements SnapshotSource {
+export class Catalog implements Collections {
   readonly #records: CollectionRecords;
   readonly #files: ShardFiles;
   readonly #logger: Logger;

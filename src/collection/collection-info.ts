@@ -19,5 +19,7 @@ export interface CollectionInfo {
   readonly unappliedEntries: number;
   readonly diskBytes: number;
   readonly aliases: readonly string[];
+  /** Shards that no restored file has brought yet; none on one node. */
+  readonly awaitedShards: readonly number[];
   readonly shards: readonly { readonly id: number; readonly points: number; readonly indexedVectors: number; readonly status: ReplicaInfo['status'] }[];
 }

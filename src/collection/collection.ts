@@ -117,6 +117,7 @@ export class Collection {
       unappliedEntries: total((info) => info.unappliedEntries),
       diskBytes: total((info) => info.diskBytes),
       aliases,
+      awaitedShards: [],
       shards: infos.map(({ id, info }) => ({ id, points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
     };
   }

@@ -77,7 +77,7 @@ const scripts: readonly (readonly [string, boolean, (catalog: Catalog, source: A
   ['a restore over a collection', true, (catalog, source) => catalog.adopt({ ...moment, ...rules, collections: [source] })],
   ['a restore under a new name', true, (catalog, source) => catalog.adopt({ ...moment, ...rules, collections: [{ ...source, name: 'new' }] })],
   ['a restore into another number of shards', true, (catalog, source) => catalog.adopt({ ...moment, ...rules, collections: [{ ...source, name: 'd' }] })],
-  ['a restore of one shard', true, (catalog, source) => catalog.adoptShard({ ...moment, name: 'c', config: source.config, shard: source.shards[1] ?? { id: -1, directory: '', position: { generation: 0, seq: 0, chain: '' }, points: 0 } })],
+  ['a restore of one shard', true, (catalog, source) => catalog.adoptShard({ ...moment, name: 'c', config: source.config, originUuid: source.originUuid, shard: source.shards[1] ?? { id: -1, directory: '', position: { generation: 0, seq: 0, chain: '' }, points: 0 } })],
   ['an undo', false, (catalog) => catalog.undo('c')],
 ];
 for (const [title, isRestore, script] of scripts) {

@@ -13,7 +13,7 @@ import type { Disk, SpaceInfo } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { adoptShard } from '../shard/adopt.ts';
-import { readManifest } from '../shard/shard-manifest.ts';
+import { manifestName, readManifest, type ShardIdentity } from '../shard/shard-manifest.ts';
 import { Shard, type ShardOptions } from '../shard/shard.ts';
 import { shardLimits as defaultLimits, type ShardLimits } from '../shard/shard-limits.ts';
 import type { ReplacedShard } from './replaced.ts';
@@ -32,6 +32,8 @@ export interface ShardFilesOptions {
   readonly logger: Logger;
   /** For tests that seal and merge small data. */
   readonly shardLimits?: ShardLimits;
+  /** In a cluster: the log of a shard over this node's copy of it. */
+  readonly shareLog?: (name: ShardIdentity) => NonNullable<ShardOptions['shareLog']>;
 }
 
 export interface ShardPlace {
@@ -66,6 +68,20 @@ export class ShardFiles {
     return this.#build(uuid, record, (options) => Shard.create(options));
   }
 
+  /** One empty shard more. */
+  async createOne(uuid: string, config: CollectionConfig, place: ShardPlace): Promise<ShardSlot> {
+    const folder = path.join(this.#root, uuid, 'shards');
+    await makeDirectoryDurably(this.#disk, folder);
+    const shard = await Shard.create(this.#shardOptions(uuid, config, place));
+    await this.#disk.syncDirectory(folder);
+    return { ...place, shard, replica: shard };
+  }
+
+  /** Whether a folder of that shard and generation is there. */
+  async hasShard(uuid: string, place: ShardPlace): Promise<boolean> {
+    return (await this.#disk.findStat(path.join(this.#shardDirectory(uuid, place), manifestName))) !== undefined;
+  }
+
   /** Builds each shard from its staged files; the folders of `staged` are used up. */
   adoptAll(uuid: string, record: CollectionRecord, staged: readonly StagedShard[]): Promise<ShardSet> {
     return this.#build(uuid, record, (options) => {
@@ -75,8 +91,9 @@ export class ShardFiles {
   }
 
   /** One shard more, from its staged files, for a collection that is open. */
-  async adoptOne(uuid: string, config: CollectionConfig, at: { readonly place: ShardPlace; readonly staging: StagedShard }): Promise<ShardSlot> {
-    const shard = await adoptShard({ ...this.#shardOptions(uuid, config, at.place), staging: at.staging });
+  async adoptOne(uuid: string, config: CollectionConfig, at: { readonly place: ShardPlace; readonly staging: StagedShard; readonly isCopy?: boolean }): Promise<ShardSlot> {
+    await makeDirectoryDurably(this.#disk, path.join(this.#root, uuid, 'shards'));
+    const shard = await adoptShard({ ...this.#shardOptions(uuid, config, at.place), staging: at.staging, isCopy: at.isCopy ?? false });
     await this.#disk.syncDirectory(path.join(this.#root, uuid, 'shards'));
     return { ...at.place, shard, replica: shard };
   }
@@ -224,11 +241,12 @@ export class ShardFiles {
   }
 
   #shardOptions(uuid: string, config: CollectionConfig, place: ShardPlace): ShardOptions {
-    const { disk, indexes, clock, logger, shardLimits } = this.#options;
+    const { disk, indexes, clock, logger, shardLimits, shareLog } = this.#options;
+    const identity = { collectionUuid: uuid, shardId: place.id, generation: place.generation };
     return {
       disk, indexes, clock, logger, collectionUuid: uuid, shardId: place.id, generation: place.generation,
       directory: this.#shardDirectory(uuid, place), vectors: vectorSpecs(config.params.vectors), indexing: indexingOf(config), merging: mergingOf(config),
-      ...(shardLimits === undefined ? {} : { limits: shardLimits }),
+      ...(shardLimits === undefined ? {} : { limits: shardLimits }), ...(shareLog === undefined ? {} : { shareLog: shareLog(identity) }),
     };
   }
 

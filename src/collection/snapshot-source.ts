@@ -57,11 +57,14 @@ export interface AdoptShardRequest extends AdoptMoment {
   readonly name: string;
   /** Of the archive: it must fit. */
   readonly config: CollectionConfig;
+  readonly originUuid: string;
   readonly shard: ShardStaging;
 }
 
 /** Implemented by collection/catalog.ts. */
 export interface SnapshotSource {
+  /** In a cluster a file brings the shards of one node; others bring the rest. */
+  readonly takesSomeShards?: boolean;
   /** The real name behind a collection name or alias. */
   resolve(name: string): string | undefined;
   config(name: string): CollectionConfig | undefined;

@@ -3,7 +3,9 @@
 import { systemClock, type Clock } from '../base/clock.ts';
 import { explainDiskError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { Catalog } from '../collection/catalog.ts';
+import { Catalog, type CatalogOptions } from '../collection/catalog.ts';
+import type { ClusterNode } from '../cluster/cluster-node.ts';
+import type { Collections } from '../collection/collections.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import { FileMetastore } from '../collection/file-metastore.ts';
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
@@ -12,9 +14,11 @@ import type { WriteOperation, WriteOptions, WriteResult } from '../command/write
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes, WalkCounts } from '../index/vector-index.ts';
 import type { ShardLimits } from '../shard/shard-limits.ts';
+import type { ArchiveDownload } from '../snapshot/description.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
+import { startClusterNode, type ClusterSettings } from './cluster-settings.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
 import { thisMachine, type Machine } from './machine.ts';
 import { reportJson } from './verify.ts';
@@ -32,6 +36,8 @@ export interface EngineOptions {
   readonly recovery: RecoverySettings;
   /** How long what a restore replaces can be brought back; 0: not at all. Default 24. */
   readonly undoHours?: number;
+  /** Makes this process a node of a cluster; without it, it is one node by itself. */
+  readonly cluster?: ClusterSettings;
   /** For tests: milliseconds between two looks at what is kept for an undo. */
   readonly tidyMs?: number;
   /** For tests on a simulated disk. */
@@ -56,7 +62,8 @@ type Closer = () => Promise<void>;
 interface EngineParts {
   readonly indexes: VectorIndexes;
   readonly peerId: number;
-  readonly catalog: Catalog;
+  readonly catalog: Collections;
+  readonly cluster: ClusterNode | undefined;
   readonly disk: Disk;
   readonly hashes: Hasher;
   readonly snapshots: Snapshots;
@@ -72,7 +79,9 @@ export class Engine implements AsyncDisposable {
   readonly snapshotsDirectory: string;
   readonly snapshots: Snapshots;
   readonly #indexes: VectorIndexes;
-  readonly #catalog: Catalog;
+  readonly #catalog: Collections;
+  /** undefined on one node. */
+  readonly cluster: ClusterNode | undefined;
   readonly #disk: Disk;
   readonly #hashes: Hasher;
   readonly #closers: readonly Closer[];
@@ -87,6 +96,7 @@ export class Engine implements AsyncDisposable {
     this.peerId = parts.peerId;
     this.snapshots = parts.snapshots;
     this.#catalog = parts.catalog;
+    this.cluster = parts.cluster;
     this.#disk = parts.disk;
     this.#hashes = parts.hashes;
     this.#closers = parts.closers;
@@ -219,14 +229,13 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   await sweepStaging(disk, dataDirectory);
   const metastore = await FileMetastore.open(disk, dataDirectory);
   closers.push(() => metastore.close());
-  const peerId = await loadPeerId(metastore);
+  const peerId = options.cluster?.peerId ?? await loadPeerId(metastore);
   const indexes = await machine.openIndexes();
   closers.push(() => indexes.close());
-  const catalog = await Catalog.open({
-    disk, dataDirectory, metastore, indexes, clock, logger, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }),
-  });
-  closers.push(() => catalog.close());
-  closers.push(await startTidying(catalog, logger, options.tidyMs));
+  const files = { disk, dataDirectory, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }) };
+  const cluster = options.cluster === undefined ? undefined : await startClusterNode(options.cluster, { ...files, peerId });
+  if (cluster !== undefined) closers.push(() => cluster.close());
+  const catalog = cluster?.catalog ?? await openCatalog({ ...files, metastore, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000 }, { closers, tidyMs: options.tidyMs });
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());
   const snapshots = await Snapshots.open({
@@ -234,7 +243,23 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  return { indexes, peerId, catalog, disk, hashes, snapshots, closers };
+  cluster?.serveArchives(async ({ collection, shardId }, signal) => bytesOf(await snapshots.openStream({ kind: 'shard', collection, shardId }, signal)));
+  return { indexes, peerId, catalog, cluster, disk, hashes, snapshots, closers };
+}
+
+async function openCatalog(options: CatalogOptions, { closers, tidyMs }: { readonly closers: Closer[]; readonly tidyMs: number | undefined }): Promise<Catalog> {
+  const catalog = await Catalog.open(options);
+  closers.push(() => catalog.close());
+  closers.push(await startTidying(catalog, options.logger, tidyMs));
+  return catalog;
+}
+
+async function* bytesOf(archive: ArchiveDownload): AsyncGenerator<Uint8Array> {
+  try {
+    yield* archive.read(0, archive.sizeBytes - 1);
+  } finally {
+    archive.release();
+  }
 }
 
 /** Once now and then again and again: what is kept for an undo goes when its time has passed or its room is needed. */

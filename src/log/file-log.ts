@@ -246,7 +246,8 @@ export class FileLog implements ShardLog {
     let time = this.#time;
     for (const draft of drafts) {
       const seq = this.#lastSeq + 1 + entries.length;
-      time = later(time, this.#options.clock.now());
+      if (draft.stamp !== undefined && draft.stamp.seq !== seq) throw new RequestError('internal', `a copy of entry ${draft.stamp.seq} came where ${seq} is next`);
+      time = draft.stamp?.time ?? later(time, this.#options.clock.now());
       const encoded = encodeEntry(draft, { seq, time, durableSeq: this.#lastSeq });
       parts.push(...encoded.parts);
       chain = nextChain(chain, { seq, opUuid: draft.opUuid, bodyCrc: encoded.bodyCrc });
@@ -314,7 +315,7 @@ export class FileLog implements ShardLog {
 }
 
 /** Hybrid logical time: wall milliseconds above, a counter below; never backwards. */
-function later(previous: bigint, nowMs: number): bigint {
+export function later(previous: bigint, nowMs: number): bigint {
   const wall = BigInt(Math.max(0, Math.floor(nowMs))) << 16n;
   return wall > previous ? wall : previous + 1n;
 }

@@ -36,6 +36,8 @@ export interface EntryDraft {
   readonly body: Uint8Array;
   /** 16 bytes naming the operation, so that a retry applies once. */
   readonly opUuid: Uint8Array;
+  /** Of a copy of an entry that was stamped elsewhere; without it the log stamps. A seq that is not the next one is refused. */
+  readonly stamp?: { readonly seq: Seq; readonly time: bigint };
 }
 
 export interface Entry extends EntryDraft {
@@ -75,6 +77,8 @@ export interface LogInfo {
 
 export interface ShardLog extends AsyncDisposable {
   readonly lastSeq: Seq;
+  /** Hybrid time of the last entry; 0n for an empty log. */
+  readonly lastTime: bigint;
   position(): LogPosition;
   /** @throws RequestError 'no-space' on a full disk, 'unavailable' while the log is recovering from a failed sync. */
   append(draft: EntryDraft): Promise<Entry>;
@@ -86,5 +90,7 @@ export interface ShardLog extends AsyncDisposable {
    *  every checksum and the chain hash compared. @throws CorruptionError */
   hash(file: ClosedLogFile): Promise<string>;
   purgeTo(seq: Seq): Promise<void>;
+  /** Where others append too: hands over their entries, in order, from the log's end at that moment on. To be called once. */
+  follow?(onForeign: (entry: Entry) => Promise<void>): void;
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 // The configuration of a server and where it comes from. Later sources win: defaults, Qdrant's config files where present,
 // ./nearkeep.yaml, --config-path, QDRANT__SECTION__KEY, NEARKEEP__SECTION__KEY, flags.
 // Every accepted key has an effect. A key of Qdrant's that has none here is named in a warning; one whose silence would be
-// unsafe (TLS, JWT) refuses the start.
+// unsafe (JWT, TLS between nodes) refuses the start.
 import { RequestError } from '../base/errors.ts';
 import { ruleProblem } from '../snapshot/address-policy.ts';
 
@@ -18,6 +18,7 @@ export interface Config {
     readonly api_key: string | undefined;
     readonly alt_api_key: string | undefined;
     readonly read_only_api_key: string | undefined;
+    readonly enable_tls: boolean;
     /** Without a key, listen beyond loopback all the same. */
     readonly allow_no_key: boolean;
     readonly enable_snapshot_url_recovery: boolean | undefined;
@@ -32,6 +33,34 @@ export interface Config {
       /** How long what a restore replaces can be brought back; 0: not at all. */
       readonly undo_hours: number;
     };
+    readonly node_type: string;
+    readonly collection: {
+      /** Shards of a new collection for each node of a cluster, where nothing is asked. */
+      readonly shard_number_per_node: number;
+    };
+  };
+  readonly cluster: {
+    readonly enabled: boolean;
+    readonly peer_id: number | undefined;
+    /** Of the peer port, as other nodes reach it. */
+    readonly uri: string | undefined;
+    /** host:port of the founding nodes' peer ports, this one included. */
+    readonly peers: readonly string[];
+    readonly secret: string | undefined;
+    /** A cluster of nodes on loopback needs none. */
+    readonly allow_no_secret: boolean;
+    readonly nats_client_port: number | undefined;
+    readonly nats_monitor_port: number | undefined;
+    readonly grpc_timeout_ms: number;
+    readonly p2p: { readonly port: number; readonly connection_pool_size: number };
+    readonly consensus: { readonly bootstrap_timeout_sec: number };
+  };
+  readonly tls: {
+    /** Files in PEM form. */
+    readonly cert: string | undefined;
+    readonly key: string | undefined;
+    /** Seconds after which the files are looked at again. */
+    readonly cert_ttl: number;
   };
   readonly log_level: string;
   readonly log_format: 'json' | 'text' | 'auto';
@@ -60,6 +89,7 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'service.api_key': { kind: 'text', fallback: undefined },
   'service.alt_api_key': { kind: 'text', fallback: undefined },
   'service.read_only_api_key': { kind: 'text', fallback: undefined },
+  'service.enable_tls': { kind: 'boolean', fallback: false },
   'service.allow_no_key': { kind: 'boolean', fallback: false },
   'service.enable_snapshot_url_recovery': { kind: 'boolean', fallback: undefined },
   'service.snapshot_url_allow': { kind: 'list', fallback: [] },
@@ -67,6 +97,23 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'storage.storage_path': { kind: 'text', fallback: './storage' },
   'storage.snapshots_path': { kind: 'text', fallback: './snapshots' },
   'storage.snapshots_config.undo_hours': { kind: 'integer', fallback: 24, from: 0, to: 24 * 366 },
+  'storage.node_type': { kind: 'text', fallback: 'Normal' },
+  'storage.collection.shard_number_per_node': { kind: 'integer', fallback: 1, from: 1, to: 1000 },
+  'cluster.enabled': { kind: 'boolean', fallback: false },
+  'cluster.peer_id': { kind: 'integer', fallback: undefined, from: 1 },
+  'cluster.uri': { kind: 'text', fallback: undefined },
+  'cluster.peers': { kind: 'list', fallback: [] },
+  'cluster.secret': { kind: 'text', fallback: undefined },
+  'cluster.allow_no_secret': { kind: 'boolean', fallback: false },
+  'cluster.nats_client_port': { ...port, fallback: undefined },
+  'cluster.nats_monitor_port': { ...port, fallback: undefined },
+  'cluster.grpc_timeout_ms': { kind: 'integer', fallback: 5000, from: 100, to: 3_600_000 },
+  'cluster.p2p.port': { ...port, fallback: 6335 },
+  'cluster.p2p.connection_pool_size': { kind: 'integer', fallback: 16, from: 1, to: 1024 },
+  'cluster.consensus.bootstrap_timeout_sec': { kind: 'integer', fallback: 60, from: 1, to: 3600 },
+  'tls.cert': { kind: 'text', fallback: undefined },
+  'tls.key': { kind: 'text', fallback: undefined },
+  'tls.cert_ttl': { kind: 'integer', fallback: 3600, from: 1, to: 365 * 86_400 },
   log_level: { kind: 'text', fallback: 'info' },
   log_format: { kind: 'text', fallback: 'auto' },
 };
@@ -77,7 +124,7 @@ const withoutEffect: Readonly<Record<string, string>> = {
   'service.metrics_port': '/metrics is served on the REST port only',
   'service.max_workers': 'one event loop serves REST, searches run on the native pool',
   'service.http_client_disconnect_timeout_sec': 'connections are closed at once',
-  'service.verify_https_client_certificate': 'TLS is not served by this version',
+  'service.verify_https_client_certificate': 'clients are known by their keys',
   'service.enforce_internal_auth': 'there are no peers on one node',
   'service.hide_jwt_dashboard': 'there is no dashboard in this version',
   'service.static_content_dir': 'there is no dashboard in this version',
@@ -90,9 +137,8 @@ const withoutEffect: Readonly<Record<string, string>> = {
 };
 const sectionsWithoutEffect = ['storage.', 'cluster.', 'tls.', 'audit.', 'logger.', 'gpu.', 'inference.'];
 const refusedWhenTrue: Readonly<Record<string, string>> = {
-  'service.enable_tls': 'TLS is not served by this version; put a TLS proxy in front, or unset service.enable_tls',
   'service.jwt_rbac': 'JWT access is not served by this version; use api_key and read_only_api_key, or unset service.jwt_rbac',
-  'cluster.enabled': 'cluster mode is not served by this version; unset cluster.enabled',
+  'cluster.p2p.enable_tls': 'TLS between nodes is not served by this version; unset cluster.p2p.enable_tls',
 };
 
 /** One layer of settings: flat `section.key` → raw value, and where it comes from. */
@@ -244,6 +290,7 @@ function checkedConfig(config: Config): Config {
     const problem = ruleProblem(rule);
     if (problem !== undefined) throw new RequestError('bad-request', `service.snapshot_url_allow: ${JSON.stringify(rule)} must be ${problem}`);
   }
+  if (!['Normal', 'Listener'].includes(config.storage.node_type)) throw new RequestError('bad-request', `storage.node_type must be Normal or Listener, not ${config.storage.node_type}`);
   return { ...config, log_level: level };
 }
 

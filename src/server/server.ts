@@ -10,7 +10,9 @@ import { NodeDisk } from '../fs/node-disk.ts';
 import type { StartRestore } from '../snapshot/start-restore.ts';
 import type { BannerFacts } from './banner.ts';
 import { isLoopback, type Config } from './config.ts';
+import { clusterSettings } from './cluster-settings.ts';
 import { refuseOpenServer } from './refuse-open-server.ts';
+import { readCertificate, renewCertificate } from './certificate.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
 import { readProcessFacts } from './process-facts.ts';
 
@@ -47,25 +49,28 @@ export class Server implements AsyncDisposable {
       logger,
       recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback, urlAllow: config.service.snapshot_url_allow },
       undoHours: config.storage.snapshots_config.undo_hours,
+      ...(config.cluster.enabled ? { cluster: clusterSettings(config) } : {}),
     });
     const state = { ready: true };
     const loopDelay = EventLoopDelay.start();
     try {
       if (restore !== undefined) await engine.snapshots.restoreAtStart(restore);
       const disk = new NodeDisk();
+      const tls = config.service.enable_tls ? await readCertificate(disk, config.tls) : undefined;
       const rest = createRestServer({
         engine,
         logger,
         access: new Access(keysOf(config)),
-        settings: restSettings(config, loopback),
-        isReady: () => state.ready,
+        settings: { ...restSettings(config, loopback), tls },
+        isReady: () => state.ready && engine.cluster?.isReady() !== false,
         processFacts: () => readProcessFacts(disk),
         takeLoopDelay: () => loopDelay.take(),
       });
       await rest.listen({ host: config.service.host, port: config.service.http_port });
+      if (tls !== undefined) renewCertificate(rest.server, tls, { disk, tls: config.tls, logger });
       const { port } = rest.server.address() as AddressInfo;
       const host = config.service.host.includes(':') ? `[${config.service.host}]` : config.service.host;
-      return new Server(engine, rest, { address: `http://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state, loopDelay });
+      return new Server(engine, rest, { address: `${tls === undefined ? 'http' : 'https'}://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state, loopDelay });
     } catch (error) {
       loopDelay.stop();
       await engine.close();
@@ -116,7 +121,7 @@ function keysOf({ service }: Config): {
   return { apiKey: service.api_key, altApiKey: service.alt_api_key, readOnlyApiKey: service.read_only_api_key };
 }
 
-function restSettings({ service }: Config, boundToLoopback: boolean): RestSettings {
+function restSettings({ service }: Config, boundToLoopback: boolean): Omit<RestSettings, 'tls'> {
   return {
     bodyLimitBytes: service.max_request_size_mb * 1024 * 1024,
     keepAliveTimeoutMs: service.http_keep_alive_timeout_sec * 1000,

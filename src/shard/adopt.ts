@@ -25,6 +25,8 @@ export interface ShardStaging {
 
 export interface AdoptOptions extends ShardOptions {
   readonly staging: ShardStaging;
+  /** A copy of what the shard's log says already: it goes on there, and no restore is noted. */
+  readonly isCopy?: boolean;
 }
 
 /** Uses the staged folder up. @throws CorruptionError where it does not lead to the position and number of points it should. */
@@ -38,7 +40,8 @@ export async function adoptShard(options: AdoptOptions): Promise<Shard> {
     await leadToPosition(options, manifest);
     shard = await Shard.open(options);
     checkContents(shard, staging);
-    await shard.noteRestore({ collectionUuid: manifest.collectionUuid, shardId: manifest.shardId, generation: manifest.generation, seq: staging.position.seq });
+    shard.follow();
+    if (options.isCopy !== true) await shard.noteRestore({ collectionUuid: manifest.collectionUuid, shardId: manifest.shardId, generation: manifest.generation, seq: staging.position.seq });
     await disk.removeTree(staging.directory);
     return shard;
   } catch (error) {

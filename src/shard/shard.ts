@@ -8,11 +8,11 @@ import path from 'node:path';
 import { must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
-import type { PointId } from '../base/ids.ts';
+import type { PointId, Seq } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, Entry, LogPosition } from '../log/shard-log.ts';
+import type { ClosedLogFile, Entry, LogPosition, ShardLog } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
@@ -50,6 +50,8 @@ export interface ShardOptions extends ShardIdentity {
   readonly directory: string;
   /** Of a new shard; an existing one has its own. */
   readonly vectors: ReadonlyMap<string, VectorSpec>;
+  /** In a cluster: the log that others append to as well, over this node's copy. Without it the shard has one writer. */
+  readonly shareLog?: (local: FileLog) => ShardLog;
   /** When segments get graphs; without it never. */
   readonly indexing?: Indexing;
   /** How far segments are merged; without it as far as the limits say. */
@@ -85,7 +87,7 @@ export interface PinnedPosition {
 export class Shard {
   readonly shardId: number;
   readonly directory: string;
-  readonly #log: FileLog;
+  readonly #log: ShardLog;
   readonly #state: ShardState;
   readonly #queue: WriteQueue;
   readonly #folder: ShardFolder;
@@ -95,7 +97,8 @@ export class Shard {
   readonly #damagedGraphsFound: number;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: ShardOptions, { stored, segments, log }: ShardContents) {
+  private constructor(options: ShardOptions, { stored, segments, log: local }: ShardContents) {
+    const log = options.shareLog?.(local) ?? local;
     const { disk, directory, indexes, logger, limits = shardLimits, indexing = noIndexing, merging = { segmentsMin: 1 } } = options;
     const storedLive = new WeakMap<HeldSegment, Uint32Array>();
     const state = new ShardState(indexes, stored.manifest, segments);
@@ -169,6 +172,21 @@ export class Shard {
 
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult> {
     return this.#use(() => this.#write(operation, options));
+  }
+
+  /** Takes in what others append, from here on; for a shard with a shared log. */
+  follow(): void {
+    this.#log.follow?.((entry) => this.#queue.takeForeign(entry));
+  }
+
+  /** Entries up to here are in sealed files. */
+  get checkpointed(): Seq {
+    return this.#folder.manifest.applied;
+  }
+
+  /** Entries up to here are applied. */
+  get applied(): Seq {
+    return this.#state.applied;
   }
 
   /** Graphs that are to be other ones are built in the background. */

@@ -17,7 +17,7 @@ import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
 import { applyEntry, refuseFailedRead, type During } from './apply.ts';
-import { entryBodyVersion, type EncodedEntry } from './entry-body.ts';
+import { decodeEntryBody, entryBodyVersion, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { ShardOperation } from './shard-operation.ts';
 import type { ShardState } from './shard-state.ts';
@@ -70,6 +70,10 @@ export class WriteQueue {
   readonly bodies = new BufferPool(bodiesKeptBytesMax);
   readonly #waiters = new Set<Waiter>();
   #watchers: { readonly seq: Seq; readonly run: () => void; readonly fail: (error: Error) => void }[] = [];
+  /** Entries that came before the one whose turn it is. */
+  readonly #entered = new Map<Seq, () => void>();
+  /** The seq whose turn it is. */
+  #next: Seq;
   #stall: Stall | undefined;
   /** For good. */
   #failure: RequestError | undefined;
@@ -78,6 +82,7 @@ export class WriteQueue {
   constructor(parts: { readonly log: Pick<ShardLog, 'append'>; readonly state: ShardState; readonly logger: Logger; readonly background: Background }) {
     this.#log = parts.log;
     this.#state = parts.state;
+    this.#next = parts.state.applied + 1;
     this.#logger = parts.logger;
     this.#background = parts.background;
   }
@@ -136,7 +141,7 @@ export class WriteQueue {
     this.#appending.add(1);
     const entry = this.#log.append(draft);
     entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
-    const work = entry.then((stored) => this.#applying.run(() => this.#apply(stored, operation, (error) => this.#waitOut(stored, error))));
+    const work = entry.then((stored) => this.#enter(stored, operation, (error) => this.#waitOut(stored, error)));
     work.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
     if (memory !== undefined) work.then(() => this.bodies.give(memory), () => undefined); // a failed write may still read it
     const stored = entry.then(({ seq }) => seq);
@@ -147,7 +152,19 @@ export class WriteQueue {
 
   /** An entry that is in the log already: replay at start. */
   replay(entry: Entry, operation: ShardOperation): Promise<Seq> {
-    return this.#applying.run(() => this.#apply(entry, operation, refuseFailedRead));
+    return this.#enter(entry, operation, refuseFailedRead);
+  }
+
+  /** An entry that the log got from another writer. Resolves when there is room for more; what becomes of it shows in `failure`. */
+  async takeForeign(entry: Entry): Promise<void> {
+    const bytes = entry.body.byteLength + 1;
+    this.#pending.add(bytes);
+    const work = Promise.resolve().then(() => this.#enter(entry, decodeEntryBody(entry, 'the log'), (error) => this.#waitOut(entry, error)));
+    work.then(() => this.#pending.subtract(bytes), (error: unknown) => {
+      this.#pending.subtract(bytes);
+      if (this.#failure === undefined) this.#fail(entry, error);
+    });
+    await this.#pending.waitFor(pendingBytesMax);
   }
 
   /** Runs `section` when exactly the entries up to `seq` are applied. To be called before a later entry is submitted. */
@@ -165,6 +182,20 @@ export class WriteQueue {
     this.#stall?.waiting?.giveUp(this.#stall.failure);
     await this.#writers.run(() => this.#pending.waitFor(0));
     await this.#applying.run(() => undefined);
+  }
+
+  /** Applies it when every entry before it has been: a log with several writers may tell of a later one first. */
+  #enter(entry: Entry, operation: ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
+    return new Promise((resolve, reject) => {
+      this.#entered.set(entry.seq, () => {
+        this.#applying.run(() => this.#apply(entry, operation, afterFailedRead)).then(resolve, reject);
+      });
+      for (let start = this.#entered.get(this.#next); start !== undefined; start = this.#entered.get(this.#next)) {
+        this.#entered.delete(this.#next);
+        this.#next += 1;
+        start();
+      }
+    });
   }
 
   async #apply(entry: Entry, operation: ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {

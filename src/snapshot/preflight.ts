@@ -80,10 +80,10 @@ function planOf(source: SnapshotSource, collection: SnapshotCollection, at: { re
   const { name, target, rules } = at;
   const { shards, config } = collection;
   const live = source.config(name);
-  if (shards.length === 0 && live === undefined) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
+  if (shards.length === 0 && live === undefined && source.takesSomeShards !== true) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
   if (live === undefined) refuseNewName('collection_name', name);
   source.checkCompatible(name, config, rules);
-  if (shards.length > 0 && target.kind !== 'shard') checkComplete(collection);
+  if (shards.length > 0 && target.kind !== 'shard' && source.takesSomeShards !== true) checkComplete(collection);
   return {
     name,
     action: live === undefined ? 'create' : 'replace',

@@ -186,7 +186,7 @@ async function adoptStaged({ source, logger }: RestoreContext, staged: readonly 
   };
   const collections = staged.flatMap(({ sealed, staging, plan }) => sealed.manifest.collections.map((collection, index) => ({
     collection, name: must(plan.collections[index], 'a plan for each collection').name, shards: stagedShards(sealed, staging, index),
-  }))).filter(({ shards }) => shards.length > 0); // none: made on a node that held none of the collection's shards
+  }))).filter(({ shards }) => shards.length > 0 || source.takesSomeShards === true); // none: made on a node that held none of the collection's shards
   const points = await adopt(source, { target, rules, moment }, collections);
   job.progress({ pointsDone: points });
   const names = collections.map(({ name }) => name);
@@ -204,7 +204,7 @@ function adopt(source: SnapshotSource, how: { readonly target: RestoreTarget; re
   const { target, rules, moment } = how;
   if (target.kind === 'shard') {
     const { collection, shards } = must(collections[0], 'a snapshot of a shard has one');
-    return source.adoptShard({ ...moment, name: target.name, config: collection.config, shard: must(shards[0], 'a snapshot of a shard has one') });
+    return source.adoptShard({ ...moment, name: target.name, config: collection.config, originUuid: collection.uuid, shard: must(shards[0], 'a snapshot of a shard has one') });
   }
   if (collections.length === 0 && target.kind === 'collection') return Promise.resolve(source.points(target.name));
   return source.adopt({

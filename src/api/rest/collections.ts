@@ -1,8 +1,6 @@
-// Collections: list, create, show, change, delete, and the cluster questions that one node can answer.
-import { RequestError } from '../../base/errors.ts';
+// Collections: list, create, show, change, delete.
 import { turboVectors } from '../../command/quantization.ts';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
-import type { Engine } from '../../engine/engine.ts';
 import { checkNewCollectionName } from './collection-name.ts';
 import { decodeCreateCollection, decodeUpdateCollection } from './decode-collection-config.ts';
 import type { RestContext } from './rest-context.ts';
@@ -54,15 +52,6 @@ export function collectionRoutes({ engine }: RestContext): readonly RestRoute[] 
       timeout: 'change',
       handle: result((call) => engine.deleteCollection(nameOf(call))),
     },
-    { method: 'GET', path: '/cluster', access: 'read', handle: result(() => ({ status: 'disabled' })) },
-    { method: 'GET', path: `${one}/cluster`, access: 'read', handle: result((call) => clusterInfoJson(engine, nameOf(call))) },
-    {
-      method: 'POST',
-      path: `${one}/cluster`,
-      access: 'manage',
-      body: 'none',
-      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
-    },
   ];
 }
 
@@ -72,7 +61,7 @@ export function result(value: (call: RestCall) => unknown): RestRoute['handle'] 
 }
 
 function collectionInfoJson(info: CollectionInfo): unknown {
-  const warnings = [...[...info.scannedVectors].map(scanWarning), ...[...info.damagedGraphs].map(damageWarning), ...turboVectors(info.config).map(turboWarning)];
+  const warnings = [...info.awaitedShards.map(awaitedWarning), ...[...info.scannedVectors].map(scanWarning), ...[...info.damagedGraphs].map(damageWarning), ...turboVectors(info.config).map(turboWarning)];
   return {
     status: info.status,
     optimizer_status: info.optimizerError === undefined ? 'ok' : { error: info.optimizerError },
@@ -84,6 +73,10 @@ function collectionInfoJson(info: CollectionInfo): unknown {
     update_queue: { length: info.unappliedEntries },
     ...(warnings.length === 0 ? {} : { warnings: warnings.map((message) => ({ message })) }),
   };
+}
+
+function awaitedWarning(shardId: number): string {
+  return `shard ${shardId} is empty: the collection was created by a restore, and no snapshot that holds this shard has been uploaded yet`;
 }
 
 function scanWarning([name, rows]: readonly [string, number]): string {
@@ -109,19 +102,4 @@ function payloadSchemaJson(info: CollectionInfo): unknown {
       { data_type: schema.type, ...(schema.params === undefined ? {} : { params: schema.params }), points },
     ]),
   );
-}
-
-function clusterInfoJson(engine: Engine, name: string): unknown {
-  const { shards } = engine.collectionInfo(name);
-  return {
-    peer_id: engine.peerId,
-    shard_count: shards.length,
-    local_shards: shards.map(({ id, points, status }) => ({
-      shard_id: id,
-      points_count: points,
-      state: status === 'red' ? 'Dead' : 'Active',
-    })),
-    remote_shards: [],
-    shard_transfers: [],
-  };
 }

@@ -27,6 +27,8 @@ declare module 'fastify' {
 }
 
 export interface RestSettings {
+  /** Certificate chain and key in PEM form; without them plain HTTP. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly bodyLimitBytes: number;
   readonly keepAliveTimeoutMs: number;
   readonly headersTimeoutMs: number;
@@ -108,6 +110,7 @@ type FrameworkErrors = (error: Error, request: FastifyRequest, reply: FastifyRep
 
 function newFastify(settings: RestSettings, logger: Logger, frameworkErrors: FrameworkErrors): FastifyInstance {
   const app = Fastify({
+    ...(settings.tls === undefined ? {} : { https: settings.tls }),
     loggerInstance: frameworkLogger(logger),
     exposeHeadRoutes: false,
     keepAliveTimeout: settings.keepAliveTimeoutMs,

@@ -1,5 +1,6 @@
 // All routes of the REST API.
 import { aliasRoutes } from './aliases.ts';
+import { clusterRoutes } from './cluster.ts';
 import { collectionRoutes } from './collections.ts';
 import { pointRoutes } from './points.ts';
 import { jobRoutes } from './jobs.ts';
@@ -14,6 +15,7 @@ export function restRoutes(context: ProbeContext): readonly RestRoute[] {
   return [
     ...probeRoutes(context),
     ...collectionRoutes(context),
+    ...clusterRoutes(context),
     ...aliasRoutes(context),
     ...snapshotRoutes(context),
     ...shardSnapshotRoutes(context),

@@ -34,7 +34,7 @@ export interface Answer {
 
 const noKeys: AccessKeys = { apiKey: undefined, altApiKey: undefined, readOnlyApiKey: undefined };
 const defaults: RestSettings = {
-  bodyLimitBytes: 32 * 1024 * 1024,
+  tls: undefined, bodyLimitBytes: 32 * 1024 * 1024,
   keepAliveTimeoutMs: 5000,
   headersTimeoutMs: 5000,
   enableCors: false,

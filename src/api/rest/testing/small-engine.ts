@@ -174,7 +174,7 @@ export class SmallEngine {
       payloadSchema: new Map([['city', { schema: { type: 'keyword' }, points: 1 }]]),
       unappliedEntries: 0,
       diskBytes: 10,
-      aliases: [],
+      aliases: [], awaitedShards: [],
       shards: [{ id: 0, points: this.points, indexedVectors: 0, status: 'green' }],
     };
   }

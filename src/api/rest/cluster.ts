@@ -1,0 +1,63 @@
+// The cluster as clients see it. A single node answers what a single node can.
+import { RequestError } from '../../base/errors.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { result } from './collections.ts';
+import type { RestContext } from './rest-context.ts';
+import type { RestRoute } from './route.ts';
+
+export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
+  const path = '/collections/:collection/cluster';
+  return [
+    { method: 'GET', path: '/cluster', access: 'read', handle: result(() => clusterJson(engine)) },
+    { method: 'GET', path, access: 'read', handle: result((call) => collectionJson(engine, call.params['collection'] ?? '')) },
+    {
+      method: 'POST',
+      path,
+      access: 'manage',
+      body: 'none',
+      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
+    },
+  ];
+}
+
+async function clusterJson({ cluster }: Engine): Promise<unknown> {
+  if (cluster === undefined) return { status: 'disabled' };
+  const status = await cluster.status();
+  const role = status.leader === undefined ? 'Candidate' : status.leader === status.peerId ? 'Leader' : 'Follower';
+  return {
+    status: 'enabled',
+    peer_id: status.peerId,
+    peers: Object.fromEntries([...status.peers].map(([peerId, uri]) => [String(peerId), { uri }])),
+    raft_info: {
+      term: status.term, commit: status.commit, pending_operations: status.pending, leader: status.leader ?? null, role, is_voter: status.isVoter,
+    },
+    consensus_thread_status: status.error === undefined
+      ? { consensus_thread_status: 'working', last_update: new Date().toISOString() }
+      : { consensus_thread_status: 'stopped_with_err', err: status.error },
+    message_send_failures: Object.fromEntries(status.sendFailures.map(({ url, count, latestError, latestErrorMs }) => [
+      url, { count, latest_error: latestError, latest_error_timestamp: new Date(latestErrorMs).toISOString() },
+    ])),
+  };
+}
+
+function collectionJson(engine: Engine, name: string): unknown {
+  if (engine.cluster !== undefined) {
+    const status = engine.cluster.collectionStatus(name);
+    const keyed = (key: string | number | undefined): object => (key === undefined ? {} : { shard_key: key });
+    return {
+      peer_id: status.peerId,
+      shard_count: status.shardCount,
+      local_shards: status.local.map(({ shardId, key, points, state }) => ({ shard_id: shardId, ...keyed(key), points_count: points, state })),
+      remote_shards: status.remote.map(({ shardId, key, peerId, state }) => ({ shard_id: shardId, ...keyed(key), peer_id: peerId, state })),
+      shard_transfers: status.transfers.map(({ shardId, from, to }) => ({ shard_id: shardId, from, to, sync: true, method: 'snapshot' })),
+    };
+  }
+  const { shards } = engine.collectionInfo(name);
+  return {
+    peer_id: engine.peerId,
+    shard_count: shards.length,
+    local_shards: shards.map(({ id, points, status }) => ({ shard_id: id, points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
+    remote_shards: [],
+    shard_transfers: [],
+  };
+}

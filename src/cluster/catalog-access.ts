@@ -1,0 +1,45 @@
+// What the parts of the cluster's catalog share: records and how they are changed, local shards, ways to other nodes.
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { ShardFiles } from '../collection/shard-files.ts';
+import type { Disk } from '../fs/disk.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
+import type { ClusterRecords } from './cluster-records.ts';
+import type { KvMetastore } from './kv-metastore.ts';
+import type { Membership } from './membership.ts';
+import type { NatsClient } from './nats-client.ts';
+import type { PeerClient } from './peer-client.ts';
+import type { ReplicatedLog } from './replicated-log.ts';
+
+export interface CatalogAccess {
+  readonly disk: Disk;
+  readonly dataDirectory: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly client: NatsClient;
+  readonly peers: PeerClient;
+  readonly metastore: KvMetastore;
+  readonly files: ShardFiles;
+  readonly membership: Membership;
+  readonly streamReplicas: number;
+  readonly records: ClusterRecords;
+  createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void>;
+  /** Peer id → replicas that it holds, of nodes that answer. */
+  load(): ReadonlyMap<number, number>;
+  /** This node and those that answer have followed every change so far. */
+  spread(): Promise<void>;
+  /** Uuid → record, as far as this node has followed. */
+  readonly followed: () => ReadonlyMap<string, ClusterCollection>;
+  localShard(uuid: string, shardId: number, generation: number): Shard | undefined;
+  /** The log behind a local shard. */
+  logOf(uuid: string, shardId: number, generation: number): ReplicatedLog | undefined;
+  /** Brings local shards in line with the records again, although none has changed. */
+  reconcile(): Promise<void>;
+  /** Hands over a shard that was opened for a record to come; following the record takes it in. */
+  offer(uuid: string, shard: Shard, generation: number): void;
+  /** Takes back what no record has taken in. */
+  withdraw(uuid: string, shardId: number, generation: number): Promise<void>;
+  /** Closes a local shard, removes its folder and has the records followed anew. */
+  discard(uuid: string, shardId: number, generation: number): Promise<void>;
+}

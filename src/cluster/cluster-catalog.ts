@@ -1,0 +1,598 @@
+// All collections of a cluster as one node sees and serves them: names, aliases, configurations and shard maps are records of the
+// shared metastore; this node opens the shards that the records place on it and reaches the others through their nodes.
+//
+// Invariants:
+// - What exists is what the metastore says. Every change is a pure function of the record it found, put in place by compare-and-set
+//   and worked out again where another node was first.
+// - Local shards follow the records (reconcile), never the other way round; reconciling one collection twice changes nothing.
+// - A change answers when this node has followed it and the nodes that answer have been given time to.
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { must } from '../base/assert.ts';
+import { RequestError } from '../base/errors.ts';
+import { mapLimit } from '../base/limit.ts';
+import { Lock } from '../base/lock.ts';
+import type { Logger } from '../base/logger.ts';
+import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
+import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
+import { indexingOf, mergingOf } from '../command/indexing-config.ts';
+import { refuseNewName, refuseVectorName } from '../command/names.ts';
+import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
+import { Collection } from '../collection/collection.ts';
+import type { CollectionInfo } from '../collection/collection-info.ts';
+import type { Collections } from '../collection/collections.ts';
+import type { Replica } from '../collection/replica.ts';
+import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
+import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
+import { refuseIncompatible } from '../collection/compatibility.ts';
+import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
+import { shardNotFound } from '../collection/shard-set.ts';
+import { withVector, withoutVector } from '../collection/vector-names.ts';
+import type { Clock } from '../base/clock.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
+import { freezeLocal, schemaOf } from './freeze-local.ts';
+import type { Shard } from '../shard/shard.ts';
+import type { CatalogAccess } from './catalog-access.ts';
+import type { KvMetastore } from './kv-metastore.ts';
+import { ReplicaCare, type Transfer } from './replica-care.ts';
+import { ShardRestores } from './shard-restores.ts';
+import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
+import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
+import type { Membership, ShardBeat } from './membership.ts';
+import type { NatsClient } from './nats-client.ts';
+import type { PeerClient } from './peer-client.ts';
+import type { PeerMethods } from './peer-server.ts';
+import { RemoteReplica, replicaMethods, unknownInfo, type ShardName } from './remote-replica.ts';
+import { ReplicatedLog } from './replicated-log.ts';
+import { RoutedReplica } from './routed-replica.ts';
+import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
+
+const streamsMakingMax = 8;
+const followTimeoutMs = 10_000;
+const appliedPollMs = 5;
+/** A completed write is on every replica that keeps up, so that a read through another node finds it; longer than this none is waited for. */
+const slowReplicaMs = 250;
+const unknownUri = 'http://unknown.invalid';
+
+export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog'> {
+  readonly metastore: KvMetastore;
+  readonly client: NatsClient;
+  readonly peers: PeerClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Servers that keep each stream. */
+  readonly streamReplicas: number;
+  /** Shards of a new collection for each node, where nothing is asked. */
+  readonly shardsPerNode: number;
+}
+
+interface Open {
+  readonly collection: Collection;
+  record: ClusterCollection;
+}
+
+export class ClusterCatalog implements Collections {
+  readonly takesSomeShards = true;
+  readonly #options: ClusterCatalogOptions;
+  readonly #files: ShardFiles;
+  readonly #records: ClusterRecords;
+  readonly #open = new Map<string, Open>(); // by uuid
+  readonly #reconciling = new Lock();
+  readonly #unwatch: (() => void)[] = [];
+  readonly #restores = new ShardRestores(() => this.#access());
+  /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
+  readonly #logs = new Map<string, ReplicatedLog>();
+  readonly #offered = new Map<string, Shard>();
+  #care: ReplicaCare | undefined;
+  #membership: Membership | undefined;
+  #directory: NameDirectory = emptyDirectory;
+  /** Of the metastore: what this node has followed. */
+  #followed = 0;
+  #planned = false;
+  #closed = false;
+
+  private constructor(options: ClusterCatalogOptions) {
+    this.#options = options;
+    this.#records = new ClusterRecords(options.metastore);
+    this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
+      const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
+      this.#logs.set(keyOf(name), log);
+      return log;
+    } });
+  }
+
+  /** Nothing is open before `serve`. */
+  static create(options: ClusterCatalogOptions): ClusterCatalog {
+    return new ClusterCatalog(options);
+  }
+
+  /** Opens what the records place here, and follows them from now on. */
+  async serve(membership: Membership): Promise<void> {
+    this.#membership = membership;
+    const { metastore } = this.#options;
+    const named = await this.#records.open();
+    await this.#files.sweepCollections(new Set(Object.values(named.names)));
+    await this.#records.dropLeasesOf(membership.self.peerId);
+    for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
+    await this.#reconcile();
+    this.#care = new ReplicaCare(this.#access());
+  }
+
+  /** What this node is fetching from others. */
+  get transfers(): readonly Transfer[] {
+    return this.#care?.transfers ?? [];
+  }
+
+  /** What other nodes may ask of this one about its shards. */
+  methods(): PeerMethods['calls'] {
+    return {
+      ...replicaMethods((name) => this.#served(name)),
+      'shard-applied': ({ seq, timeoutMs, ...name }: ShardName & { readonly seq: number; readonly timeoutMs: number }, { signal }) => this.#whenApplied(name, seq, { timeoutMs, signal }),
+      'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
+    };
+  }
+
+  /** For heartbeats. */
+  beats(): readonly ShardBeat[] {
+    return this.#closed ? [] : [...this.#open].flatMap(([collectionUuid, { collection }]) => collection.set.slots.flatMap(({ id: shardId, generation, shard }) => {
+      if (shard === undefined) return [];
+      const { seq, chain } = shard.position();
+      return [{ collectionUuid, shardId, generation, applied: shard.applied, checkpoint: shard.checkpointed, marks: [{ seq, chain }], info: shard.info() }];
+    }));
+  }
+
+  names(): readonly string[] {
+    return Object.keys(this.#directory.names);
+  }
+
+  resolve(name: string): string | undefined {
+    return resolveName(this.#directory, name);
+  }
+
+  /** By name or alias. @throws RequestError 'not-found' */
+  get(name: string): Collection {
+    return this.#openOf(name).collection;
+  }
+
+  /** The shard map of a collection. @throws RequestError 'not-found' */
+  record(name: string): ClusterCollection {
+    return this.#openOf(name).record;
+  }
+
+  /** Whether every replica that the records place here is open and Active. */
+  isReady(): boolean {
+    const self = this.#members().self.peerId;
+    return [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
+      const state = replicaOf(shard, self);
+      return state === undefined || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
+    }));
+  }
+
+  /** The name of a collection that this node serves. */
+  nameOf(uuid: string): string | undefined {
+    return this.#open.get(uuid)?.collection.name;
+  }
+
+  info(name: string): CollectionInfo {
+    const { collection, record } = this.#openOf(name);
+    const info = collection.info(this.#aliasesOf(collection));
+    const awaitedShards = record.shards.filter(({ awaited }) => awaited === true).map(({ id }) => id);
+    return { ...info, awaitedShards, status: awaitedShards.length > 0 && info.status === 'green' ? 'yellow' : info.status };
+  }
+
+  config(name: string): CollectionConfig | undefined {
+    return this.resolve(name) === undefined ? undefined : this.get(name).config;
+  }
+
+  aliases(): readonly { readonly alias: string; readonly collection: string }[] {
+    return Object.entries(this.#directory.aliases).map(([alias, collection]) => ({ alias, collection }));
+  }
+
+  async create(name: string, create: CreateCollection): Promise<void> {
+    const { client, shardsPerNode } = this.#options;
+    refuseNewName('collection_name', name);
+    if (!isUnnamed(create.vectors)) for (const vector of Object.keys(create.vectors)) refuseVectorName(vector);
+    refuseTakenName(await this.#records.directory(), name);
+    const load = this.#load();
+    const config = fillConfig({ ...create, shardNumber: create.shardNumber ?? load.size * shardsPerNode });
+    const shards = placeShards(config.params.shard_number, config.params.replication_factor, load);
+    const uuid = randomUUID();
+    await this.#records.create(uuid, { config, shards });
+    try {
+      await this.#createStreams(uuid, shards);
+      await this.#records.changeDirectory((directory) => {
+        refuseTakenName(directory, name);
+        return withCollection(directory, name, uuid);
+      });
+    } catch (error) {
+      if (Object.values((await this.#records.directory()).names).includes(uuid)) throw error; // it exists; what failed came later
+      await this.#records.remove(uuid);
+      for (const shard of shards) await deleteStream(client, nameOf(uuid, shard)).catch(() => undefined);
+      throw error;
+    }
+    await this.#spread();
+  }
+
+  /** false where there is none of that name; an alias is not a name here. */
+  async delete(name: string): Promise<boolean> {
+    let uuid: string | undefined;
+    await this.#records.changeDirectory((directory) => {
+      uuid = Object.hasOwn(directory.names, name) ? directory.names[name] : undefined;
+      return uuid === undefined ? directory : withoutCollection(directory, name);
+    });
+    if (uuid === undefined) return false;
+    const record = await this.#records.get(uuid);
+    await this.#spread();
+    await this.#records.remove(uuid);
+    for (const shard of record?.shards ?? []) {
+      await deleteStream(this.#options.client, nameOf(uuid, shard)).catch((error: unknown) => this.#options.logger.warn({ uuid, error: String(error) }, 'the stream of a shard that is gone stays for the sweep'));
+    }
+    return true;
+  }
+
+  async update(name: string, update: UpdateCollection): Promise<void> {
+    await this.#records.change(this.get(name).uuid, (record) => ({ ...record, config: mergeConfig(record.config, update) }));
+    await this.#spread();
+  }
+
+  async changeAliases(actions: readonly AliasAction[]): Promise<void> {
+    await this.#records.changeDirectory((directory) => applyAliasActions(directory, actions));
+    await this.#spread();
+  }
+
+  /** Configuration first, then every shard's log; a node that finds a shard without a vector of the configuration gives it to it. */
+  async changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
+    const collection = this.get(name);
+    await this.#records.change(collection.uuid, (record) => {
+      const { params } = record.config;
+      const vectors = operation.kind === 'create-vector' ? withVector(params.vectors, operation.name, operation.params) : withoutVector(params.vectors, operation.name);
+      return { ...record, config: { ...record.config, params: { ...params, vectors } } };
+    });
+    await this.#spread();
+    return await collection.write(operation, options);
+  }
+
+  freeze(name: string, shardId?: number): Promise<FrozenCollection> {
+    const { collection } = this.#openOf(name);
+    return collection.set.use(async (slots) => {
+      const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#isActiveHere(collection.uuid, id));
+      if (shardId !== undefined && mine.length === 0) throw shardNotFound(shardId);
+      return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
+    });
+  }
+
+  /** This node's part of all collections; each at an instant of its own. */
+  async freezeAll(): Promise<readonly FrozenCollection[]> {
+    const frozen: FrozenCollection[] = [];
+    try {
+      for (const name of this.names()) frozen.push(await this.freeze(name));
+      return frozen;
+    } catch (error) {
+      for (const each of frozen) each.release();
+      throw error;
+    }
+  }
+
+  async checkpoint(name: string, shardId: number): Promise<void> {
+    const { collection } = this.#openOf(name);
+    const shard = collection.set.shard(shardId);
+    await collection.set.use(() => shard.checkpoint());
+  }
+
+  checkShard(name: string, shardId: number): void {
+    if (!this.get(name).set.slots.some(({ id }) => id === shardId)) throw shardNotFound(shardId);
+  }
+
+  schema(name: string): ReadonlyMap<string, FieldSchema> | undefined {
+    return this.resolve(name) === undefined ? undefined : schemaOf(this.get(name));
+  }
+
+  points(name: string): number {
+    return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
+  }
+
+  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
+    const current = this.config(name);
+    if (rules.config === 'whole' || rules.reshard === true) throw new RequestError('bad-request', 'in a cluster a restore neither replaces a configuration nor spreads points anew');
+    if (current !== undefined) refuseIncompatible(current, config);
+  }
+
+  adopt(request: AdoptRequest): Promise<number> {
+    return this.#restores.adopt(request);
+  }
+
+  adoptShard(request: AdoptShardRequest): Promise<number> {
+    return this.#restores.adoptShard(request);
+  }
+
+  undo(name: string): Promise<void> {
+    return Promise.reject(new RequestError('bad-request', `in a cluster the state before a restore of \`${name}\` is not kept`));
+  }
+
+  dropOldestReplaced(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  async hasCommitted(restoreId: string): Promise<boolean> {
+    for (const uuid of await this.#records.uuids()) {
+      if ((await this.#records.get(uuid))?.restores?.includes(restoreId) === true) return true;
+    }
+    return false;
+  }
+
+  /** Idempotent; requests in flight are waited for. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#care?.close();
+    for (const end of this.#unwatch) end();
+    await this.#reconciling.run(async () => {
+      await Promise.all([...this.#open.values()].map(({ collection }) => collection.set.retire()));
+      this.#open.clear();
+      for (const shard of this.#offered.values()) await shard.close();
+      this.#offered.clear();
+      this.#directory = emptyDirectory;
+    });
+  }
+
+  #aliasesOf({ name }: Collection): readonly string[] {
+    return this.aliases().filter(({ collection }) => collection === name).map(({ alias }) => alias);
+  }
+
+  #openOf(name: string): Open {
+    const real = this.resolve(name);
+    if (real === undefined) throw collectionNotFound(name);
+    return must(this.#open.get(must(this.#directory.names[real], 'a resolved name has a uuid')), 'a named collection is open');
+  }
+
+  async #createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
+    const { client, clock, streamReplicas } = this.#options;
+    const deadlineMs = clock.monotonic() + followTimeoutMs;
+    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas: streamReplicas, deadlineMs }));
+  }
+
+  /** Peer id → replicas that it holds, of nodes that answer. */
+  #load(): ReadonlyMap<number, number> {
+    const membership = this.#members();
+    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
+    for (const { record } of this.#open.values()) {
+      for (const peer of record.shards.flatMap((shard) => peersIn(shard))) if (load.has(peer)) load.set(peer, (load.get(peer) ?? 0) + 1);
+    }
+    return load;
+  }
+
+  /** This node and every node that answers have followed what is true now; one that takes too long follows by itself. */
+  async #spread(): Promise<void> {
+    const { metastore, peers, logger } = this.#options;
+    const membership = this.#members();
+    const { revision } = metastore;
+    await Promise.all([
+      this.#whenFollowed(revision),
+      ...membership.nodes().filter(({ peerId }) => peerId !== membership.self.peerId && membership.isLive(peerId)).map(async ({ uri, peerId }) => {
+        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
+      }),
+    ]);
+  }
+
+  #plan(): void {
+    if (this.#planned || this.#closed) return;
+    this.#planned = true;
+    setImmediate(() => {
+      this.#planned = false;
+      this.#reconcile().catch((error: unknown) => this.#options.logger.error({ error: String(error) }, 'shards could not be brought in line with the records'));
+    });
+  }
+
+  #reconcile(): Promise<void> {
+    return this.#reconciling.run(async () => {
+      if (this.#closed) return;
+      const { metastore } = this.#options;
+      const { revision } = metastore;
+      const directory = await this.#records.directory();
+      const named = new Map(Object.entries(directory.names).map(([name, uuid]) => [uuid, name]));
+      for (const [uuid, name] of named) {
+        const record = await this.#records.get(uuid);
+        if (record !== undefined) await this.#follow(uuid, name, record);
+      }
+      this.#directory = { ...directory, names: Object.fromEntries([...named].filter(([uuid]) => this.#open.has(uuid)).map(([uuid, name]) => [name, uuid])) };
+      for (const [uuid, { collection }] of this.#open) {
+        if (named.has(uuid)) continue;
+        this.#open.delete(uuid);
+        await collection.set.retire();
+        await this.#files.removeCollection(uuid);
+      }
+      this.#followed = revision;
+    });
+  }
+
+  async #follow(uuid: string, name: string, record: ClusterCollection): Promise<void> {
+    const open = this.#open.get(uuid);
+    const before = open?.collection.set.slots ?? [];
+    const slots: ShardSlot[] = [];
+    for (const shard of record.shards) {
+      const known = before.find(({ id, generation }) => id === shard.id && generation === shard.generation);
+      const isMine = replicaOf(shard, this.#members().self.peerId) !== undefined;
+      const local = !isMine ? undefined : known?.shard ?? (await this.#openShard(uuid, record, shard));
+      slots.push(known !== undefined && known.shard === local ? known : { id: shard.id, generation: shard.generation, shard: local, replica: this.#route(uuid, shard) });
+    }
+    if (open === undefined) {
+      this.#open.set(uuid, { collection: new Collection(name, uuid, { config: record.config, set: new ShardSet(slots) }), record });
+    } else {
+      open.record = record;
+      if (slots.length !== before.length || slots.some((slot) => !before.includes(slot))) await this.#replaceSlots(open.collection, slots);
+      open.collection.setConfig(record.config);
+    }
+    for (const { shard } of slots) shard?.setIndexing(indexingOf(record.config), mergingOf(record.config));
+  }
+
+  /** Shards that are not in the new set are closed when their last request has ended; then their folders go. */
+  async #replaceSlots(collection: Collection, slots: readonly ShardSlot[]): Promise<void> {
+    const set = new ShardSet(slots);
+    const old = collection.replaceSet(set);
+    await old.retire(set);
+    const gone = old.slots.filter(({ shard }) => shard !== undefined && !slots.some((slot) => slot.shard === shard));
+    await this.#files.removeShards(collection.uuid, gone);
+  }
+
+  /** undefined where this node has not got its content yet. */
+  async #openShard(uuid: string, { config }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
+    const { client, logger } = this.#options;
+    const place = { id: shard.id, generation: shard.generation };
+    const key = keyOf(nameOf(uuid, shard));
+    const offered = this.#offered.get(key);
+    this.#offered.delete(key);
+    if (offered !== undefined) return offered;
+    try {
+      let slot: ShardSlot | undefined;
+      if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
+      else if (shard.base === null && (await streamFacts(client, nameOf(uuid, shard))).firstSeq <= 1) slot = await this.#files.createOne(uuid, config, place);
+      slot?.shard?.follow();
+      return slot?.shard;
+    } catch (error) {
+      logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');
+      return undefined;
+    }
+  }
+
+  async #whenFollowed(revision: number): Promise<void> {
+    const until = this.#options.clock.monotonic() + followTimeoutMs;
+    while (this.#options.metastore.revision < revision) {
+      if (this.#options.clock.monotonic() > until) throw new RequestError('timeout', 'this node does not hear of changes');
+      await sleep(1);
+    }
+    if (this.#followed < revision) await this.#reconcile();
+  }
+
+  #access(): CatalogAccess {
+    const { disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas } = this.#options;
+    return {
+      disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas, files: this.#files, membership: this.#members(),
+      records: this.#records,
+      createStreams: (uuid, shards) => this.#createStreams(uuid, shards),
+      load: () => this.#load(),
+      spread: () => this.#spread(),
+      reconcile: () => this.#reconcile(),
+      followed: () => new Map([...this.#open].map(([uuid, { record }]) => [uuid, record])),
+      localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
+      logOf: (uuid, shardId, generation) => this.#logs.get(keyOf({ collectionUuid: uuid, shardId, generation })),
+      offer: (uuid, shard, generation) => void this.#offered.set(keyOf({ collectionUuid: uuid, shardId: shard.shardId, generation }), shard),
+      withdraw: (uuid, shardId, generation) => this.#reconciling.run(async () => {
+        const key = keyOf({ collectionUuid: uuid, shardId, generation });
+        const shard = this.#offered.get(key);
+        this.#offered.delete(key);
+        await shard?.close();
+        await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
+      }),
+      discard: (uuid, shardId, generation) => this.#reconciling.run(async () => {
+        const collection = this.#open.get(uuid)?.collection;
+        const slots = collection?.set.slots ?? [];
+        const found = slots.find((slot) => slot.id === shardId && slot.generation === generation);
+        if (collection === undefined || found?.shard === undefined) return await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
+        await this.#replaceSlots(collection, slots.map((slot) => (slot === found ? { ...slot, shard: undefined } : slot)));
+      }),
+    };
+  }
+
+  #members(): Membership {
+    return must(this.#membership, 'a catalog that serves knows the nodes');
+  }
+
+  #route(uuid: string, { id, generation }: ShardRecord): Replica {
+    const shardNow = (): ShardRecord | undefined => this.#open.get(uuid)?.record.shards.find((shard) => shard.id === id && shard.generation === generation);
+    const name = { collectionUuid: uuid, shardId: id, generation };
+    const remotes = new Map<number, RemoteReplica>();
+    return new RoutedReplica({
+      shardId: id,
+      local: () => this.#activeHere(name),
+      remotes: () => {
+        const membership = this.#members();
+        const shard = shardNow();
+        const peers = shard === undefined ? [] : peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId);
+        return peers.map((peer) => {
+          const replica = remotes.get(peer) ?? new RemoteReplica(this.#options.peers, () => membership.node(peer)?.uri ?? unknownUri, name, () => membership.shardOf(peer, name)?.info ?? unknownInfo);
+          remotes.set(peer, replica);
+          return { replica, isLive: membership.isLive(peer) };
+        }).sort((a, b) => Number(b.isLive) - Number(a.isLive));
+      },
+      writesNeeded: () => {
+        const shard = shardNow();
+        const wanted = this.#open.get(uuid)?.record.config.params.write_consistency_factor ?? 1;
+        return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
+      },
+      successor: () => this.#successor(name),
+      appliedElsewhere: (seq, wanted, timeoutMs) => this.#appliedElsewhere(name, shardNow(), { seq, wanted, timeoutMs }),
+    });
+  }
+
+  async #successor({ collectionUuid, shardId, generation }: ShardName): Promise<Replica | undefined> {
+    const { clock } = this.#options;
+    for (const until = clock.monotonic() + followTimeoutMs; clock.monotonic() < until; await sleep(appliedPollMs)) {
+      const slot = this.#open.get(collectionUuid)?.collection.set.slots.find(({ id }) => id === shardId);
+      if (slot === undefined || slot.generation > generation) return slot?.replica;
+    }
+    return undefined;
+  }
+
+  #activeHere(name: ShardName): Shard | undefined {
+    return this.#isActiveHere(name.collectionUuid, name.shardId) ? this.#localShard(name) : undefined;
+  }
+
+  #isActiveHere(uuid: string, shardId: number): boolean {
+    const shard = this.#open.get(uuid)?.record.shards.find(({ id }) => id === shardId);
+    return shard !== undefined && replicaOf(shard, this.#members().self.peerId) === 'Active';
+  }
+
+  #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {
+    return this.#open.get(collectionUuid)?.collection.set.slots.find((slot) => slot.id === shardId && slot.generation === generation)?.shard;
+  }
+
+  /** For another node: only this node's own replica, never a third one's. */
+  #served(name: ShardName): Replica {
+    if (this.#activeHere(name) === undefined) throw new RequestError('unavailable', `shard ${name.shardId} of generation ${name.generation} is not active on this node`);
+    const slot = this.#open.get(name.collectionUuid)?.collection.set.slots.find(({ id }) => id === name.shardId);
+    return must(slot, 'an active shard has a slot').replica;
+  }
+
+  async #appliedElsewhere(name: ShardName, shard: ShardRecord | undefined, { seq, wanted, timeoutMs }: { readonly seq: number; readonly wanted: number; readonly timeoutMs: number }): Promise<number> {
+    const membership = this.#members();
+    const others = shard === undefined ? [] : peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId && (wanted > 0 || membership.isLive(peer)));
+    let done = 0;
+    const asked = others.map(async (peer) => {
+      const uri = membership.node(peer)?.uri ?? unknownUri;
+      const isApplied = await this.#options.peers.call<boolean>(uri, 'shard-applied', { ...name, seq, timeoutMs }, { timeoutMs: timeoutMs + followTimeoutMs }).catch(() => false);
+      if (isApplied) done += 1;
+      if (done >= wanted) enough();
+    });
+    let enough = (): void => undefined;
+    const isEnough = new Promise<void>((resolve) => {
+      enough = resolve;
+    });
+    if (wanted <= 0) enough();
+    await Promise.race([Promise.all(asked), isEnough.then(() => sleep(slowReplicaMs))]);
+    return done;
+  }
+
+  async #whenApplied(name: ShardName, seq: number, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<boolean> {
+    const { clock } = this.#options;
+    const until = clock.monotonic() + timeoutMs;
+    for (;;) {
+      const shard = this.#localShard(name);
+      if (shard !== undefined && shard.applied >= seq) return true;
+      if (signal.aborted || clock.monotonic() > until) return false;
+      await sleep(appliedPollMs);
+    }
+  }
+}
+
+function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {
+  return { collectionUuid, shardId, generation };
+}
+
+function keyOf({ collectionUuid, shardId, generation }: ShardName): string {
+  return `${collectionUuid}/${shardId}/${generation}`;
+}
+
+function refuseTakenName({ names, aliases }: NameDirectory, name: string): void {
+  if (Object.hasOwn(names, name)) throw new RequestError('already-exists', `Collection \`${name}\` already exists!`);
+  if (Object.hasOwn(aliases, name)) throw new RequestError('bad-input', `Can't create collection with name ${name}. Alias with the same name already exists`);
+}

@@ -1,0 +1,189 @@
+// One node's part in a cluster, put together in the order in which each needs the one before: peer port, NATS server, connection,
+// metastore, catalog, membership. Closed in reverse.
+import path from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { RequestError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { ShardFilesOptions } from '../collection/shard-files.ts';
+import { ClusterCatalog } from './cluster-catalog.ts';
+import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
+import { clusterKeys } from './cluster-secret.ts';
+import { KvMetastore } from './kv-metastore.ts';
+import { Membership } from './membership.ts';
+import type { NatsBinary } from './nats-binary.ts';
+import { NatsClient } from './nats-client.ts';
+import type { NatsTls } from './nats-config.ts';
+import { NatsServer } from './nats-server.ts';
+import { PeerClient } from './peer-client.ts';
+import { PeerServer, type PeerTls } from './peer-server.ts';
+import type { ShardName } from './remote-replica.ts';
+
+const metaBucket = 'meta';
+const serversMax = 3;
+const pollMs = 100;
+
+/** Between nodes: both sides show a certificate of the cluster's own authority. */
+export interface NodeTls {
+  readonly peer: PeerTls;
+  readonly nats: NatsTls;
+}
+
+export interface ClusterNodeOptions extends ShardFilesOptions {
+  readonly peerId: number;
+  readonly version: string;
+  readonly secret: string;
+  /** As others reach it. */
+  readonly uri: string;
+  readonly host: string;
+  readonly peerPort: number;
+  readonly nats: { readonly binary: NatsBinary; readonly clientPort: number; readonly monitorPort: number; readonly routePort: number; readonly routes: readonly string[]; readonly fileStoreBytesMax: number };
+  readonly tls: NodeTls | undefined;
+  readonly listener: boolean;
+  readonly shardsPerNode: number;
+  readonly connectionsMax: number;
+  readonly timeoutMs: number;
+  /** How long to wait for a majority of the servers; then the start fails. */
+  readonly quorumTimeoutMs: number;
+}
+
+type Closer = () => Promise<void> | void;
+
+/** The archive of a local shard as it is now. */
+export type OpenArchive = (of: { readonly collection: string; readonly shardId: number }, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
+
+interface ClusterParts {
+  readonly server: PeerServer;
+  readonly catalog: ClusterCatalog;
+  readonly membership: Membership;
+  readonly peers: PeerClient;
+  readonly nats: NatsServer;
+  readonly metastore: KvMetastore;
+}
+
+export class ClusterNode implements AsyncDisposable {
+  readonly catalog: ClusterCatalog;
+  readonly membership: Membership;
+  readonly peers: PeerClient;
+  readonly nats: NatsServer;
+  readonly metastore: KvMetastore;
+  readonly #terms = new ClusterTerms();
+  readonly #server: PeerServer;
+  readonly #closers: readonly Closer[];
+
+  private constructor(parts: ClusterParts, closers: readonly Closer[]) {
+    this.catalog = parts.catalog;
+    this.membership = parts.membership;
+    this.peers = parts.peers;
+    this.nats = parts.nats;
+    this.metastore = parts.metastore;
+    this.#server = parts.server;
+    this.#closers = closers;
+  }
+
+  /** Resolves when this node serves; needs a majority of the founding nodes. */
+  static async start(options: ClusterNodeOptions): Promise<ClusterNode> {
+    const closers: Closer[] = [];
+    try {
+      return new ClusterNode(await startParts(options, closers), closers);
+    } catch (error) {
+      await runClosers(closers);
+      throw error;
+    }
+  }
+
+  status(): Promise<ClusterStatus> {
+    return clusterStatus(this, this.#terms);
+  }
+
+  /** @throws RequestError 'not-found' */
+  collectionStatus(name: string): CollectionClusterStatus {
+    return collectionClusterStatus(this, name);
+  }
+
+  /** Every shard that the records place here is open and as good as it should be. */
+  isReady(): boolean {
+    return this.catalog.isReady();
+  }
+
+  /** From here on other nodes may copy this node's replicas. */
+  serveArchives(open: OpenArchive): void {
+    const { catalog } = this;
+    this.#server.serve({ calls: catalog.methods(), streams: {
+      'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal }) => {
+        const collection = catalog.nameOf(collectionUuid);
+        const shard = collection === undefined ? undefined : catalog.record(collection).shards.find(({ id }) => id === shardId);
+        if (collection === undefined || shard?.generation !== generation) throw new RequestError('unavailable', `shard ${shardId} of generation ${generation} is not here`);
+        return await open({ collection, shardId }, signal);
+      },
+    } });
+  }
+
+  /** Idempotent enough for a failed start: what was opened is closed, in reverse. */
+  close(): Promise<void> {
+    return runClosers(this.#closers);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promise<ClusterParts> {
+  const { disk, clock, logger, dataDirectory, peerId, nats: natsOptions, tls } = options;
+  const keys = clusterKeys(options.secret);
+  const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.peer, clock, logger });
+  closers.push(() => server.close());
+  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.peer, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  closers.push(() => peers.close());
+  const serverName = `nk-${peerId}`;
+  const { binary, routes, ...ports } = natsOptions;
+  const nats = await NatsServer.start({
+    binary, directory: path.join(dataDirectory, 'nats'), disk, clock, logger,
+    config: { ...ports, serverName, clusterName: keys.clusterName, routeHost: options.host, routes, keys, tls: tls?.nats },
+  });
+  closers.push(() => nats.stop());
+  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
+  closers.push(() => client.close());
+  await waitForQuorum(client, { clock, logger, timeoutMs: options.quorumTimeoutMs });
+  const replicas = Math.min(serversMax, routes.length);
+  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas, clock, logger });
+  closers.push(() => metastore.close());
+  const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
+  const membership = await Membership.join({
+    self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
+    client, metastore, clock, shards: () => catalog.beats(),
+  });
+  closers.push(() => membership.close());
+  closers.push(() => catalog.close());
+  await catalog.serve(membership);
+  server.serve({ calls: catalog.methods(), streams: {} });
+  return { server, catalog, membership, peers, nats, metastore };
+}
+
+async function waitForQuorum({ manager }: NatsClient, { clock, logger, timeoutMs }: { readonly clock: Clock; readonly logger: Logger; readonly timeoutMs: number }): Promise<void> {
+  const until = clock.monotonic() + timeoutMs;
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await manager.getAccountInfo();
+      return;
+    } catch (error) {
+      if (clock.monotonic() > until) throw new RequestError('unavailable', 'no majority of the cluster\'s nodes came up in time', { cause: error });
+      if (tries === 20) logger.info({}, 'waiting for a majority of the cluster\'s nodes');
+      await new Promise((resolve) => {
+        setTimeout(resolve, pollMs);
+      });
+    }
+  }
+}
+
+async function runClosers(closers: readonly Closer[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of closers.toReversed()) {
+    try {
+      await close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}

@@ -1,0 +1,120 @@
+// The node's connection to its NATS server, and the one way it publishes: with an id, again and again until the server has said
+// whether the message is stored. Reconnects without end; what waits meanwhile ends at its deadline.
+import { connect, nkeyAuthenticator, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
+import { jetstream, JetStreamApiError, jetstreamManager, type Consumer, type JetStreamClient, type JetStreamManager, type OrderedConsumerOptions, type PubAck, type StreamConfig, type StreamExpectations } from '@nats-io/jetstream';
+import type { Clock } from '../base/clock.ts';
+import { RequestError } from '../base/errors.ts';
+import type { NatsUser } from './cluster-secret.ts';
+
+/** JetStream's codes for what callers decide on. The second of `wrongLastSequence` is of a message that lost to one in flight. */
+export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059] } as const;
+
+const tryTimeoutMs = 5_000;
+const pauseMs = 100;
+
+export interface PublishOptions {
+  /** Names the message: sent twice it is stored once. */
+  readonly id: string;
+  readonly headers?: MsgHdrs;
+  readonly expect?: Partial<StreamExpectations>;
+  /** Of `clock.monotonic()`. */
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface NatsClientOptions {
+  readonly url: string;
+  readonly user: NatsUser;
+  readonly name: string;
+  readonly clock: Clock;
+}
+
+export class NatsClient implements AsyncDisposable {
+  readonly connection: NatsConnection;
+  readonly jetstream: JetStreamClient;
+  readonly manager: JetStreamManager;
+  readonly #clock: Clock;
+
+  private constructor(connection: NatsConnection, manager: JetStreamManager, clock: Clock) {
+    this.connection = connection;
+    this.jetstream = jetstream(connection, { timeout: tryTimeoutMs });
+    this.manager = manager;
+    this.#clock = clock;
+  }
+
+  static async connect({ url, user, name, clock }: NatsClientOptions): Promise<NatsClient> {
+    const connection = await connect({
+      servers: url, name, authenticator: nkeyAuthenticator(user.seed), maxReconnectAttempts: -1, reconnectTimeWait: 200, ignoreClusterUpdates: true,
+      waitOnFirstConnect: true, timeout: tryTimeoutMs,
+    });
+    return new NatsClient(connection, await jetstreamManager(connection, { checkAPI: false, timeout: tryTimeoutMs }), clock);
+  }
+
+  /**
+   * Resolves when a majority of the stream's servers has the message on disk.
+   * @throws JetStreamApiError where the server refused it: it is not stored
+   * @throws RequestError 'unavailable' at the deadline: it may be stored
+   */
+  async publish(subject: string, body: Uint8Array, { id, headers, expect, deadlineMs, signal }: PublishOptions): Promise<PubAck> {
+    for (;;) {
+      signal?.throwIfAborted();
+      const leftMs = deadlineMs - this.#clock.monotonic();
+      if (leftMs <= 0) throw new RequestError('unavailable', 'Shard temporarily unavailable: no quorum of the log answered in time');
+      try {
+        return await this.jetstream.publish(subject, body, {
+          msgID: id, timeout: Math.max(1, Math.min(tryTimeoutMs, leftMs)), retries: 1, ...(headers === undefined ? {} : { headers }), ...(expect === undefined ? {} : { expect }),
+        });
+      } catch (error) {
+        if (isRefusal(error)) throw error;
+        await pause(Math.min(pauseMs, leftMs));
+      }
+    }
+  }
+
+  /** Makes the stream where it is not there; the same call on several nodes makes one. @throws where one of that name differs */
+  async ensureStream(config: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
+    await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
+  }
+
+  /** A reader that is made again from where it stood whenever it fails. The stream may be younger than what this server knows. */
+  orderedConsumer(stream: string, options: Partial<OrderedConsumerOptions>, deadlineMs: number): Promise<Consumer> {
+    return this.#retried(() => this.jetstream.consumers.get(stream, options), apiCodes.streamNotFound, deadlineMs);
+  }
+
+  async #retried<T>(work: () => Promise<T>, also: readonly number[], deadlineMs: number): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if ((isRefusal(error) && !hasCode(error, also)) || this.#clock.monotonic() >= deadlineMs) throw error;
+        await pause(pauseMs);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
+
+/** The server's last word on a message, as against an answer that another try may change. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof JetStreamApiError && !transient.has(error.code);
+}
+
+/** No leader yet, or JetStream on its way up. */
+const transient: ReadonlySet<number> = new Set([10008, 10074, 10118]);
+
+export function hasCode(error: unknown, codes: readonly number[]): boolean {
+  return error instanceof JetStreamApiError && codes.includes(error.code);
+}

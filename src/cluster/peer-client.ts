@@ -1,0 +1,112 @@
+// What this node asks of other nodes. Keeps connections, and per node what failed since it last answered.
+import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+import type { Clock } from '../base/clock.ts';
+import { RequestError } from '../base/errors.ts';
+import type { PeerTls } from './peer-server.ts';
+import { peerTokenHeader, signPeerToken } from './peer-token.ts';
+import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
+
+export interface PeerFailures {
+  readonly count: number;
+  readonly latestError: string;
+  readonly latestErrorMs: number;
+}
+
+export interface PeerClientOptions {
+  readonly peerId: number;
+  readonly tokenKey: Buffer;
+  readonly tls: PeerTls | undefined;
+  readonly clock: Clock;
+  readonly connectionsMax: number;
+  readonly timeoutMs: number;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Until the answer begins; default that of the client. */
+  readonly timeoutMs?: number;
+}
+
+export class PeerClient {
+  readonly #options: PeerClientOptions;
+  readonly #agent: PlainAgent;
+  readonly #failures = new Map<string, PeerFailures>();
+
+  constructor(options: PeerClientOptions) {
+    this.#options = options;
+    const settings = { keepAlive: true, maxSockets: options.connectionsMax };
+    this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent({ ...settings, ...options.tls });
+  }
+
+  /** By URL of the node, since it last answered. */
+  get failures(): ReadonlyMap<string, PeerFailures> {
+    return this.#failures;
+  }
+
+  /** @throws RequestError as the other node threw it, 'unavailable' where it cannot be reached */
+  async call<T>(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<T> {
+    const response = await this.#send(url, { method: 'POST', path: `/internal/${method}` }, encodeValue(args), options);
+    const body = await this.#whole(url, response);
+    if (response.statusCode === 401) throw new RequestError('unavailable', `${url} does not accept this node: is it of another cluster?`);
+    return valueOf(decodeValue(body)) as T;
+  }
+
+  /** The bytes as they come; throws in the middle where the other side cut them off. */
+  async stream(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<AsyncIterable<Uint8Array>> {
+    const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, options);
+    if (response.statusCode === 200) return this.#bytes(url, response);
+    const body = await this.#whole(url, response);
+    if (response.statusCode === 401) throw new RequestError('unavailable', `${url} does not accept this node: is it of another cluster?`);
+    return valueOf(decodeValue(body)) as never;
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs }: CallOptions): Promise<IncomingMessage> {
+    signal?.throwIfAborted();
+    const { peerId, tokenKey, clock } = this.#options;
+    const target = new URL(call.path, url);
+    const make = target.protocol === 'https:' ? secureRequest : plainRequest;
+    const headers = {
+      [peerTokenHeader]: signPeerToken(tokenKey, peerId, { method: call.method, path: `${target.pathname}${target.search}` }, clock.now()),
+      ...(body === undefined ? {} : { 'content-length': body.byteLength }),
+    };
+    try {
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...(signal === undefined ? {} : { signal }) }, resolve);
+        request.once('error', reject);
+        request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+        request.end(body);
+      });
+      this.#failures.delete(url);
+      return response;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#failed(url, error);
+    }
+  }
+
+  async #whole(url: string, response: IncomingMessage): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of this.#bytes(url, response)) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  async *#bytes(url: string, response: IncomingMessage): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
+    } catch (error) {
+      throw this.#failed(url, error);
+    }
+    if (!response.complete) throw this.#failed(url, new Error('the answer was cut off'));
+  }
+
+  #failed(url: string, error: unknown): RequestError {
+    const latestError = error instanceof Error ? error.message : String(error);
+    this.#failures.set(url, { count: (this.#failures.get(url)?.count ?? 0) + 1, latestError, latestErrorMs: this.#options.clock.now() });
+    return new RequestError('unavailable', `${url} cannot be reached: ${latestError}`, { cause: error });
+  }
+}

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { test, type TestContext } from 'node:test';
+import { systemClock } from '../base/clock.ts';
+import { RequestError } from '../base/errors.ts';
+import { silentLogger } from '../base/logger.ts';
+import { clusterKeys } from './cluster-secret.ts';
+import { PeerClient } from './peer-client.ts';
+import { PeerServer, type PeerMethods } from './peer-server.ts';
+import { checkPeerToken, peerTokenHeader, signPeerToken } from './peer-token.ts';
+
+const { peerToken: tokenKey } = clusterKeys('the secret of this test');
+
+async function pair(t: TestContext, methods: PeerMethods, key = tokenKey): Promise<{ readonly client: PeerClient; readonly url: string }> {
+  const server = await PeerServer.listen({ host: '127.0.0.1', port: 0, tokenKey, tls: undefined, clock: systemClock, logger: silentLogger });
+  server.serve(methods);
+  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs: 5_000 });
+  t.after(async () => {
+    client.close();
+    await server.close();
+  });
+  return { client, url: `http://127.0.0.1:${server.port}` };
+}
+
+test('values go over and back as they are', async (t) => {
+  const { client, url } = await pair(t, { calls: { echo: (args: unknown, { peerId }) => Promise.resolve({ args, peerId }) }, streams: {} });
+  const value = { id: 2n ** 63n, vector: Float32Array.of(1.5, -2, 3), names: new Map([['', new Set([1])]]), none: undefined, text: 'ä\u0000\uD800' };
+  assert.deepEqual(await client.call(url, 'echo', value), { args: value, peerId: 7 });
+});
+
+test('an error keeps its class, and what is no error of a request is one of the node', async (t) => {
+  const { client, url } = await pair(t, {
+    calls: {
+      missing: () => Promise.reject(new RequestError('not-found', 'Collection `x` doesn\'t exist!')),
+      broken: () => Promise.reject(new TypeError('oh')),
+    },
+    streams: {},
+  });
+  await assert.rejects(client.call(url, 'missing', null), { name: 'RequestError', code: 'not-found', message: 'Collection `x` doesn\'t exist!' });
+  await assert.rejects(client.call(url, 'broken', null), { code: 'internal', message: 'oh' });
+  await assert.rejects(client.call(url, 'toString', null), { code: 'not-found' });
+});
+
+test('a stream that fails half way is seen to be cut off', async (t) => {
+  async function* bytes(from: number): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < 100; at += 1) {
+      await Promise.resolve();
+      yield Buffer.alloc(10_000, at);
+      if (at === from) throw new RangeError('the disk failed');
+    }
+  }
+  const { client, url } = await pair(t, { calls: {}, streams: { all: (from: number) => Promise.resolve(bytes(from)), none: () => Promise.reject(new RequestError('not-found', 'no')) } });
+  const read = async (from: number): Promise<number> => {
+    let size = 0;
+    for await (const chunk of await client.stream(url, 'all', from)) size += chunk.byteLength;
+    return size;
+  };
+  assert.equal(await read(-1), 1_000_000);
+  await assert.rejects(read(50), { code: 'unavailable' });
+  await assert.rejects(client.stream(url, 'none', null), { code: 'not-found' });
+});
+
+test('without a token of this cluster nothing runs, whatever else is sent', async (t) => {
+  let ran = 0;
+  const { client, url } = await pair(t, { calls: { echo: () => Promise.resolve((ran += 1)) }, streams: {} }, clusterKeys('another secret altogether').peerToken);
+  await assert.rejects(client.call(url, 'echo', null), /does not accept this node/);
+  const status = (headers: Record<string, string>, path = '/internal/echo'): Promise<number | undefined> => new Promise((resolve, reject) => {
+    request(new URL(path, url), { method: 'POST', headers }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).once('error', reject).end();
+  });
+  const token = (path: string, nowMs: number): string => signPeerToken(tokenKey, 1, { method: 'POST', path }, nowMs);
+  assert.equal(await status({ 'api-key': 'admin', authorization: 'Bearer admin' }), 401);
+  assert.equal(await status({ [peerTokenHeader]: token('/internal/other', Date.now()) }), 401, 'of another call');
+  assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now() - 3_600_000) }), 401, 'of long ago');
+  assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now() + 3_600_000) }), 401, 'of the future');
+  assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now()).replace(/^1/, '2') }), 401, 'of another node');
+  assert.equal(ran, 0);
+});
+
+test('a node that cannot be reached is counted until it answers again', async (t) => {
+  const { client, url } = await pair(t, { calls: { echo: () => Promise.resolve(1) }, streams: {} });
+  await assert.rejects(client.call('http://127.0.0.1:1', 'echo', null), { code: 'unavailable' });
+  await assert.rejects(client.call('http://127.0.0.1:1', 'echo', null), { code: 'unavailable' });
+  assert.equal(client.failures.get('http://127.0.0.1:1')?.count, 2);
+  await client.call(url, 'echo', null);
+  assert.equal(client.failures.has(url), false);
+});
+
+test('a token says who asks', () => {
+  const call = { method: 'GET', path: '/internal/x?y' };
+  assert.equal(checkPeerToken(tokenKey, signPeerToken(tokenKey, 9_007_199_254_740_991, call, 1e12), call, 1e12), 9_007_199_254_740_991);
+  assert.equal(checkPeerToken(tokenKey, undefined, call, 1e12), undefined);
+});

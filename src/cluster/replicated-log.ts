@@ -1,0 +1,258 @@
+// The log of a shard in a cluster: a JetStream stream gives the order and keeps a majority of copies, a local file log holds what
+// this node has taken in. The local copy answers everything but `append`.
+//
+// Invariants:
+// - Entries reach the local copy, and from there the shard, in the order of their seqs and each once, whoever published them.
+// - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
+// - An append that failed may have been stored; it then arrives like any other entry.
+import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import { DeliverPolicy } from '@nats-io/jetstream';
+import type { Clock } from '../base/clock.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
+import type { Seq } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { later, type FileLog } from '../log/file-log.ts';
+import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../log/shard-log.ts';
+import { Gauge } from '../shard/gauge.ts';
+import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
+import { streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
+import { decodeMessage, encodeMessage } from './stream-entry.ts';
+
+/** More only adds waiting: the servers take in no faster. */
+const inFlightBytesMax = 4 << 20;
+const publishTimeoutMs = 10_000;
+/** Entries that are read ahead of the shard. */
+const takenMax = 64;
+const retryMs = { first: 100, last: 5_000 } as const;
+const consume = { max_messages: 32, expires: 3_000 } as const;
+
+/** The stream is of a generation that has ended: whoever writes reads the shard's record again. */
+export class FencedError extends RequestError {
+  constructor(of: StreamIdentity) {
+    super('unavailable', `Shard temporarily unavailable: generation ${of.generation} of shard ${of.shardId} has ended`);
+  }
+}
+
+export interface ReplicatedLogOptions {
+  readonly local: FileLog;
+  readonly client: NatsClient;
+  readonly of: StreamIdentity;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Pending {
+  readonly draft: EntryDraft;
+  readonly resolve: (entry: Entry) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class ReplicatedLog implements ShardLog {
+  readonly #options: ReplicatedLogOptions;
+  readonly #pending = new Map<string, Pending>();
+  readonly #inFlight = new Gauge();
+  readonly #appends = new Gauge();
+  #following: Promise<void> = Promise.resolve();
+  #onForeign: (entry: Entry) => Promise<void> = () => Promise.resolve();
+  readonly #ended = new AbortController();
+  #messages: ConsumerMessages | undefined;
+  #time: bigint;
+  #lost: CorruptionError | undefined;
+  #closed = false;
+
+  constructor(options: ReplicatedLogOptions) {
+    this.#options = options;
+    this.#time = options.local.lastTime;
+  }
+
+  /** Takes in the stream from behind the local copy's end on; before it appends only wait. */
+  follow(onForeign: (entry: Entry) => Promise<void>): void {
+    this.#onForeign = onForeign;
+    this.#following = this.#follow();
+  }
+
+  get lastSeq(): Seq {
+    return this.#options.local.lastSeq;
+  }
+
+  get lastTime(): bigint {
+    return this.#options.local.lastTime;
+  }
+
+  /** Why this copy does not go on: the stream lacks or damaged the entry that comes next. undefined while it does. */
+  get lost(): CorruptionError | undefined {
+    return this.#lost;
+  }
+
+  position(): LogPosition {
+    return this.#options.local.position();
+  }
+
+  /** Resolves when a majority has it and it stands in the local copy, all entries before it too. @throws FencedError */
+  async append(draft: EntryDraft): Promise<Entry> {
+    if (this.#closed) throw new RequestError('unavailable', 'the log is closed');
+    if (this.#lost !== undefined) throw this.#lost;
+    this.#appends.add(1);
+    try {
+      return await this.#append(draft);
+    } finally {
+      this.#appends.subtract(1);
+    }
+  }
+
+  async #append(draft: EntryDraft): Promise<Entry> {
+    const { client, of, clock } = this.#options;
+    const id = idOf(draft.opUuid);
+    const arrived = new Promise<Entry>((resolve, reject) => {
+      this.#pending.set(id, { draft, resolve, reject });
+    });
+    arrived.catch(() => undefined); // a publish that fails is thrown instead
+    this.#time = later(this.#time > this.lastTime ? this.#time : this.lastTime, clock.now());
+    const message = encodeMessage(draft, this.#time);
+    const deadlineMs = clock.monotonic() + publishTimeoutMs;
+    await this.#inFlight.waitFor(Math.max(0, inFlightBytesMax - message.byteLength));
+    this.#inFlight.add(message.byteLength);
+    try {
+      await client.publish(streamSubject(of), message, { id, deadlineMs });
+    } catch (error) {
+      this.#pending.delete(id);
+      throw this.#shown(error);
+    } finally {
+      this.#inFlight.subtract(message.byteLength);
+    }
+    return await arrived;
+  }
+
+  read(from: Seq): AsyncIterable<Entry> {
+    return this.#options.local.read(from);
+  }
+
+  info(): LogInfo {
+    return this.#options.local.info();
+  }
+
+  rotate(after: Seq): Promise<readonly ClosedLogFile[]> {
+    return this.#options.local.rotate(after);
+  }
+
+  hash(file: ClosedLogFile): Promise<string> {
+    return this.#options.local.hash(file);
+  }
+
+  /** Of the local copy; the stream is purged behind the slowest replica, which no single log knows. */
+  purgeTo(seq: Seq): Promise<void> {
+    return this.#options.local.purgeTo(seq);
+  }
+
+  /** Idempotent; appends under way arrive first. One that does not within the time of a publish is rejected, and may have been stored. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const timer = setTimeout(() => this.#rejectAll(new RequestError('unavailable', 'the log is closed')), publishTimeoutMs);
+    await this.#appends.waitFor(0);
+    clearTimeout(timer);
+    this.#ended.abort();
+    await this.#messages?.close();
+    await this.#following;
+    await this.#options.local.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Again and again from the local end, until closed or lost. Never throws. */
+  async #follow(): Promise<void> {
+    const { of, logger } = this.#options;
+    let waitMs: number = retryMs.first;
+    while (!this.#ended.signal.aborted) {
+      const before = this.lastSeq;
+      try {
+        await this.#takeAll();
+      } catch (error) {
+        if (error instanceof CorruptionError) {
+          this.#lost = error;
+          logger.error({ stream: streamName(of), error: error.message }, 'the stream of a shard lacks entries; this copy stops here');
+          this.#rejectAll(error);
+          return;
+        }
+        if (!this.#ended.signal.aborted) logger.warn({ stream: streamName(of), error: String(error) }, 'a shard does not follow its stream for the moment');
+      }
+      waitMs = this.lastSeq > before ? retryMs.first : Math.min(waitMs * 2, retryMs.last);
+      await pause(waitMs, this.#ended.signal);
+    }
+  }
+
+  /** Ends when the consumer does, or throws what stopped it; entries that were taken before are delivered first. */
+  async #takeAll(): Promise<void> {
+    const { client, local, of, clock } = this.#options;
+    const consumer = await client.orderedConsumer(streamName(of), { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: local.lastSeq + 1 }, clock.monotonic());
+    const messages = await consumer.consume(consume);
+    this.#messages = messages;
+    if (this.#ended.signal.aborted) await messages.close();
+    let next = local.lastSeq + 1;
+    let delivered = Promise.resolve();
+    let failure: { readonly error: unknown } | undefined;
+    const taken = new Gauge();
+    for await (const message of messages) {
+      if (failure !== undefined) break;
+      const { seq } = message;
+      if (seq < next) continue;
+      if (seq > next) {
+        failure = { error: new CorruptionError({ file: streamName(of), problem: `entry ${next} is not there, ${seq} comes next` }) };
+        break;
+      }
+      const copied = this.#copy(message);
+      copied.catch(() => undefined);
+      taken.add(1);
+      delivered = delivered.then(async () => {
+        if (failure === undefined) await this.#deliver(await copied);
+      }).catch((error: unknown) => {
+        failure ??= { error };
+      }).then(() => taken.subtract(1));
+      next += 1;
+      await taken.waitFor(takenMax);
+    }
+    await delivered;
+    await messages.close();
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #copy(message: JsMsg): Promise<Entry> {
+    const { local, of } = this.#options;
+    return await local.append(decodeMessage(message.data, { stream: streamName(of), seq: message.seq }));
+  }
+
+  async #deliver(entry: Entry): Promise<void> {
+    const id = idOf(entry.opUuid);
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if (pending === undefined) await this.#onForeign(entry);
+    else pending.resolve({ ...entry, body: pending.draft.body });
+  }
+
+  #rejectAll(error: unknown): void {
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+  }
+
+  #shown(error: unknown): unknown {
+    const { of } = this.#options;
+    if (hasCode(error, apiCodes.sealed)) return new FencedError(of);
+    if (hasCode(error, apiCodes.full)) return new RequestError('no-space', 'the log of the shard is full', { cause: error });
+    return error instanceof RequestError ? error : new RequestError('unavailable', `Shard temporarily unavailable: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+function idOf(opUuid: Uint8Array): string {
+  return Buffer.from(opUuid.buffer, opUuid.byteOffset, opUuid.byteLength).toString('hex');
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
+}

@@ -1,0 +1,110 @@
+// One shard of a collection as this node reaches it: by its own replica where that is Active, else by another node's.
+//
+// Reads try one Active replica after another, nodes that answer first. A write goes through one of them, and is refused before it is
+// published where fewer replicas live than must have it; after that it is never sent twice, for it may be stored.
+import { RequestError } from '../base/errors.ts';
+import { FencedError } from './replicated-log.ts';
+import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { WriteOperation, WriteOptions } from '../command/write.ts';
+import type { Replica, ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from '../collection/replica.ts';
+
+export interface RouteSource {
+  /** This node's replica; undefined where it has none or none that is Active and open. */
+  local(): Replica | undefined;
+  /** Active ones on other nodes, those that answer first. */
+  remotes(): readonly { readonly replica: Replica; readonly isLive: boolean }[];
+  /** How many replicas must have a write before it is answered. */
+  writesNeeded(): number;
+  /** Resolves with how many other replicas have applied the seq: when all that live have, when `wanted` have and the others are slow, or
+   *  when the time is over. */
+  appliedElsewhere(seq: number, wanted: number, timeoutMs: number): Promise<number>;
+  /** The same shard in the generation that came after this one, as soon as this node has followed it; undefined where none comes. */
+  successor(): Promise<Replica | undefined>;
+  /** For messages. */
+  readonly shardId: number;
+}
+
+const waitMs = 60_000;
+
+export class RoutedReplica implements Replica {
+  readonly #source: RouteSource;
+
+  constructor(source: RouteSource) {
+    this.#source = source;
+  }
+
+  check(operation: WriteOperation): Promise<void> {
+    return this.#read((replica) => replica.check(operation));
+  }
+
+  async write(operation: WriteOperation, options: WriteOptions): Promise<ReplicaWriteResult> {
+    const local = this.#source.local();
+    if (local !== undefined) return await this.#writeHere(local, operation, options);
+    const remote = this.#source.remotes()[0];
+    if (remote === undefined) throw this.#noReplica();
+    return await remote.replica.write(operation, options);
+  }
+
+  search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
+    return this.#read((replica) => replica.search(requests, signal));
+  }
+
+  retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
+    return this.#read((replica) => replica.retrieve(request));
+  }
+
+  scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
+    return this.#read((replica) => replica.scroll(request, signal));
+  }
+
+  count(request: CountRequest, signal?: AbortSignal): Promise<number> {
+    return this.#read((replica) => replica.count(request, signal));
+  }
+
+  info(): ReplicaInfo {
+    const replica = this.#source.local() ?? this.#source.remotes()[0]?.replica;
+    if (replica === undefined) throw this.#noReplica();
+    return replica.info();
+  }
+
+  async #writeHere(local: Replica, operation: WriteOperation, options: WriteOptions): Promise<ReplicaWriteResult> {
+    const startMs = performance.now();
+    const needed = this.#source.writesNeeded();
+    const live = 1 + this.#source.remotes().filter(({ isLive }) => isLive).length;
+    if (live < needed) {
+      throw new RequestError('unavailable', `shard ${this.#source.shardId} has ${live} live replicas of the ${needed} that a write needs (no quorum)`);
+    }
+    let result: ReplicaWriteResult;
+    try {
+      result = await local.write(operation, options);
+    } catch (error) {
+      // A restore has ended this generation, and the write is not in it: it belongs into the next.
+      const next = error instanceof FencedError ? await this.#source.successor() : undefined;
+      if (next === undefined) throw error;
+      return await next.write(operation, options);
+    }
+    if (!options.wait || result.status !== 'completed') return result;
+    const leftMs = (options.timeoutMs ?? waitMs) - (performance.now() - startMs);
+    const others = await this.#source.appliedElsewhere(result.seq, needed - 1, Math.max(0, leftMs));
+    return others >= needed - 1 ? result : { ...result, status: 'wait_timeout' };
+  }
+
+  async #read<T>(work: (replica: Replica) => Promise<T>): Promise<T> {
+    const local = this.#source.local();
+    if (local !== undefined) return await work(local);
+    let failure: unknown = this.#noReplica();
+    for (const { replica } of this.#source.remotes()) {
+      try {
+        return await work(replica);
+      } catch (error) {
+        if (!(error instanceof RequestError) || error.code !== 'unavailable') throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  #noReplica(): RequestError {
+    return new RequestError('unavailable', `shard ${this.#source.shardId} has no active replica that can be reached`);
+  }
+}

@@ -1,0 +1,82 @@
+// A cluster of nodes in one process: each with its own folder, NATS server and ports, all real.
+import path from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger, type Logger } from '../../src/base/logger.ts';
+import { NodeDisk } from '../../src/fs/node-disk.ts';
+import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
+import { openVectorIndexes } from '../../src/index/open-indexes.ts';
+import { thisMachine } from '../../src/engine/machine.ts';
+import { Snapshots } from '../../src/snapshot/snapshots.ts';
+import { ClusterNode } from '../../src/cluster/cluster-node.ts';
+import { findNatsServer } from '../../src/cluster/nats-binary.ts';
+import { freePorts, natsProgram } from '../../src/cluster/testing/nats-cluster.ts';
+
+export interface ClusterFixture extends AsyncDisposable {
+  readonly nodes: (ClusterNode | undefined)[];
+  node(at: number): ClusterNode;
+  snapshots(at: number): Snapshots;
+  start(at: number): Promise<ClusterNode>;
+  stop(at: number): Promise<void>;
+}
+
+const portsPerNode = 4;
+
+export async function startCluster(count: number, logger: Logger = silentLogger): Promise<ClusterFixture> {
+  const folder = await temporaryFolder();
+  const ports = await freePorts(count * portsPerNode);
+  const port = (node: number, kind: number): number => ports[node * portsPerNode + kind] ?? 0;
+  const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
+  const routes = Array.from({ length: count }, (_, at) => `127.0.0.1:${port(at, 2)}`);
+  const indexes = await openVectorIndexes();
+  const nodes: (ClusterNode | undefined)[] = Array.from({ length: count });
+  const snapshots: (Snapshots | undefined)[] = Array.from({ length: count });
+  const closers: ((() => Promise<void>) | undefined)[] = Array.from({ length: count });
+  const start = async (at: number): Promise<ClusterNode> => {
+    const node = await ClusterNode.start({
+      disk: new NodeDisk(), dataDirectory: path.join(folder.path, `node-${at}`), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: 'the secret of this test',
+      uri: `http://127.0.0.1:${port(at, 3)}`, host: '127.0.0.1', peerPort: port(at, 3), tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
+      nats: { binary, clientPort: port(at, 0), monitorPort: port(at, 1), routePort: port(at, 2), routes, fileStoreBytesMax: 4 * 2 ** 30 },
+    });
+    const hashes = thisMachine.openHasher();
+    const opened = await Snapshots.open({
+      disk: new NodeDisk(), clock: systemClock, logger, peerId: 100 + at, hashes, source: node.catalog, productVersion: 'test',
+      snapshotsPath: path.join(folder.path, `snapshots-${at}`), stagingRoot: path.join(folder.path, `node-${at}`), recovery: { urlRecovery: false, boundToLoopback: true },
+    });
+    node.serveArchives(async ({ collection, shardId }, signal) => {
+      const archive = await opened.openStream({ kind: 'shard', collection, shardId }, signal);
+      return archive.read(0, archive.sizeBytes - 1);
+    });
+    closers[at] = async () => {
+      await opened.close();
+      await node.close();
+      await hashes.close();
+    };
+    snapshots[at] = opened;
+    nodes[at] = node;
+    return node;
+  };
+  const stop = async (at: number): Promise<void> => {
+    nodes[at] = undefined;
+    await closers[at]?.();
+    closers[at] = undefined;
+  };
+  await Promise.all(nodes.map((_, at) => start(at)));
+  return {
+    nodes, start, stop,
+    snapshots: (at) => {
+      const found = snapshots[at];
+      if (found === undefined) throw new RangeError(`node ${at} is down`);
+      return found;
+    },
+    node: (at) => {
+      const node = nodes[at];
+      if (node === undefined) throw new RangeError(`node ${at} is down`);
+      return node;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(nodes.map((_, at) => stop(at)));
+      await indexes.close();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
