@@ -18,7 +18,7 @@ import type { ArchiveDownload } from '../snapshot/description.ts';
 import type { StartedJob } from '../snapshot/jobs.ts';
 import type { Hasher } from '../snapshot/hasher.ts';
 import { Snapshots } from '../snapshot/snapshots.ts';
-import { startClusterNode, type ClusterSettings } from './cluster-settings.ts';
+import type { ClusterSettings } from './cluster-settings.ts';
 import { loadPeerId, lockDataDirectory, sweepStaging } from './data-directory.ts';
 import { thisMachine, type Machine } from './machine.ts';
 import { reportJson } from './verify.ts';
@@ -233,7 +233,8 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   const indexes = await machine.openIndexes();
   closers.push(() => indexes.close());
   const files = { disk, dataDirectory, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }) };
-  const cluster = options.cluster === undefined ? undefined : await startClusterNode(options.cluster, { ...files, peerId });
+  // One node by itself loads nothing of a cluster.
+  const cluster = options.cluster === undefined ? undefined : await (await import('./cluster-settings.ts')).startClusterNode(options.cluster, { ...files, peerId });
   if (cluster !== undefined) closers.push(() => cluster.close());
   const catalog = cluster?.catalog ?? await openCatalog({ ...files, metastore, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000 }, { closers, tidyMs: options.tidyMs });
   const hashes = machine.openHasher();
