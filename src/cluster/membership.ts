@@ -59,6 +59,14 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly shards: () => readonly ShardBeat[];
+  /** How many nodes founded the cluster: those that have not come yet count among it all the same. */
+  readonly founders: number;
+}
+
+export interface Quorum {
+  /** Nodes that were heard lately, this one included. */
+  readonly up: number;
+  readonly of: number;
 }
 
 export class Membership {
@@ -69,6 +77,8 @@ export class Membership {
   readonly #subscription: Subscription;
   readonly #unwatch: () => void;
   readonly #timer: NodeJS.Timeout;
+  /** As the log was told last. */
+  #live: ReadonlySet<number> = new Set();
 
   private constructor(options: MembershipOptions) {
     this.self = options.self;
@@ -83,7 +93,10 @@ export class Membership {
         if (error === null) this.#hear(decodeValue(Buffer.from(message.data)) as Beat);
       },
     });
-    this.#timer = setInterval(() => this.beat(), beatMs);
+    this.#timer = setInterval(() => {
+      this.beat();
+      this.#logChanges();
+    }, beatMs);
     this.#timer.unref();
   }
 
@@ -109,6 +122,7 @@ export class Membership {
     }
     membership.#nodes.set(self.peerId, self);
     membership.beat();
+    membership.#logChanges();
     return membership;
   }
 
@@ -126,6 +140,11 @@ export class Membership {
     if (peerId === this.self.peerId) return true;
     const heard = this.#heard.get(peerId);
     return this.#nodes.has(peerId) && heard !== undefined && this.#options.clock.monotonic() - heard.atMs < suspectedMs;
+  }
+
+  quorum(): Quorum {
+    const nodes = this.nodes();
+    return { up: nodes.filter(({ peerId }) => this.isLive(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };
   }
 
   /** Milliseconds since a node was heard; Infinity where it never was. */
@@ -154,6 +173,15 @@ export class Membership {
     this.#unwatch();
     this.#subscription.unsubscribe();
     return Promise.resolve();
+  }
+
+  #logChanges(): void {
+    const { logger } = this.#options;
+    const live = new Set(this.nodes().map(({ peerId }) => peerId).filter((peerId) => this.isLive(peerId)));
+    const before = this.#live;
+    this.#live = live;
+    for (const peerId of live) if (!before.has(peerId) && peerId !== this.self.peerId) logger.info({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is up');
+    for (const peerId of before) if (!live.has(peerId)) logger.warn({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is not heard');
   }
 
   /** A node that is new here has the time to be heard. */
