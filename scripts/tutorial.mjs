@@ -51,7 +51,11 @@ async function clusters() {
   process.env.NATS_SERVER_BIN ??= natsServer();
   const { makeCertificates } = await import('./certificates.mjs');
   const certificates = await makeCertificates(folder);
-  const [main, other] = [await cluster('first', certificates), await cluster('second', certificates)];
+  const started = await Promise.allSettled([cluster('first', certificates), cluster('second', certificates)]); // all that starts is known before one failure ends it
+  const [main, other] = started.map(({ value, reason }) => {
+    if (reason !== undefined) throw reason;
+    return value;
+  });
   return {
     QDRANT_MAIN_URL: main.url, QDRANT_NODES: main.nodes, QDRANT_OTHER_MAIN_URL: other.url, QDRANT_OTHER_NODES: other.nodes,
     REQUESTS_CA_BUNDLE: certificates.ca, SSL_CERT_FILE: certificates.ca, NODE_EXTRA_CA_CERTS: certificates.ca,

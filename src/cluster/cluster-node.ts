@@ -45,7 +45,7 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly shardsPerNode: number;
   readonly connectionsMax: number;
   readonly timeoutMs: number;
-  /** How long to wait for a majority of the servers; then the start fails. */
+  /** How long to wait for the other servers; then the start fails. */
   readonly quorumTimeoutMs: number;
 }
 
@@ -94,7 +94,7 @@ export class ClusterNode implements AsyncDisposable {
     this.#closers = closers;
   }
 
-  /** Resolves when this node serves; needs a majority of the founding nodes. */
+  /** Resolves when this node serves; needs all founding nodes once, from then on a majority: servers without any history elect none. */
   static async start(options: ClusterNodeOptions): Promise<ClusterNode> {
     const closers: Closer[] = [];
     try {
@@ -105,9 +105,11 @@ export class ClusterNode implements AsyncDisposable {
     }
   }
 
-  facts(): ClusterFacts {
-    const { peerId, uri } = this.membership.self;
-    return { peerId, url: uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, ...this.membership.quorum() };
+  /** At the moment of the start no heartbeat need have come: what counts as up are NATS servers that are connected. */
+  async facts(): Promise<ClusterFacts> {
+    const { self } = this.membership;
+    const { of } = this.membership.quorum();
+    return { peerId: self.peerId, url: self.uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, up: await serversUp(this.nats), of };
   }
 
   status(): Promise<ClusterStatus> {
@@ -195,9 +197,9 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock,
       return;
     } catch (error) {
       const now = clock.monotonic();
-      if (now > until) throw new RequestError('unavailable', 'no majority of the cluster\'s nodes came up in time', { cause: error });
+      if (now > until) throw new RequestError('unavailable', 'too few nodes of the cluster came up in time: all are needed when it is founded, a majority after that', { cause: error });
       if (now > sayAt) {
-        logger.info({ up: await serversUp(nats), of: founders, needed: Math.floor(founders / 2) + 1 }, 'waiting for a majority of the cluster\'s nodes');
+        logger.info({ up: await serversUp(nats), of: founders }, 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
         sayAt = now + waitSayMs;
       }
       await new Promise((resolve) => {

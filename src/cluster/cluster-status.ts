@@ -17,6 +17,8 @@ export interface ClusterStatus {
   readonly commit: number;
   readonly pending: number;
   readonly isVoter: boolean;
+  /** Nodes that were heard lately, this one included. */
+  readonly up: number;
   readonly error: string | undefined;
   readonly sendFailures: readonly { readonly url: string; readonly count: number; readonly latestError: string; readonly latestErrorMs: number }[];
 }
@@ -63,6 +65,7 @@ export async function clusterStatus({ membership, metastore, nats, peers }: Part
     commit: metastore.revision,
     pending: meta?.pending ?? 0,
     isVoter: !membership.self.listener,
+    up: membership.quorum().up,
     error: leader === undefined ? (nats.state.lastError ?? 'the metadata has no leader') : undefined,
     sendFailures: [...peers.failures].map(([url, failures]) => ({ url, ...failures })),
   };

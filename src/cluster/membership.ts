@@ -49,6 +49,8 @@ interface Beat {
 
 interface Heard {
   readonly atMs: number;
+  /** false: only given the time to be heard. */
+  readonly isCertain: boolean;
   readonly shards: ReadonlyMap<string, ShardBeat>;
 }
 
@@ -144,7 +146,7 @@ export class Membership {
 
   quorum(): Quorum {
     const nodes = this.nodes();
-    return { up: nodes.filter(({ peerId }) => this.isLive(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };
+    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };
   }
 
   /** Milliseconds since a node was heard; Infinity where it never was. */
@@ -175,9 +177,13 @@ export class Membership {
     return Promise.resolve();
   }
 
+  #isHeard(peerId: number): boolean {
+    return this.isLive(peerId) && (peerId === this.self.peerId || this.#heard.get(peerId)?.isCertain === true);
+  }
+
   #logChanges(): void {
     const { logger } = this.#options;
-    const live = new Set(this.nodes().map(({ peerId }) => peerId).filter((peerId) => this.isLive(peerId)));
+    const live = new Set(this.nodes().map(({ peerId }) => peerId).filter((peerId) => this.#isHeard(peerId)));
     const before = this.#live;
     this.#live = live;
     for (const peerId of live) if (!before.has(peerId) && peerId !== this.self.peerId) logger.info({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is up');
@@ -187,11 +193,11 @@ export class Membership {
   /** A node that is new here has the time to be heard. */
   #meet(node: NodeRecord): void {
     this.#nodes.set(node.peerId, node);
-    if (!this.#heard.has(node.peerId)) this.#heard.set(node.peerId, { atMs: this.#options.clock.monotonic(), shards: new Map() });
+    if (!this.#heard.has(node.peerId)) this.#heard.set(node.peerId, { atMs: this.#options.clock.monotonic(), isCertain: false, shards: new Map() });
   }
 
   #hear({ peerId, shards }: Beat): void {
-    this.#heard.set(peerId, { atMs: this.#options.clock.monotonic(), shards: new Map(shards.map((shard) => [keyOf(shard), shard])) });
+    this.#heard.set(peerId, { atMs: this.#options.clock.monotonic(), isCertain: true, shards: new Map(shards.map((shard) => [keyOf(shard), shard])) });
   }
 }
 

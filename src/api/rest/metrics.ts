@@ -59,11 +59,10 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
 async function clusterFamilies({ engine: { cluster } }: ProbeContext): Promise<readonly Family[]> {
   if (cluster === undefined) return [];
   const status = await cluster.status();
-  const { up } = cluster.facts();
   const isWorking = status.error === undefined;
   return [
     gauge('cluster_peers_total', 'Nodes of the cluster', [{ value: status.peers.size }]),
-    gauge('cluster_peers_up', 'Nodes that were heard lately, this one included', [{ value: up }]),
+    gauge('cluster_peers_up', 'Nodes that were heard lately, this one included', [{ value: status.up }]),
     gauge('cluster_term', 'Leaders of the metadata that this node has seen', [{ value: status.term }]),
     gauge('cluster_commit', 'Last change of the metadata that this node knows', [{ value: status.commit }]),
     gauge('cluster_pending_operations_total', 'Changes of the metadata under way', [{ value: status.pending }]),
