@@ -160,7 +160,9 @@ test('three nodes tell what they are, what they wait for, and which of them are 
     await nodes.start(2);
     await until(async () => (await call(nodes.node(2).url, 'GET', '/readyz')).status === 200);
     assert.equal((await clusterOf(nodes, 2)).peer_id, peerIds[2]);
-    const { local_shards: local } = await collectionOf(nodes, 2, 'copied');
+    const told = await call(nodes.node(2).url, 'GET', '/collections/copied/cluster');
+    assert.equal(told.status, 200, told.error);
+    const { local_shards: local } = told.result as CollectionAnswer;
     assert.deepEqual([local.map(({ state }) => state), local.reduce((sum, shard) => sum + shard.points_count, 0)], [['Active', 'Active'], 61]);
     await until(async () => (await metric(nodes, 0, 'cluster_peers_up')) === 3 && (await metric(nodes, 0, 'collection_dead_replicas')) === 0);
   });
