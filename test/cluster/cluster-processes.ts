@@ -17,6 +17,15 @@ export interface ClusterProcesses extends AsyncDisposable {
   peerUrl(at: number): string;
 }
 
+/** Asks again and again. */
+export async function until(isTrue: () => Promise<boolean>): Promise<void> {
+  while (!(await isTrue())) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 100);
+    });
+  }
+}
+
 /** None is started. When it ends, every node is stopped and its data directory verified. */
 export async function clusterProcesses(count: number): Promise<ClusterProcesses> {
   const folder = await temporaryFolder();
