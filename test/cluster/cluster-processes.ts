@@ -4,6 +4,8 @@ import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { startServer, verifySound, type ServerProcess } from '../support/server-process.ts';
 
+const pollMs = 100;
+
 export interface ClusterProcesses extends AsyncDisposable {
   /** Resolves when the node listens, which takes a majority. */
   start(at: number, env?: Readonly<Record<string, string>>): Promise<ServerProcess>;
@@ -21,7 +23,7 @@ export interface ClusterProcesses extends AsyncDisposable {
 export async function until(isTrue: () => Promise<boolean>): Promise<void> {
   while (!(await isTrue())) {
     await new Promise((resolve) => {
-      setTimeout(resolve, 100);
+      setTimeout(resolve, pollMs);
     });
   }
 }
