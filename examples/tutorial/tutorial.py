@@ -7,8 +7,12 @@ one URL for one server and three for a cluster: the steps stay the same.
     QDRANT_NODES      the URL of each node, comma-separated  http://127.0.0.1:6333
     QDRANT_API_KEY    the API key
     PAPERS            a folder with points.jsonl and vectors-768.f16
+    QDRANT_OTHER_MAIN_URL, QDRANT_OTHER_NODES
+                      another service of as many nodes, into which the archives are restored once more
 
-`npm run tutorial` starts a server with a key and runs this file against it.
+Over https with an authority of one's own, REQUESTS_CA_BUNDLE and SSL_CERT_FILE name its certificate.
+
+`npm run tutorial` starts a server with a key and runs this file against it; with `-- --nodes 3` two clusters over https.
 Comments that start with `$` are the same step on the command line; they work in a shell with NODE, KEY and NAME set.
 """
 
@@ -28,6 +32,8 @@ api_key = os.environ.get("QDRANT_API_KEY", "")
 papers = Path(os.environ.get("PAPERS", Path(__file__).parent / "papers"))
 limit = int(os.environ.get("LIMIT", "1000000"))
 headers = {"api-key": api_key}
+other_url = os.environ.get("QDRANT_OTHER_MAIN_URL")
+other_nodes = os.environ.get("QDRANT_OTHER_NODES", "").split(",")
 
 COLLECTION = "test_collection"
 IMPORT = "test_collection_import"
@@ -56,6 +62,20 @@ def scroll_all(client, collection):
             points[record.id] = (record.vector, record.payload)
         if offset is None:
             return points
+
+
+def upload(node, file):
+    """Restores an archive under a new name."""
+    with open(file, "rb") as body:
+        response = requests.post(
+            f"{node}/collections/{IMPORT}/snapshots/upload",
+            params={"priority": "snapshot"},
+            headers=headers,
+            files={"snapshot": (file.name, body)},
+            timeout=600,
+        )
+    response.raise_for_status()
+    assert response.json()["result"] is True, response.text
 
 
 client = QdrantClient(url=main_url, api_key=api_key)
@@ -121,28 +141,30 @@ with tempfile.TemporaryDirectory() as folder:
     # 6. Upload each to its node under a new name: the collection is created by the upload.
     # $ curl -sf -X POST "$NODE/collections/curl_import/snapshots/upload?priority=snapshot" -H "api-key: $KEY" -F "snapshot=@$NAME"
     for node, file in files:
-        with open(file, "rb") as body:
-            response = requests.post(
-                f"{node}/collections/{IMPORT}/snapshots/upload",
-                params={"priority": "snapshot"},
-                headers=headers,
-                files={"snapshot": (file.name, body)},
-                timeout=600,
-            )
-        response.raise_for_status()
-        assert response.json()["result"] is True, response.text
+        upload(node, file)
     print(f"restored   {IMPORT}")
 
-# 7. Everything is there: ids, vectors, payloads, payload indexes and search results.
-original, restored = scroll_all(client, COLLECTION), scroll_all(client, IMPORT)
-assert original.keys() == restored.keys(), "the same ids"
-assert all(original[i] == restored[i] for i in original), "the same vectors and payloads"
-schemas = [client.get_collection(name).payload_schema for name in (COLLECTION, IMPORT)]
-assert schemas[0] == schemas[1] and "DOI" in schemas[1], "the same payload indexes"
-after = client.query_points(IMPORT, query=probe.vector, limit=10, with_payload=True).points
-assert [(hit.id, hit.score) for hit in before] == [(hit.id, hit.score) for hit in after], "the same search results"
+    # 7. The same archives restore elsewhere: each node of another service gets one.
+    if other_url is not None:
+        for node, (_, file) in zip(other_nodes, files, strict=True):
+            upload(node, file)
+        print(f"restored   {IMPORT} into another service")
+
+# 8. Everything is there: ids, vectors, payloads, payload indexes and search results, whichever node is asked.
+original = scroll_all(client, COLLECTION)
+schema = client.get_collection(COLLECTION).payload_schema
+assert "DOI" in schema, "the payload index"
 with_doi = next((payload["DOI"] for _, payload in original.values() if payload["DOI"]), None)
-if with_doi is not None:
-    by_doi = models.Filter(must=[models.FieldCondition(key="DOI", match=models.MatchValue(value=with_doi))])
-    assert client.count(IMPORT, count_filter=by_doi, exact=True).count == client.count(COLLECTION, count_filter=by_doi, exact=True).count >= 1
-print(f"proved     {len(restored)} points equal: ids, vectors, payloads, payload indexes, search results")
+places = [main_url, *nodes] + ([] if other_url is None else [other_url, *other_nodes])
+for url in places:
+    restored_client = QdrantClient(url=url, api_key=api_key)
+    restored = scroll_all(restored_client, IMPORT)
+    assert original.keys() == restored.keys(), "the same ids"
+    assert all(original[i] == restored[i] for i in original), "the same vectors and payloads"
+    assert restored_client.get_collection(IMPORT).payload_schema == schema, "the same payload indexes"
+    after = restored_client.query_points(IMPORT, query=probe.vector, limit=10, with_payload=True).points
+    assert [(hit.id, hit.score) for hit in before] == [(hit.id, hit.score) for hit in after], "the same search results"
+    if with_doi is not None:
+        by_doi = models.Filter(must=[models.FieldCondition(key="DOI", match=models.MatchValue(value=with_doi))])
+        assert restored_client.count(IMPORT, count_filter=by_doi, exact=True).count == client.count(COLLECTION, count_filter=by_doi, exact=True).count >= 1
+print(f"proved     {len(original)} points equal at {len(places)} addresses: ids, vectors, payloads, payload indexes, search results")

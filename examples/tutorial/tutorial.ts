@@ -1,5 +1,6 @@
 // The same steps as tutorial.py with the official JS client: create, fill, search, snapshot, download, restore under a new
-// name, compare. Environment: QDRANT_MAIN_URL, QDRANT_NODES (comma-separated), QDRANT_API_KEY, PAPERS, LIMIT.
+// name, compare. Environment: QDRANT_MAIN_URL, QDRANT_NODES (comma-separated), QDRANT_API_KEY, PAPERS, LIMIT; QDRANT_OTHER_MAIN_URL and
+// QDRANT_OTHER_NODES of another service of as many nodes; NODE_EXTRA_CA_CERTS for an authority of one's own.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { createReadStream, openAsBlob } from 'node:fs';
@@ -12,6 +13,8 @@ import { QdrantClient } from '@qdrant/js-client-rest';
 const mainUrl = process.env['QDRANT_MAIN_URL'] ?? 'http://127.0.0.1:6333';
 const nodes = (process.env['QDRANT_NODES'] ?? mainUrl).split(',');
 const apiKey = process.env['QDRANT_API_KEY'] ?? '';
+const otherUrl = process.env['QDRANT_OTHER_MAIN_URL'];
+const otherNodes = (process.env['QDRANT_OTHER_NODES'] ?? '').split(',');
 const papers = process.env['PAPERS'] ?? path.join('examples', 'tutorial', 'papers');
 const limit = Number(process.env['LIMIT'] ?? 1_000_000);
 
@@ -113,22 +116,31 @@ console.log(`searched   nearest to "${String(probe.payload?.['title'])}": "${Str
 
 const folder = await mkdtemp(path.join(tmpdir(), 'nearkeep-tutorial-'));
 try {
+  const files: string[] = [];
   for (const [index, node] of nodes.entries()) {
     const description = await new QdrantClient({ url: node, apiKey, checkCompatibility: false }).createSnapshot(collection);
     assert.ok(description !== null);
     const file = path.join(folder, `${index}-${description.name}`);
     assert.equal(await download(node, description.name, file), description.checksum, 'the sha256 is the announced one');
     console.log(`downloaded ${description.name} (${description.size} bytes), sha256 as announced`);
-    await upload(node, file);
+    files.push(file);
+  }
+  for (const [index, file] of files.entries()) {
+    await upload(nodes[index] ?? mainUrl, file);
+    if (otherUrl !== undefined) await upload(otherNodes[index] ?? otherUrl, file);
   }
 } finally {
   await rm(folder, { recursive: true });
 }
 console.log(`restored   ${imported}`);
 
-const [original, restored] = [await scrollAll(client, collection), await scrollAll(client, imported)];
-assert.deepEqual(restored, original, 'the same ids, vectors and payloads');
-const schemas = await Promise.all([collection, imported].map(async (name) => (await client.getCollection(name)).payload_schema));
-assert.deepEqual(schemas[1], schemas[0], 'the same payload indexes');
-assert.deepEqual((await client.query(imported, query)).points.map(({ id, score }) => [id, score]), before.map(({ id, score }) => [id, score]));
-console.log(`proved     ${restored.size} points equal: ids, vectors, payloads, payload indexes, search results`);
+const original = await scrollAll(client, collection);
+const { payload_schema: schema } = await client.getCollection(collection);
+const places = [mainUrl, ...nodes, ...(otherUrl === undefined ? [] : [otherUrl, ...otherNodes])];
+for (const url of places) {
+  const restored = new QdrantClient({ url, apiKey, checkCompatibility: false });
+  assert.deepEqual(await scrollAll(restored, imported), original, 'the same ids, vectors and payloads');
+  assert.deepEqual((await restored.getCollection(imported)).payload_schema, schema, 'the same payload indexes');
+  assert.deepEqual((await restored.query(imported, query)).points.map(({ id, score }) => [id, score]), before.map(({ id, score }) => [id, score]));
+}
+console.log(`proved     ${original.size} points equal at ${places.length} addresses: ids, vectors, payloads, payload indexes, search results`);

@@ -9,7 +9,7 @@ import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { KvMetastore } from './kv-metastore.ts';
-import { Membership } from './membership.ts';
+import { Membership, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
 import type { NatsTls } from './nats-config.ts';
@@ -21,6 +21,9 @@ import type { ShardName } from './remote-replica.ts';
 const metaBucket = 'meta';
 const serversMax = 3;
 const pollMs = 100;
+/** A start says what it waits for after this time, and again after each of those. */
+const waitSilentMs = 1_000;
+const waitSayMs = 10_000;
 
 /** Between nodes: both sides show a certificate of the cluster's own authority. */
 export interface NodeTls {
@@ -42,7 +45,7 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly shardsPerNode: number;
   readonly connectionsMax: number;
   readonly timeoutMs: number;
-  /** How long to wait for a majority of the servers; then the start fails. */
+  /** How long to wait for the other servers; then the start fails. */
   readonly quorumTimeoutMs: number;
 }
 
@@ -58,6 +61,15 @@ interface ClusterParts {
   readonly peers: PeerClient;
   readonly nats: NatsServer;
   readonly metastore: KvMetastore;
+  readonly natsVersion: string;
+}
+
+/** What a node says of itself when it has come up. */
+export interface ClusterFacts extends Quorum {
+  readonly peerId: number;
+  readonly url: string;
+  readonly nats: string;
+  readonly natsUrl: string;
 }
 
 export class ClusterNode implements AsyncDisposable {
@@ -68,6 +80,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly metastore: KvMetastore;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
+  readonly #natsVersion: string;
   readonly #closers: readonly Closer[];
 
   private constructor(parts: ClusterParts, closers: readonly Closer[]) {
@@ -77,10 +90,11 @@ export class ClusterNode implements AsyncDisposable {
     this.nats = parts.nats;
     this.metastore = parts.metastore;
     this.#server = parts.server;
+    this.#natsVersion = parts.natsVersion;
     this.#closers = closers;
   }
 
-  /** Resolves when this node serves; needs a majority of the founding nodes. */
+  /** Resolves when this node serves; needs all founding nodes once, from then on a majority: servers without any history elect none. */
   static async start(options: ClusterNodeOptions): Promise<ClusterNode> {
     const closers: Closer[] = [];
     try {
@@ -89,6 +103,13 @@ export class ClusterNode implements AsyncDisposable {
       await runClosers(closers);
       throw error;
     }
+  }
+
+  /** At the moment of the start no heartbeat need have come: what counts as up are NATS servers that are connected. */
+  async facts(): Promise<ClusterFacts> {
+    const { self } = this.membership;
+    const { of } = this.membership.quorum();
+    return { peerId: self.peerId, url: self.uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, up: await serversUp(this.nats), of };
   }
 
   status(): Promise<ClusterStatus> {
@@ -144,36 +165,54 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => nats.stop());
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
   closers.push(() => client.close());
-  await waitForQuorum(client, { clock, logger, timeoutMs: options.quorumTimeoutMs });
+  await waitForQuorum(client, nats, { clock, logger, timeoutMs: options.quorumTimeoutMs, founders: routes.length });
   const replicas = Math.min(serversMax, routes.length);
   const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas, clock, logger });
   closers.push(() => metastore.close());
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
   const membership = await Membership.join({
     self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
-    client, metastore, clock, shards: () => catalog.beats(),
+    client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length,
   });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
   server.serve({ calls: catalog.methods(), streams: {} });
-  return { server, catalog, membership, peers, nats, metastore };
+  return { server, catalog, membership, peers, nats, metastore, natsVersion: binary.version };
 }
 
-async function waitForQuorum({ manager }: NatsClient, { clock, logger, timeoutMs }: { readonly clock: Clock; readonly logger: Logger; readonly timeoutMs: number }): Promise<void> {
+interface QuorumWait {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly timeoutMs: number;
+  readonly founders: number;
+}
+
+async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
   const until = clock.monotonic() + timeoutMs;
-  for (let tries = 0; ; tries += 1) {
+  let sayAt = clock.monotonic() + waitSilentMs;
+  for (;;) {
     try {
       await manager.getAccountInfo();
       return;
     } catch (error) {
-      if (clock.monotonic() > until) throw new RequestError('unavailable', 'no majority of the cluster\'s nodes came up in time', { cause: error });
-      if (tries === 20) logger.info({}, 'waiting for a majority of the cluster\'s nodes');
+      const now = clock.monotonic();
+      if (now > until) throw new RequestError('unavailable', 'too few nodes of the cluster came up in time: all are needed when it is founded, a majority after that', { cause: error });
+      if (now > sayAt) {
+        logger.info({ up: await serversUp(nats), of: founders }, 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
+        sayAt = now + waitSayMs;
+      }
       await new Promise((resolve) => {
         setTimeout(resolve, pollMs);
       });
     }
   }
+}
+
+/** This node's NATS server and those that it is connected with. */
+async function serversUp(nats: NatsServer): Promise<number> {
+  const { routes = [] } = ((await nats.monitor('routez')) ?? {}) as { readonly routes?: readonly { readonly remote_name?: string }[] };
+  return new Set(routes.map((route) => route.remote_name)).size + 1;
 }
 
 async function runClosers(closers: readonly Closer[]): Promise<void> {

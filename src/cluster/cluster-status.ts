@@ -8,8 +8,8 @@ import type { PeerClient } from './peer-client.ts';
 
 export interface ClusterStatus {
   readonly peerId: number;
-  /** Peer id → URL of its peer port. */
-  readonly peers: ReadonlyMap<number, string>;
+  /** Peer id → URL of its peer port, and version. */
+  readonly peers: ReadonlyMap<number, { readonly uri: string; readonly version: string }>;
   /** Of the metadata; undefined while none is known. */
   readonly leader: number | undefined;
   /** Changes of the leader that this node has seen. */
@@ -17,6 +17,8 @@ export interface ClusterStatus {
   readonly commit: number;
   readonly pending: number;
   readonly isVoter: boolean;
+  /** Nodes that were heard lately, this one included. */
+  readonly up: number;
   readonly error: string | undefined;
   readonly sendFailures: readonly { readonly url: string; readonly count: number; readonly latestError: string; readonly latestErrorMs: number }[];
 }
@@ -57,12 +59,13 @@ export async function clusterStatus({ membership, metastore, nats, peers }: Part
   const leader = membership.nodes().find(({ serverName }) => serverName === meta?.leader)?.peerId;
   return {
     peerId: membership.self.peerId,
-    peers: new Map(membership.nodes().map(({ peerId, uri }) => [peerId, `${uri}/`])),
+    peers: new Map(membership.nodes().map(({ peerId, uri, version }) => [peerId, { uri: `${uri}/`, version }])),
     leader,
     term: terms.seen(leader),
     commit: metastore.revision,
     pending: meta?.pending ?? 0,
     isVoter: !membership.self.listener,
+    up: membership.quorum().up,
     error: leader === undefined ? (nats.state.lastError ?? 'the metadata has no leader') : undefined,
     sendFailures: [...peers.failures].map(([url, failures]) => ({ url, ...failures })),
   };

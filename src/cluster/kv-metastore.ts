@@ -58,6 +58,8 @@ export class KvMetastore implements Metastore {
       max_msgs_per_subject: 1, max_msg_size: valueBytesMax, duplicate_window: duplicateWindowNs, deny_delete: true, allow_direct: false, allow_rollup_hdrs: false,
     }, clock.monotonic() + openTimeoutMs);
     await store.#follow();
+    // what the reader saw may be a server's that is behind, such as one that has just come back: the stream's leader knows the last change
+    await store.#seen(await client.lastSeq(streamOf(bucket), clock.monotonic() + openTimeoutMs));
     return store;
   }
 

@@ -5,6 +5,7 @@
 // while is only suspected: reads avoid it, and nothing is decided by that alone.
 import type { Subscription } from '@nats-io/transport-node';
 import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
 import { RequestError } from '../base/errors.ts';
 import type { ReplicaInfo } from '../collection/replica.ts';
 import type { Metastore } from '../collection/metastore.ts';
@@ -48,6 +49,8 @@ interface Beat {
 
 interface Heard {
   readonly atMs: number;
+  /** false: only given the time to be heard. */
+  readonly isCertain: boolean;
   readonly shards: ReadonlyMap<string, ShardBeat>;
 }
 
@@ -56,7 +59,16 @@ export interface MembershipOptions {
   readonly client: NatsClient;
   readonly metastore: Metastore;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly shards: () => readonly ShardBeat[];
+  /** How many nodes founded the cluster: those that have not come yet count among it all the same. */
+  readonly founders: number;
+}
+
+export interface Quorum {
+  /** Nodes that were heard lately, this one included. */
+  readonly up: number;
+  readonly of: number;
 }
 
 export class Membership {
@@ -67,6 +79,8 @@ export class Membership {
   readonly #subscription: Subscription;
   readonly #unwatch: () => void;
   readonly #timer: NodeJS.Timeout;
+  /** As the log was told last. */
+  #live: ReadonlySet<number> = new Set();
 
   private constructor(options: MembershipOptions) {
     this.self = options.self;
@@ -81,7 +95,10 @@ export class Membership {
         if (error === null) this.#hear(decodeValue(Buffer.from(message.data)) as Beat);
       },
     });
-    this.#timer = setInterval(() => this.beat(), beatMs);
+    this.#timer = setInterval(() => {
+      this.beat();
+      this.#logChanges();
+    }, beatMs);
     this.#timer.unref();
   }
 
@@ -107,6 +124,7 @@ export class Membership {
     }
     membership.#nodes.set(self.peerId, self);
     membership.beat();
+    membership.#logChanges();
     return membership;
   }
 
@@ -124,6 +142,11 @@ export class Membership {
     if (peerId === this.self.peerId) return true;
     const heard = this.#heard.get(peerId);
     return this.#nodes.has(peerId) && heard !== undefined && this.#options.clock.monotonic() - heard.atMs < suspectedMs;
+  }
+
+  quorum(): Quorum {
+    const nodes = this.nodes();
+    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };
   }
 
   /** Milliseconds since a node was heard; Infinity where it never was. */
@@ -150,14 +173,27 @@ export class Membership {
     return Promise.resolve();
   }
 
+  #isHeard(peerId: number): boolean {
+    return this.isLive(peerId) && (peerId === this.self.peerId || this.#heard.get(peerId)?.isCertain === true);
+  }
+
+  #logChanges(): void {
+    const { logger } = this.#options;
+    const live = new Set(this.nodes().map(({ peerId }) => peerId).filter((peerId) => this.#isHeard(peerId)));
+    const before = this.#live;
+    this.#live = live;
+    for (const peerId of live) if (!before.has(peerId) && peerId !== this.self.peerId) logger.info({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is up');
+    for (const peerId of before) if (!live.has(peerId)) logger.warn({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is not heard');
+  }
+
   /** A node that is new here has the time to be heard. */
   #meet(node: NodeRecord): void {
     this.#nodes.set(node.peerId, node);
-    if (!this.#heard.has(node.peerId)) this.#heard.set(node.peerId, { atMs: this.#options.clock.monotonic(), shards: new Map() });
+    if (!this.#heard.has(node.peerId)) this.#heard.set(node.peerId, { atMs: this.#options.clock.monotonic(), isCertain: false, shards: new Map() });
   }
 
   #hear({ peerId, shards }: Beat): void {
-    this.#heard.set(peerId, { atMs: this.#options.clock.monotonic(), shards: new Map(shards.map((shard) => [keyOf(shard), shard])) });
+    this.#heard.set(peerId, { atMs: this.#options.clock.monotonic(), isCertain: true, shards: new Map(shards.map((shard) => [keyOf(shard), shard])) });
   }
 }
 

@@ -76,6 +76,12 @@ export class NatsClient implements AsyncDisposable {
     await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
   }
 
+  /** Of the stream's last message, as its leader has it. */
+  async lastSeq(stream: string, deadlineMs: number): Promise<number> {
+    const { state } = await this.#retried(() => this.manager.streams.info(stream), apiCodes.streamNotFound, deadlineMs);
+    return state.last_seq;
+  }
+
   /** A reader that is made again from where it stood whenever it fails. The stream may be younger than what this server knows. */
   orderedConsumer(stream: string, options: Partial<OrderedConsumerOptions>, deadlineMs: number): Promise<Consumer> {
     return this.#retried(() => this.jetstream.consumers.get(stream, options), apiCodes.streamNotFound, deadlineMs);

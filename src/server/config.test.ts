@@ -73,9 +73,9 @@ const bad: readonly [string, unknown, RegExp][] = [
   ['service.host', { a: 1 }, /must be text/],
   ['log_format', 'xml', /log_format must be json, text or auto/],
   ['log_level', 'loud', /log_level must be/],
-  ['service.enable_tls', true, /TLS is not served by this version/],
   ['service.jwt_rbac', 'true', /JWT access is not served by this version/],
-  ['cluster.enabled', '1', /cluster mode is not served by this version/],
+  ['cluster.p2p.enable_tls', '1', /TLS between nodes is not served by this version/],
+  ['storage.node_type', 'Other', /storage\.node_type must be Normal or Listener/],
 ];
 for (const [key, value, text] of bad) {
   test(`${key} = ${JSON.stringify(value)} refuses the start`, () => {
@@ -85,7 +85,7 @@ for (const [key, value, text] of bad) {
 
 const warned: readonly [string, unknown, RegExp][] = [
   ['service.grpc_port', 6334, /^service\.grpc_port \(test\) has no effect: gRPC/],
-  ['cluster.p2p.port', 6335, /has no effect in this version/],
+  ['cluster.consensus.tick_period_ms', 100, /has no effect in this version/],
   ['storage.performance.max_search_threads', 4, /has no effect in this version/],
   ['service.htpp_port', 1, /^unknown setting service\.htpp_port \(test\); did you mean service\.http_port\?/],
   ['http_port', 1, /did you mean service\.http_port\?/],
@@ -100,7 +100,7 @@ for (const [key, value, text] of warned) {
 }
 
 test('a switch that is refused only when on is silent when off', () => {
-  assert.deepEqual(resolveConfig([source({ 'service.enable_tls': false, 'cluster.enabled': 'false' })]).warnings, []);
+  assert.deepEqual(resolveConfig([source({ 'service.jwt_rbac': false, 'cluster.p2p.enable_tls': 'false' })]).warnings, []);
 });
 
 test('a YAML document becomes flat keys; lists stay', () => {

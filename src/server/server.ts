@@ -88,6 +88,7 @@ export class Server implements AsyncDisposable {
       address: this.address,
       kernel: this.engine.kernel,
       collections: this.engine.listCollections().length,
+      cluster: await this.engine.cluster?.facts(),
     };
   }
 

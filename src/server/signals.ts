@@ -11,7 +11,7 @@ export async function serveUntilSignal(config: Config, restore?: StartRestore): 
   const server = await Server.start(config, logger, restore);
   const facts = await server.facts();
   process.stderr.write(`${bannerLines(facts, config).join('\n')}\n`);
-  logger.info({ address: facts.address, kernel: facts.kernel, data: facts.dataDirectory }, 'listening');
+  logger.info({ address: facts.address, kernel: facts.kernel, data: facts.dataDirectory, ...(facts.cluster === undefined ? {} : { cluster: facts.cluster }) }, 'listening');
   const signal = await stop;
   logger.info({ signal }, 'stopping: requests in flight end first');
   await server.close();

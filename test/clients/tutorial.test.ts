@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { judgingProxy } from '../support/judging-proxy.ts';
 import { call } from '../support/rest-client.ts';
@@ -88,14 +88,56 @@ test('the shell lines in the comments do the same by hand', async () => {
   assert.deepEqual(restored.result, { count: 3 });
 });
 
+/** `npm run tutorial` with a folder for temporary files of its own; in the end that is empty, and no process has to do with it. */
+async function runTutorial(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
+  await using folder = await temporaryFolder();
+  const before = dataFolders();
+  const ran = await run(process.execPath, [path.join(root, 'scripts/tutorial.mjs'), ...args], { ...env, TMPDIR: folder.path });
+  assert.deepEqual(readdirSync(folder.path), [], ran.output);
+  assert.deepEqual(processesOf(folder.path), [], ran.output);
+  assert.deepEqual(dataFolders(), before);
+  return ran;
+}
+
+function dataFolders(): readonly string[] {
+  return readdirSync(root).filter((name) => name === 'storage' || name === 'snapshots').sort();
+}
+
+/** Command lines that name the folder. */
+function processesOf(folder: string): readonly string[] {
+  if (process.platform !== 'linux') return [];
+  return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((pid) => {
+    try {
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ');
+      return line.includes(folder) ? [line] : [];
+    } catch {
+      return []; // it has ended since
+    }
+  });
+}
+
 test('npm run tutorial leaves nothing behind', { skip: skipPython }, async () => {
-  const before = leftovers();
-  const { status, output } = await run(process.execPath, [path.join(root, 'scripts/tutorial.mjs'), '--limit', '120'], {});
+  const { status, output } = await runTutorial(['--limit', '120']);
   assert.equal(status, 0, output);
-  assert.match(output, /proved +120 points equal/);
-  assert.deepEqual(leftovers(), before);
+  assert.match(output, /proved +120 points equal at 2 addresses/);
 });
 
-function leftovers(): readonly string[] {
-  return [...readdirSync(os.tmpdir()).filter((name) => name.startsWith('nearkeep-tutorial-')), ...readdirSync(root).filter((name) => name === 'storage' || name === 'snapshots')].sort();
+for (const [client, args, skip] of [['Python', [], skipPython], ['TypeScript', ['--js'], false]] as const) {
+  test(`npm run tutorial over three nodes and https restores into a second cluster and leaves nothing behind, in ${client}`, { skip: noNats ?? skip }, async () => {
+    const { status, output } = await runTutorial(['--nodes', '3', ...args]);
+    assert.equal(status, 0, output);
+    assert.match(output, /proved +256 points equal at 8 addresses/);
+  });
 }
+
+test('npm run tutorial over three nodes leaves nothing behind where it fails', { skip: noNats ?? false }, async () => {
+  const { status, output } = await runTutorial(['--nodes', '3', '--js', '--papers', path.join(root, 'no-papers')]);
+  assert.equal(status, 1, output);
+  assert.match(output, /no-papers/);
+});
+
+test('npm run tutorial leaves nothing behind where its nodes do not start', async () => {
+  const { status, output } = await runTutorial(['--nodes', '3', '--js'], { NATS_SERVER_BIN: path.join(root, 'no-nats-server') });
+  assert.equal(status, 1, output);
+  assert.match(output, /the server ended with \d+ before it listened/);
+});

@@ -22,6 +22,8 @@ export interface ServerOptions {
   readonly data: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** Told all output so far, from the start on. */
+  readonly onOutput?: (output: string) => void;
   /** A program that runs the server, with its arguments. */
   readonly under?: readonly string[];
 }
@@ -37,6 +39,7 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
   const url = await new Promise<string>((resolve, reject) => {
     const listen = (data: Buffer): void => {
       output += data.toString();
+      options.onOutput?.(output);
       const found = /"address":"([^"]+)"/.exec(output)?.[1];
       if (found !== undefined) resolve(found);
     };

@@ -20,24 +20,55 @@ export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
   ];
 }
 
+type ClusterStatus = Awaited<ReturnType<NonNullable<Engine['cluster']>['status']>>;
+
 async function clusterJson({ cluster }: Engine): Promise<unknown> {
   if (cluster === undefined) return { status: 'disabled' };
   const status = await cluster.status();
-  const role = status.leader === undefined ? 'Candidate' : status.leader === status.peerId ? 'Leader' : 'Follower';
   return {
     status: 'enabled',
     peer_id: status.peerId,
-    peers: Object.fromEntries([...status.peers].map(([peerId, uri]) => [String(peerId), { uri }])),
+    peers: peersJson(status),
     raft_info: {
-      term: status.term, commit: status.commit, pending_operations: status.pending, leader: status.leader ?? null, role, is_voter: status.isVoter,
+      term: status.term, commit: status.commit, pending_operations: status.pending, leader: status.leader ?? null, role: roleOf(status), is_voter: status.isVoter,
     },
-    consensus_thread_status: status.error === undefined
-      ? { consensus_thread_status: 'working', last_update: new Date().toISOString() }
-      : { consensus_thread_status: 'stopped_with_err', err: status.error },
+    consensus_thread_status: threadJson(status),
     message_send_failures: Object.fromEntries(status.sendFailures.map(({ url, count, latestError, latestErrorMs }) => [
       url, { count, latest_error: latestError, latest_error_timestamp: new Date(latestErrorMs).toISOString() },
     ])),
   };
+}
+
+/** The part of /telemetry. */
+export async function clusterTelemetryJson({ cluster }: Engine, { isDetailed }: { readonly isDetailed: boolean }): Promise<unknown> {
+  if (cluster === undefined) return { enabled: false };
+  const status = await cluster.status();
+  return {
+    enabled: true,
+    status: {
+      number_of_peers: status.peers.size, term: status.term, commit: status.commit, pending_operations: status.pending, role: roleOf(status),
+      is_voter: status.isVoter, peer_id: status.peerId, consensus_thread_status: threadJson(status),
+    },
+    ...(isDetailed ? {
+      peers: peersJson(status),
+      peer_metadata: Object.fromEntries([...status.peers].map(([peerId, { version }]) => [String(peerId), { version }])),
+    } : {}),
+  };
+}
+
+function peersJson({ peers }: ClusterStatus): unknown {
+  return Object.fromEntries([...peers].map(([peerId, { uri }]) => [String(peerId), { uri }]));
+}
+
+function roleOf({ leader, peerId }: ClusterStatus): string {
+  if (leader === undefined) return 'Candidate';
+  return leader === peerId ? 'Leader' : 'Follower';
+}
+
+function threadJson({ error }: ClusterStatus): unknown {
+  return error === undefined
+    ? { consensus_thread_status: 'working', last_update: new Date().toISOString() }
+    : { consensus_thread_status: 'stopped_with_err', err: error };
 }
 
 function collectionJson(engine: Engine, name: string): unknown {

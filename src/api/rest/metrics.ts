@@ -1,5 +1,6 @@
-// /metrics in Prometheus' text format. Only families whose value is known on one node; none is filled with a guess.
+// /metrics in Prometheus' text format. Only families whose value is known; none is filled with a guess. Those of a cluster are left out on one node.
 import { sha256Hex } from '../../base/checksum.ts';
+import type { CollectionInfo } from '../../collection/collection-info.ts';
 import { apiVersion } from '../../engine/version.ts';
 import type { ProbeContext } from './probe-context.ts';
 import { bucketSeconds, type RouteStats } from './response-stats.ts';
@@ -24,6 +25,7 @@ export async function metricsText(context: ProbeContext, { anonymize }: { readon
   const { metricsPrefix } = context.settings;
   const families = [
     ...appFamilies(context),
+    ...(await clusterFamilies(context)),
     ...collectionFamilies(context, anonymize),
     ...snapshotFamilies(context),
     ...responseFamilies(context.stats.all()),
@@ -50,7 +52,23 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
     counter('graph_code_evaluations_total', 'Distances that walks computed from codes', engine.walked.codeEvaluations),
     counter('graph_row_evaluations_total', 'Distances that walks computed from rows', engine.walked.rowEvaluations),
     counter('graph_rescored_rows_total', 'Rows that were scored again after walks by codes', engine.walked.rescored),
-    gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: 0 }]),
+    gauge('cluster_enabled', 'Whether the server runs as a cluster', [{ value: engine.cluster === undefined ? 0 : 1 }]),
+  ];
+}
+
+async function clusterFamilies({ engine: { cluster } }: ProbeContext): Promise<readonly Family[]> {
+  if (cluster === undefined) return [];
+  const status = await cluster.status();
+  const isWorking = status.error === undefined;
+  return [
+    gauge('cluster_peers_total', 'Nodes of the cluster', [{ value: status.peers.size }]),
+    gauge('cluster_peers_up', 'Nodes that were heard lately, this one included', [{ value: status.up }]),
+    gauge('cluster_term', 'Leaders of the metadata that this node has seen', [{ value: status.term }]),
+    gauge('cluster_commit', 'Last change of the metadata that this node knows', [{ value: status.commit }]),
+    gauge('cluster_pending_operations_total', 'Changes of the metadata under way', [{ value: status.pending }]),
+    gauge('cluster_voter', 'Whether this node has a vote', [{ value: status.isVoter ? 1 : 0 }]),
+    gauge('cluster_working_state', 'Whether the metadata has a leader', [{ value: isWorking ? 1 : 0 }]),
+    gauge('cluster_message_send_failures', 'Calls to other nodes that failed since they last answered', [{ value: status.sendFailures.reduce((sum, { count }) => sum + count, 0) }]),
   ];
 }
 
@@ -68,17 +86,17 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
     gauge(
       'collection_active_replicas_min',
       'Lowest number of active replicas of a shard',
-      each(({ shards }) => Math.min(...shards.map(activeReplicas))),
+      each((info) => Math.min(...replicasOf(engine, info).map(({ active }) => active))),
     ),
     gauge(
       'collection_active_replicas_max',
       'Highest number of active replicas of a shard',
-      each(({ shards }) => Math.max(...shards.map(activeReplicas))),
+      each((info) => Math.max(...replicasOf(engine, info).map(({ active }) => active))),
     ),
     gauge(
       'collection_dead_replicas',
-      'Shards that cannot be opened',
-      each(({ shards }) => shards.filter(({ status }) => status === 'red').length),
+      'Replicas that do not work',
+      each((info) => replicasOf(engine, info).reduce((sum, { dead }) => sum + dead, 0)),
     ),
     gauge(
       'collection_update_queue_length',
@@ -109,8 +127,19 @@ function collectionFamilies({ engine }: ProbeContext, anonymize: boolean): reado
   ];
 }
 
-function activeReplicas({ status }: { readonly status: string }): number {
-  return status === 'red' ? 0 : 1;
+interface ReplicaCounts {
+  readonly active: number;
+  readonly dead: number;
+}
+
+/** For each shard: in a cluster as its records say, on one node by whether the shard works. */
+function replicasOf({ cluster }: ProbeContext['engine'], { name, shards }: CollectionInfo): readonly ReplicaCounts[] {
+  const placed = cluster?.collectionStatus(name);
+  if (placed === undefined) return shards.map(({ status }) => (status === 'red' ? { active: 0, dead: 1 } : { active: 1, dead: 0 }));
+  return shards.map(({ id }) => {
+    const states = [...placed.local, ...placed.remote].filter(({ shardId }) => shardId === id).map(({ state }) => state);
+    return { active: states.filter((state) => state === 'Active').length, dead: states.filter((state) => state === 'Dead').length };
+  });
 }
 
 function snapshotFamilies({ engine }: ProbeContext): readonly Family[] {

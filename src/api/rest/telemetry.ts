@@ -1,7 +1,9 @@
 // /telemetry: a local page about this process, in the shape clients of the API know. It is never sent anywhere.
 import os from 'node:os';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
+import type { Engine } from '../../engine/engine.ts';
 import { apiVersion } from '../../engine/version.ts';
+import { clusterTelemetryJson } from './cluster.ts';
 import { shownId } from './metrics.ts';
 import type { ProbeContext } from './probe-context.ts';
 import type { ResponseStats } from './response-stats.ts';
@@ -28,10 +30,10 @@ export async function telemetryJson(context: ProbeContext, options: TelemetryOpt
     },
     collections: {
       number_of_collections: names.length,
-      ...(isDetailed ? { collections: names.map((name) => collectionJson(engine.collectionInfo(name), options)) } : {}),
+      ...(isDetailed ? { collections: names.map((name) => collectionJson(engine, engine.collectionInfo(name), options)) } : {}),
       ...(isDetailed ? { snapshots: [snapshotsJson(context)] } : {}),
     },
-    cluster: { enabled: false },
+    cluster: await clusterTelemetryJson(engine, { isDetailed }),
     ...(isDetailed ? { requests: { rest: { responses: responsesJson(stats) }, grpc: { responses: {} } } } : {}),
   };
 }
@@ -53,7 +55,7 @@ async function system({ engine, processFacts }: ProbeContext): Promise<unknown> 
   };
 }
 
-function collectionJson(info: CollectionInfo, { detailsLevel, anonymize }: TelemetryOptions): unknown {
+function collectionJson(engine: Engine, info: CollectionInfo, { detailsLevel, anonymize }: TelemetryOptions): unknown {
   const status = info.optimizerError === undefined ? 'ok' : { error: info.optimizerError };
   if (detailsLevel < 2)
     return {
@@ -61,18 +63,30 @@ function collectionJson(info: CollectionInfo, { detailsLevel, anonymize }: Telem
       optimizers_status: status,
       params: anonymize ? withoutNames(info) : info.config.params,
     };
+  const placed = engine.cluster?.collectionStatus(info.name);
   return {
     id: shownId(info.name, anonymize),
     ...(anonymize ? {} : { config: { ...info.config, uuid: info.uuid } }),
-    shards: info.shards.map(({ id, points, indexedVectors, status: shardStatus }) => ({
+    shards: shardsJson(engine, info),
+    transfers: (placed?.transfers ?? []).map(({ shardId, from, to }) => ({ shard_id: shardId, from, to, sync: true, method: 'snapshot' })),
+  };
+}
+
+/** One row for each shard: what of it is here, and in a cluster where else it is. */
+function shardsJson({ cluster }: Engine, { name, shards }: CollectionInfo): unknown {
+  const placed = cluster?.collectionStatus(name);
+  return shards.map(({ id, points, indexedVectors, status }) => {
+    const here = placed?.local.find(({ shardId }) => shardId === id);
+    const remote = placed?.remote.filter(({ shardId }) => shardId === id) ?? [];
+    const states = [...(here === undefined ? [] : [[String(placed?.peerId), here.state]]), ...remote.map(({ peerId, state }) => [String(peerId), state])];
+    return {
       id,
       // what lies in sealed segments now: there is no counter of all that was ever optimised
-      local: { variant_name: 'local', status: shardStatus, num_points: points, total_optimized_points: indexedVectors },
-      remote: [],
-      replicate_states: {},
-    })),
-    transfers: [],
-  };
+      ...(placed !== undefined && here === undefined ? {} : { local: { variant_name: 'local', status, num_points: here?.points ?? points, total_optimized_points: indexedVectors } }),
+      remote: remote.map(({ peerId }) => ({ shard_id: id, peer_id: peerId })),
+      replicate_states: Object.fromEntries(states) as unknown,
+    };
+  });
 }
 
 /** Names of vectors are the user's words too. */
