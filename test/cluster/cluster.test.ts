@@ -77,11 +77,11 @@ describe('a cluster of three nodes', { skip: noNats ?? false }, () => {
     await write(0);
     await cluster().stop(2);
     await write(100);
-    assert.equal(await cluster().node(1).catalog.get('away').count({ exact: true }), 40);
+    await waitUntil(async () => (await cluster().node(1).catalog.get('away').count({ exact: true })) === 40);
     const node = await cluster().start(2);
     const local = must(node.catalog.get('away').set.slots[0]?.shard, 'it has a replica');
     await waitUntil(() => local.applied >= 2);
-    assert.equal(await local.count({ exact: true }), 40);
+    await waitUntil(async () => (await local.count({ exact: true })) === 40);
     const positions = new Set([0, 1, 2].map((at) => must(cluster().node(at).catalog.get('away').set.slots[0]?.shard, 'each has one').position().chain));
     assert.equal(positions.size, 1);
   });

@@ -11,9 +11,11 @@ const sources = readdirSync(path.join(root, 'src'), { recursive: true, encoding:
 
 const filesWith = (pattern: RegExp): readonly string[] => sources.filter(({ text }) => pattern.test(text)).map(({ name }) => name);
 
-test('advisory 29: the product starts no process, so there is no shell and no option to inject', () => {
+test('advisory 29: the product starts one program, a cluster\'s nats-server, without a shell and with no word of a request', () => {
   assert.ok(sources.length > 100);
-  assert.deepEqual(filesWith(/child_process|\bcluster\.fork\b/), []);
+  assert.deepEqual(filesWith(/child_process|\bcluster\.fork\b/), ['cluster/nats-binary.ts', 'cluster/nats-server.ts']);
+  assert.deepEqual(filesWith(/\bshell: |\bexec\(.*child|execSync/), []);
+  assert.deepEqual(filesWith(/nats-binary\.ts'|nats-server\.ts'/).filter((name) => name.startsWith('api/')), []);
 });
 
 test('advisory 21: no text of a request or an archive becomes code, and modules are loaded by fixed names', () => {
