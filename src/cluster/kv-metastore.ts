@@ -145,13 +145,13 @@ export class KvMetastore implements Metastore {
 
   /** Resolves when what was there is known; goes on until closed, with a new reader where one ends. */
   async #follow(): Promise<void> {
-    const { bucket, logger } = this.#options;
+    const { client, bucket, logger } = this.#options;
     const first = await this.#open();
     let left = first.pending;
     await new Promise<void>((resolve, reject) => {
       if (left === 0) resolve();
       void (async () => {
-        for (let reader: ConsumerMessages | undefined = first.messages; !this.#closed; reader = undefined) {
+        for (let reader: ConsumerMessages | undefined = first.messages; !this.#closed && !client.connection.isClosed(); reader = undefined) {
           try {
             await this.#takeAll(reader ?? (await this.#open()).messages, () => {
               left -= 1;

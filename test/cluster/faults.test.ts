@@ -7,6 +7,7 @@ import { must } from '../../src/base/assert.ts';
 import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { History } from './history.ts';
+import { json } from './json-client.ts';
 import { pause, startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 interface Kept {
@@ -25,13 +26,6 @@ const settleMs = 60_000;
 const failurePauseMs = 50;
 
 type Point = { readonly id: number; readonly payload: { readonly value: number } };
-
-async function post(url: string, method: string, path: string, body: unknown): Promise<unknown> {
-  const response = await fetch(url + path, { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
-  const answer = (await response.json()) as { readonly result: unknown; readonly status: unknown };
-  if (response.status !== 200) throw new RangeError(`${response.status} ${JSON.stringify(answer.status)}`);
-  return answer.result;
-}
 
 class Load {
   readonly #cluster: ProcessCluster;
@@ -83,8 +77,8 @@ class Load {
       try {
         const vector = Array.from({ length: 8 }, () => this.#random.next());
         const result = isDelete
-          ? await post(url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [id] })
-          : await post(url, 'PUT', `/collections/${name}/points?wait=true`, { points: [{ id, vector, payload: { value, id } }] });
+          ? await json(url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [id] })
+          : await json(url, 'PUT', `/collections/${name}/points?wait=true`, { points: [{ id, vector, payload: { value, id } }] });
         history.end(id, value, (result as { readonly status: string }).status === 'completed');
       } catch {
         history.end(id, value, false);
@@ -106,7 +100,7 @@ class Load {
       }
       const from = waitsFor === replicas ? history.acked(id) : 0;
       try {
-        const [found] = (await post(url, 'POST', `/collections/${name}/points`, { ids: [id], with_payload: true })) as readonly Point[];
+        const [found] = (await json(url, 'POST', `/collections/${name}/points`, { ids: [id], with_payload: true })) as readonly Point[];
         const problem = history.problemOf(id, found?.payload.value, from);
         if (problem !== undefined) this.problems.push(`${name} through ${url}: ${problem}`);
         this.reads += 1;
@@ -118,7 +112,7 @@ class Load {
 }
 
 async function allPoints(url: string, name: string): Promise<ReadonlyMap<number, number>> {
-  const { points } = (await post(url, 'POST', `/collections/${name}/points/scroll`, { limit: 100_000, with_payload: true })) as { readonly points: readonly Point[] };
+  const { points } = (await json(url, 'POST', `/collections/${name}/points/scroll`, { limit: 100_000, with_payload: true })) as { readonly points: readonly Point[] };
   return new Map(points.map(({ id, payload }) => [id, payload.value]));
 }
 
@@ -172,7 +166,7 @@ async function untilWritable(cluster: ProcessCluster, kept: readonly Kept[]): Pr
   for (const server of cluster.servers) {
     for (const { name } of kept) {
       for (;;) {
-        const failure = await post(must(server, 'all are up').url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [999_999_999] }).then(() => undefined, (error: unknown) => String(error));
+        const failure = await json(must(server, 'all are up').url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [999_999_999] }).then(() => undefined, (error: unknown) => String(error));
         if (failure === undefined) break;
         if (performance.now() > until) assert.fail(`${name} cannot be written: ${failure}\n${server?.output()}`);
         await pause(failurePauseMs);
@@ -189,7 +183,7 @@ describe('three nodes of a cluster, killed under load', { skip: noNats ?? false 
     const kept: readonly Kept[] = [[3, 1], [3, 3], [1, 1]].map(([replicas = 1, waitsFor = 1]) => ({ name: `r${replicas}w${waitsFor}`, replicas, waitsFor, history: new History() }));
     const first = must(cluster.servers[0], 'it is up').url;
     for (const { name, replicas, waitsFor } of kept) {
-      await post(first, 'PUT', `/collections/${name}`, { vectors: { size: 8, distance: 'Dot' }, shard_number: 2, replication_factor: replicas, write_consistency_factor: waitsFor });
+      await json(first, 'PUT', `/collections/${name}`, { vectors: { size: 8, distance: 'Dot' }, shard_number: 2, replication_factor: replicas, write_consistency_factor: waitsFor });
     }
     const load = new Load(cluster, kept, random);
     const done: string[] = [];
