@@ -105,7 +105,7 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
   test('of racing creates and deletes of one name through three nodes every node ends with the same, and nothing half made', async () => {
     for (let round = 0; round < 5; round += 1) {
       const outcomes = await Promise.allSettled([0, 1, 2, 0, 1, 2].map((at, turn) => (turn % 2 === 0
-        ? cluster().node(at).catalog.create('raced', { vectors, shardNumber: 2, replicationFactor: 3 })
+        ? cluster().node(at).catalog.create('raced', { vectors, shardNumber: 2, replicationFactor: 3, writeConsistencyFactor: 3 })
         : cluster().node(at).catalog.delete('raced'))));
       for (const outcome of outcomes) if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof RequestError && outcome.reason.code === 'already-exists', String(outcome.reason));
       const uuids = new Set([0, 1, 2].map((at) => (cluster().node(at).catalog.resolve('raced') === undefined ? undefined : cluster().node(at).catalog.get('raced').uuid)));
