@@ -176,7 +176,7 @@ export class KvMetastore implements Metastore {
     const { num_pending: pending } = await consumer.info(false);
     const messages = await consumer.consume(consume);
     this.#messages = messages;
-    if (this.#closed) await messages.close();
+    if (this.#closed) void messages.close(); // resolves by being read
     return { messages, pending };
   }
 

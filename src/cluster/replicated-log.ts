@@ -189,7 +189,7 @@ export class ReplicatedLog implements ShardLog {
     const consumer = await client.orderedConsumer(streamName(of), { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: local.lastSeq + 1 }, clock.monotonic());
     const messages = await consumer.consume(consume);
     this.#messages = messages;
-    if (this.#ended.signal.aborted) await messages.close();
+    if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
     const watched = closeWhenSilent(messages, clock);
     let next = local.lastSeq + 1;
     let delivered = Promise.resolve();
