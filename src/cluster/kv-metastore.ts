@@ -13,9 +13,11 @@ import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { InDoubtError, type MetaRecord, type Metastore } from '../collection/metastore.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
+import { closeWhenSilent } from './silent-reader.ts';
 
 const changeTimeoutMs = 10_000;
 const openTimeoutMs = 30_000;
+const retryMs = 200;
 const operationHeader = 'KV-Operation';
 const valueBytesMax = 1 << 20;
 const duplicateWindowNs = 120_000_000_000;
@@ -143,24 +145,55 @@ export class KvMetastore implements Metastore {
     });
   }
 
+  /** Resolves when what was there is known; goes on until closed, with a new reader where one ends. */
   async #follow(): Promise<void> {
-    const { client, bucket, clock } = this.#options;
-    const consumer = await client.orderedConsumer(streamOf(bucket), { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: [`${prefixOf(bucket)}>`] }, clock.monotonic() + openTimeoutMs);
-    const { num_pending: pending } = await consumer.info(false);
-    let left = pending;
-    const messages = await consumer.consume(consume);
-    this.#messages = messages;
+    const { client, bucket, logger } = this.#options;
+    const first = await this.#open();
+    let left = first.pending;
     await new Promise<void>((resolve, reject) => {
       if (left === 0) resolve();
       void (async () => {
-        for await (const message of messages) {
-          this.#take(message);
-          left -= 1;
-          if (left === 0) resolve();
+        for (let reader: ConsumerMessages | undefined = first.messages; !this.#closed && !client.connection.isClosed(); reader = undefined) {
+          try {
+            await this.#takeAll(reader ?? (await this.#open()).messages, () => {
+              left -= 1;
+              if (left === 0) resolve();
+            });
+          } catch (error) {
+            if (left > 0) throw error;
+            logger.warn({ bucket, error: String(error) }, 'the metastore is not followed for the moment');
+          }
+          if (left > 0) throw new RequestError('unavailable', 'the metastore could not be read');
+          await new Promise((resume) => {
+            setTimeout(resume, retryMs);
+          });
         }
-        if (!this.#closed) this.#options.logger.error({ bucket }, 'the watch of the metastore has ended');
       })().catch(reject);
     });
+  }
+
+  async #open(): Promise<{ readonly messages: ConsumerMessages; readonly pending: number }> {
+    const { client, bucket, clock } = this.#options;
+    const consumer = await client.orderedConsumer(streamOf(bucket), { deliver_policy: DeliverPolicy.LastPerSubject, filter_subjects: [`${prefixOf(bucket)}>`] }, clock.monotonic() + openTimeoutMs);
+    const { num_pending: pending } = await consumer.info(false);
+    const messages = await consumer.consume(consume);
+    this.#messages = messages;
+    if (this.#closed) void messages.close(); // resolves by being read
+    return { messages, pending };
+  }
+
+  async #takeAll(messages: ConsumerMessages, onTaken: () => void): Promise<void> {
+    const watched = closeWhenSilent(messages, this.#options.clock);
+    try {
+      for await (const message of messages) {
+        watched.heard();
+        this.#take(message);
+        onTaken();
+      }
+    } finally {
+      watched.end();
+      await messages.close();
+    }
   }
 
   #take(message: JsMsg): void {

@@ -14,6 +14,7 @@ import { purgeStream, streamFacts } from './shard-stream.ts';
 const careMs = 500;
 const deadMs = 10_000;
 const purgeMs = 60_000;
+const openAgainMs = 5_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
 
@@ -31,6 +32,7 @@ export class ReplicaCare {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
+  #openedMs = 0;
 
   constructor(access: CatalogAccess) {
     this.#access = access;
@@ -77,17 +79,24 @@ export class ReplicaCare {
     const self = membership.self.peerId;
     const local = this.#access.localShard(uuid, shard.id, shard.generation);
     const isLost = this.#access.logOf(uuid, shard.id, shard.generation)?.lost !== undefined;
-    if (isLost && state === 'Active') {
-      if (peersIn(shard, 'Active').length > 1) await this.#setState(uuid, shard, self, 'Recovery');
-      return;
-    }
     if (local === undefined || isLost) {
-      if (peersIn(shard, 'Active').some((peer) => peer !== self)) await this.#fetch(uuid, shard);
+      const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
+      if (!isElsewhere) await this.#openAgain();
+      else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
+      else await this.#fetch(uuid, shard);
       return;
     }
     if (state === 'Active' || state === 'Listener') return;
     const { lastSeq } = await streamFacts(client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
     if (local.applied >= lastSeq) await this.#setState(uuid, shard, self, 'Active');
+  }
+
+  /** The only content there is may have refused for a reason that passes: the stream had no leader just then. */
+  async #openAgain(): Promise<void> {
+    const { clock, reconcile } = this.#access;
+    if (clock.monotonic() - this.#openedMs < openAgainMs) return;
+    this.#openedMs = clock.monotonic();
+    await reconcile();
   }
 
   async #careForSilent(uuid: string, shard: ShardRecord): Promise<void> {

@@ -16,6 +16,7 @@ import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog }
 import { Gauge } from '../shard/gauge.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
 import { streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
+import { closeWhenSilent } from './silent-reader.ts';
 import { decodeMessage, encodeMessage } from './stream-entry.ts';
 
 /** More only adds waiting: the servers take in no faster. */
@@ -188,12 +189,14 @@ export class ReplicatedLog implements ShardLog {
     const consumer = await client.orderedConsumer(streamName(of), { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: local.lastSeq + 1 }, clock.monotonic());
     const messages = await consumer.consume(consume);
     this.#messages = messages;
-    if (this.#ended.signal.aborted) await messages.close();
+    if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
+    const watched = closeWhenSilent(messages, clock);
     let next = local.lastSeq + 1;
     let delivered = Promise.resolve();
     let failure: { readonly error: unknown } | undefined;
     const taken = new Gauge();
     for await (const message of messages) {
+      watched.heard();
       if (failure !== undefined) break;
       const { seq } = message;
       if (seq < next) continue;
@@ -212,6 +215,7 @@ export class ReplicatedLog implements ShardLog {
       next += 1;
       await taken.waitFor(takenMax);
     }
+    watched.end();
     await delivered;
     await messages.close();
     if (failure !== undefined) throw failure.error;

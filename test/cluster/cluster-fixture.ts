@@ -17,7 +17,11 @@ export interface ClusterFixture extends AsyncDisposable {
   snapshots(at: number): Snapshots;
   start(at: number): Promise<ClusterNode>;
   stop(at: number): Promise<void>;
+  /** Where a node keeps its files. */
+  data(at: number): string;
 }
+
+export const clusterSecret = 'the secret of this test';
 
 const portsPerNode = 4;
 
@@ -31,16 +35,17 @@ export async function startCluster(count: number, logger: Logger = silentLogger)
   const nodes: (ClusterNode | undefined)[] = Array.from({ length: count });
   const snapshots: (Snapshots | undefined)[] = Array.from({ length: count });
   const closers: ((() => Promise<void>) | undefined)[] = Array.from({ length: count });
+  const data = (at: number): string => path.join(folder.path, `node-${at}`);
   const start = async (at: number): Promise<ClusterNode> => {
     const node = await ClusterNode.start({
-      disk: new NodeDisk(), dataDirectory: path.join(folder.path, `node-${at}`), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: 'the secret of this test',
+      disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
       uri: `http://127.0.0.1:${port(at, 3)}`, host: '127.0.0.1', peerPort: port(at, 3), tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
       nats: { binary, clientPort: port(at, 0), monitorPort: port(at, 1), routePort: port(at, 2), routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();
     const opened = await Snapshots.open({
       disk: new NodeDisk(), clock: systemClock, logger, peerId: 100 + at, hashes, source: node.catalog, productVersion: 'test',
-      snapshotsPath: path.join(folder.path, `snapshots-${at}`), stagingRoot: path.join(folder.path, `node-${at}`), recovery: { urlRecovery: false, boundToLoopback: true },
+      snapshotsPath: path.join(folder.path, `snapshots-${at}`), stagingRoot: data(at), recovery: { urlRecovery: false, boundToLoopback: true },
     });
     node.serveArchives(async ({ collection, shardId }, signal) => {
       const archive = await opened.openStream({ kind: 'shard', collection, shardId }, signal);
@@ -62,7 +67,7 @@ export async function startCluster(count: number, logger: Logger = silentLogger)
   };
   await Promise.all(nodes.map((_, at) => start(at)));
   return {
-    nodes, start, stop,
+    nodes, start, stop, data,
     snapshots: (at) => {
       const found = snapshots[at];
       if (found === undefined) throw new RangeError(`node ${at} is down`);
