@@ -1,6 +1,7 @@
 // npm test: builds, then runs every test from dist/ with the running Node, the unit and client tests once more on the current LTS,
 // and the tests of native/core under sanitizers. Installs what the tests need. Closes with `N passed, N failed, N skipped`; in CI what cannot run is a failure.
-// Usage: node scripts/test.mjs [--faults] [substring …]   only test files whose path contains one of the substrings, on this Node only
+// Usage: node scripts/test.mjs [--faults] [--cluster] [substring …]   only test files whose path contains one of the substrings, on this Node only
+// --cluster: also those that start clusters of several nodes, each with its nats-server; without it they are skipped by name.
 // --faults: every fault where the tests otherwise draw a few (NEARKEEP_FAULTS=all).
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -10,7 +11,8 @@ import { installStrace, natsServer, nodeLts, pythonEnvironment } from './test-en
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
-const wanted = process.argv.slice(2).filter((word) => word !== '--faults');
+const wanted = process.argv.slice(2).filter((word) => word !== '--faults' && word !== '--cluster');
+const withCluster = process.argv.includes('--cluster');
 if (process.argv.includes('--faults')) process.env.NEARKEEP_FAULTS = 'all';
 const inCi = process.env.CI === 'true';
 /** Exit of sanitizers.mjs where this machine has none. */
@@ -19,13 +21,13 @@ const noSanitizers = 77;
 if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
 
 const python = pythonEnvironment();
-const nats = process.env.NATS_SERVER_BIN ?? natsServer();
+const nats = withCluster ? process.env.NATS_SERVER_BIN ?? natsServer() : undefined;
 installStrace();
 const lts = wanted.length === 0 ? nodeLts() : undefined;
 const reports = mkdtempSync(path.join(tmpdir(), 'nearkeep-test-'));
 const total = { passed: 0, failed: 0, skipped: 0 };
 
-for (const needed of [python, nats]) if (needed === undefined && inCi) count({ passed: 0, failed: 1, skipped: 0 });
+for (const needed of withCluster ? [python, nats] : [python]) if (needed === undefined && inCi) count({ passed: 0, failed: 1, skipped: 0 });
 const all = testFiles(['dist/src', 'dist/fuzz', 'dist/test']);
 runGroup('tests', process.execPath, all);
 if (wanted.length === 0) {
@@ -45,7 +47,7 @@ function runGroup(title, node, files) {
     '--test-reporter=dot', '--test-reporter-destination=stdout',
     '--test-reporter=./scripts/count-reporter.mjs', `--test-reporter-destination=${report}`,
     ...files,
-  ], { stdio: 'inherit', env: { ...process.env, NEARKEEP_TEST_PYTHON: python ?? '', ...(nats === undefined ? {} : { NATS_SERVER_BIN: nats }) } });
+  ], { stdio: 'inherit', env: { ...process.env, NEARKEEP_TEST_PYTHON: python ?? '', NATS_SERVER_BIN: nats ?? '' } });
   let counts = { passed: 0, failed: 1, skipped: 0, failures: [`${title}: the test runner itself failed (exit ${status})`] };
   try {
     counts = JSON.parse(readFileSync(report, 'utf8'));

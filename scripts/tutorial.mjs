@@ -48,7 +48,7 @@ async function oneNode() {
 }
 
 async function clusters() {
-  process.env.NATS_SERVER_BIN ??= natsServer();
+  process.env.NATS_SERVER_BIN ||= natsServer();
   const { makeCertificates } = await import('./certificates.mjs');
   const certificates = await makeCertificates(folder);
   const started = await Promise.allSettled([cluster('first', certificates), cluster('second', certificates)]); // all that starts is known before one failure ends it

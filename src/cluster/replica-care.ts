@@ -93,10 +93,10 @@ export class ReplicaCare {
 
   /** The only content there is may have refused for a reason that passes: the stream had no leader just then. */
   async #openAgain(): Promise<void> {
-    const { clock, reconcile } = this.#access;
+    const { clock } = this.#access;
     if (clock.monotonic() - this.#openedMs < openAgainMs) return;
     this.#openedMs = clock.monotonic();
-    await reconcile();
+    await this.#access.reconcile();
   }
 
   async #careForSilent(uuid: string, shard: ShardRecord): Promise<void> {

@@ -19,7 +19,7 @@ export function clusterSettings({ cluster, storage }: Config): ClusterSettings {
     uri: uri.origin, host: isLocal ? '127.0.0.1' : '0.0.0.0', peerPort: Number(uri.port) || p2p.port, peers, secret: cluster.secret ?? loopbackSecret, peerId: cluster.peer_id,
     tls: undefined, listener: storage.node_type === 'Listener', shardsPerNode: storage.collection.shard_number_per_node, connectionsMax: p2p.connection_pool_size,
     timeoutMs: cluster.grpc_timeout_ms, quorumTimeoutMs: cluster.consensus.bootstrap_timeout_sec * 1000,
-    natsServer: process.env['NATS_SERVER_BIN'], searchPath: process.env['PATH'] ?? '', natsClientPort: cluster.nats_client_port, natsMonitorPort: cluster.nats_monitor_port,
+    natsServer: process.env['NATS_SERVER_BIN'] === '' ? undefined : process.env['NATS_SERVER_BIN'], searchPath: process.env['PATH'] ?? '', natsClientPort: cluster.nats_client_port, natsMonitorPort: cluster.nats_monitor_port,
   };
 }
 

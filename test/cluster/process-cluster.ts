@@ -67,7 +67,7 @@ export async function startProcesses(count: number): Promise<ProcessCluster> {
       }
     },
     stopAndVerify: async () => {
-      await Promise.all(servers.map((server) => server?.stop()));
+      await Promise.all(servers.map(async (server) => await server?.stop()));
       servers.fill(undefined);
       const found: ReadonlyMap<string, string>[] = [];
       for (const at of servers.keys()) {

@@ -10,9 +10,9 @@ import { findNatsServer } from '../nats-binary.ts';
 import { NatsClient } from '../nats-client.ts';
 import { NatsServer } from '../nats-server.ts';
 
-export const natsProgram = process.env['NATS_SERVER_BIN'];
+export const natsProgram = process.env['NATS_SERVER_BIN'] === '' ? undefined : process.env['NATS_SERVER_BIN'];
 /** Why cluster tests do not run; undefined where they do. */
-export const noNats: string | undefined = natsProgram === undefined ? 'NATS_SERVER_BIN names no nats-server' : undefined;
+export const noNats: string | undefined = natsProgram === undefined ? 'tests of clusters run with npm run test:cluster, or where NATS_SERVER_BIN names a nats-server' : undefined;
 export const testKeys = clusterKeys('a secret of tests alone');
 
 export interface NatsCluster extends AsyncDisposable {
