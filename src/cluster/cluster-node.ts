@@ -2,6 +2,7 @@
 // metastore, catalog, membership. Closed in reverse.
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
+import { runClosers, type Closer } from '../base/closers.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
@@ -48,8 +49,6 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   /** How long to wait for the other servers; then the start fails. */
   readonly quorumTimeoutMs: number;
 }
-
-type Closer = () => Promise<void> | void;
 
 /** The archive of a local shard as it is now. */
 export type OpenArchive = (of: { readonly collection: string; readonly shardId: number }, signal: AbortSignal) => Promise<AsyncIterable<Uint8Array>>;
@@ -213,16 +212,4 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock,
 async function serversUp(nats: NatsServer): Promise<number> {
   const { routes = [] } = ((await nats.monitor('routez')) ?? {}) as { readonly routes?: readonly { readonly remote_name?: string }[] };
   return new Set(routes.map((route) => route.remote_name)).size + 1;
-}
-
-async function runClosers(closers: readonly Closer[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const close of closers.toReversed()) {
-    try {
-      await close();
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  if (failures.length > 0) throw failures[0];
 }

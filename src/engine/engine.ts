@@ -1,6 +1,7 @@
 // One process's engine: everything a transport or the library can ask for. Opens in the order lock, metastore, collections,
 // snapshots, and closes in reverse. Transports authorise before they call; nothing here knows about keys or wire shapes.
 import { systemClock, type Clock } from '../base/clock.ts';
+import { runClosers, type Closer } from '../base/closers.ts';
 import { explainDiskError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Catalog, type CatalogOptions } from '../collection/catalog.ts';
@@ -56,8 +57,6 @@ interface RecoverySettings {
 const undoHoursDefault = 24;
 /** Between two looks at what is kept for an undo. */
 const tidyMsDefault = 60_000;
-
-type Closer = () => Promise<void>;
 
 interface EngineParts {
   readonly indexes: VectorIndexes;
@@ -278,17 +277,4 @@ async function startTidying(catalog: Catalog, logger: Logger, tidyMs = tidyMsDef
     clearInterval(timer);
     await last;
   };
-}
-
-/** In reverse order of opening; the first failure is thrown after all have run. */
-async function runClosers(closers: readonly Closer[]): Promise<void> {
-  const failures: unknown[] = [];
-  for (const close of closers.toReversed()) {
-    try {
-      await close();
-    } catch (error) {
-      failures.push(error);
-    }
-  }
-  if (failures.length > 0) throw failures[0];
 }
