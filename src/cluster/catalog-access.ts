@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFiles } from '../collection/shard-files.ts';
+import type { ShardSlot } from '../collection/shard-set.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
@@ -31,6 +32,10 @@ export interface CatalogAccess {
   spread(): Promise<void>;
   /** Uuid → record, as far as this node has followed. */
   readonly followed: () => ReadonlyMap<string, ClusterCollection>;
+  /** One of those. */
+  record(uuid: string): ClusterCollection | undefined;
+  /** A shard as requests reach it, in the generation that this node has followed. */
+  slot(uuid: string, shardId: number): ShardSlot | undefined;
   localShard(uuid: string, shardId: number, generation: number): Shard | undefined;
   /** The log behind a local shard. */
   logOf(uuid: string, shardId: number, generation: number): ReplicatedLog | undefined;

@@ -43,17 +43,13 @@ import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
-import { RemoteReplica, replicaMethods, unknownInfo, type ShardName } from './remote-replica.ts';
+import type { ShardName } from './remote-replica.ts';
 import { ReplicatedLog } from './replicated-log.ts';
-import { RoutedReplica } from './routed-replica.ts';
+import { ShardRoutes } from './shard-routes.ts';
 import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
 
 const streamsMakingMax = 8;
 const followTimeoutMs = 10_000;
-const appliedPollMs = 5;
-/** A completed write is on every replica that keeps up, so that a read through another node finds it; longer than this none is waited for. */
-const slowReplicaMs = 250;
-const unknownUri = 'http://unknown.invalid';
 
 export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog'> {
   readonly metastore: KvMetastore;
@@ -81,9 +77,11 @@ export class ClusterCatalog implements Collections {
   readonly #reconciling = new Lock();
   readonly #unwatch: (() => void)[] = [];
   readonly #restores = new ShardRestores(() => this.#access());
+  readonly #routes = new ShardRoutes(() => this.#access());
   /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
+  #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
@@ -127,8 +125,7 @@ export class ClusterCatalog implements Collections {
   /** What other nodes may ask of this one about its shards. */
   methods(): PeerMethods['calls'] {
     return {
-      ...replicaMethods((name) => this.#served(name)),
-      'shard-applied': ({ seq, timeoutMs, ...name }: ShardName & { readonly seq: number; readonly timeoutMs: number }, { signal }) => this.#whenApplied(name, seq, { timeoutMs, signal }),
+      ...this.#routes.methods(),
       'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
     };
   }
@@ -256,7 +253,7 @@ export class ClusterCatalog implements Collections {
   freeze(name: string, shardId?: number): Promise<FrozenCollection> {
     const { collection } = this.#openOf(name);
     return collection.set.use(async (slots) => {
-      const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#isActiveHere(collection.uuid, id));
+      const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#routes.isActiveHere(collection.uuid, id));
       if (shardId !== undefined && mine.length === 0) throw shardNotFound(shardId);
       return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
     });
@@ -413,7 +410,7 @@ export class ClusterCatalog implements Collections {
       const known = before.find(({ id, generation }) => id === shard.id && generation === shard.generation);
       const isMine = replicaOf(shard, this.#members().self.peerId) !== undefined;
       const local = !isMine ? undefined : known?.shard ?? (await this.#openShard(uuid, record, shard));
-      slots.push(known !== undefined && known.shard === local ? known : { id: shard.id, generation: shard.generation, shard: local, replica: this.#route(uuid, shard) });
+      slots.push(known !== undefined && known.shard === local ? known : { id: shard.id, generation: shard.generation, shard: local, replica: this.#routes.route(nameOf(uuid, shard)) });
     }
     if (open === undefined) {
       this.#open.set(uuid, { collection: new Collection(name, uuid, { config: record.config, set: new ShardSet(slots) }), record });
@@ -464,6 +461,11 @@ export class ClusterCatalog implements Collections {
   }
 
   #access(): CatalogAccess {
+    this.#accessed ??= this.#makeAccess();
+    return this.#accessed;
+  }
+
+  #makeAccess(): CatalogAccess {
     const { disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas } = this.#options;
     return {
       disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas, files: this.#files, membership: this.#members(),
@@ -473,6 +475,8 @@ export class ClusterCatalog implements Collections {
       spread: () => this.#spread(),
       reconcile: () => this.#reconcile(),
       followed: () => new Map([...this.#open].map(([uuid, { record }]) => [uuid, record])),
+      record: (uuid) => this.#open.get(uuid)?.record,
+      slot: (uuid, shardId) => this.#open.get(uuid)?.collection.set.slots.find(({ id }) => id === shardId),
       localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
       logOf: (uuid, shardId, generation) => this.#logs.get(keyOf({ collectionUuid: uuid, shardId, generation })),
       offer: (uuid, shard, generation) => void this.#offered.set(keyOf({ collectionUuid: uuid, shardId: shard.shardId, generation }), shard),
@@ -497,90 +501,8 @@ export class ClusterCatalog implements Collections {
     return must(this.#membership, 'a catalog that serves knows the nodes');
   }
 
-  #route(uuid: string, { id, generation }: ShardRecord): Replica {
-    const shardNow = (): ShardRecord | undefined => this.#open.get(uuid)?.record.shards.find((shard) => shard.id === id && shard.generation === generation);
-    const name = { collectionUuid: uuid, shardId: id, generation };
-    const remotes = new Map<number, RemoteReplica>();
-    return new RoutedReplica({
-      shardId: id,
-      local: () => this.#activeHere(name),
-      remotes: () => {
-        const membership = this.#members();
-        const shard = shardNow();
-        const peers = shard === undefined ? [] : peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId);
-        return peers.map((peer) => {
-          const replica = remotes.get(peer) ?? new RemoteReplica(this.#options.peers, () => membership.node(peer)?.uri ?? unknownUri, name, () => membership.shardOf(peer, name)?.info ?? unknownInfo);
-          remotes.set(peer, replica);
-          return { replica, isLive: membership.isLive(peer) };
-        }).sort((a, b) => Number(b.isLive) - Number(a.isLive));
-      },
-      writesNeeded: () => {
-        const shard = shardNow();
-        const wanted = this.#open.get(uuid)?.record.config.params.write_consistency_factor ?? 1;
-        return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
-      },
-      successor: () => this.#successor(name),
-      appliedElsewhere: (seq, wanted, timeoutMs) => this.#appliedElsewhere(name, shardNow(), { seq, wanted, timeoutMs }),
-    });
-  }
-
-  async #successor({ collectionUuid, shardId, generation }: ShardName): Promise<Replica | undefined> {
-    const { clock } = this.#options;
-    for (const until = clock.monotonic() + followTimeoutMs; clock.monotonic() < until; await sleep(appliedPollMs)) {
-      const slot = this.#open.get(collectionUuid)?.collection.set.slots.find(({ id }) => id === shardId);
-      if (slot === undefined || slot.generation > generation) return slot?.replica;
-    }
-    return undefined;
-  }
-
-  #activeHere(name: ShardName): Shard | undefined {
-    return this.#isActiveHere(name.collectionUuid, name.shardId) ? this.#localShard(name) : undefined;
-  }
-
-  #isActiveHere(uuid: string, shardId: number): boolean {
-    const shard = this.#open.get(uuid)?.record.shards.find(({ id }) => id === shardId);
-    return shard !== undefined && replicaOf(shard, this.#members().self.peerId) === 'Active';
-  }
-
   #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {
     return this.#open.get(collectionUuid)?.collection.set.slots.find((slot) => slot.id === shardId && slot.generation === generation)?.shard;
-  }
-
-  /** For another node: only this node's own replica, never a third one's. */
-  #served(name: ShardName): Replica {
-    if (this.#activeHere(name) === undefined) throw new RequestError('unavailable', `shard ${name.shardId} of generation ${name.generation} is not active on this node`);
-    const slot = this.#open.get(name.collectionUuid)?.collection.set.slots.find(({ id }) => id === name.shardId);
-    return must(slot, 'an active shard has a slot').replica;
-  }
-
-  async #appliedElsewhere(name: ShardName, shard: ShardRecord | undefined, { seq, wanted, timeoutMs }: { readonly seq: number; readonly wanted: number; readonly timeoutMs: number }): Promise<number> {
-    const membership = this.#members();
-    const others = shard === undefined ? [] : peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId && (wanted > 0 || membership.isLive(peer)));
-    let done = 0;
-    const asked = others.map(async (peer) => {
-      const uri = membership.node(peer)?.uri ?? unknownUri;
-      const isApplied = await this.#options.peers.call<boolean>(uri, 'shard-applied', { ...name, seq, timeoutMs }, { timeoutMs: timeoutMs + followTimeoutMs }).catch(() => false);
-      if (isApplied) done += 1;
-      if (done >= wanted) enough();
-    });
-    let enough = (): void => undefined;
-    const isEnough = new Promise<void>((resolve) => {
-      enough = resolve;
-    });
-    if (wanted <= 0) enough();
-    await Promise.race([Promise.all(asked), isEnough.then(() => sleep(slowReplicaMs))]);
-    return done;
-  }
-
-  async #whenApplied(name: ShardName, seq: number, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<boolean> {
-    const { clock } = this.#options;
-    const until = clock.monotonic() + timeoutMs;
-    for (;;) {
-      const shard = this.#localShard(name);
-      if (shard !== undefined && shard.applied >= seq) return true;
-      if (signal.aborted || clock.monotonic() > until) return false;
-      await sleep(appliedPollMs);
-    }
   }
 }
 
