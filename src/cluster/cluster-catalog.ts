@@ -22,7 +22,6 @@ import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, wit
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
-import type { Replica } from '../collection/replica.ts';
 import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible } from '../collection/compatibility.ts';
