@@ -381,7 +381,7 @@ export class ClusterCatalog implements Collections {
     await Promise.all([
       this.#whenFollowed(revision),
       ...membership.nodes().filter(({ peerId }) => peerId !== membership.self.peerId && membership.isLive(peerId)).map(async ({ uri, peerId }) => {
-        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
+        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs, isRepeatable: true }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
       }),
     ]);
   }

@@ -69,14 +69,15 @@ export class RestoreTurns {
 
   /** Removes the streams of the collection that its record does not name. Only in a turn: those of a restore under way are not named either. */
   async clean({ uuid }: Turn): Promise<void> {
-    const { client, records, spread, logger } = this.#access();
+    const access = this.#access();
+    const { client, records, logger } = access;
     const record = await records.get(uuid);
     if (record === undefined) return;
     const currentOf = (shardId: number): number => record.shards.find(({ id }) => id === shardId)?.generation ?? -1;
     const unnamed = (await shardStreams(client, uuid)).filter(({ shardId, generation }) => currentOf(shardId) !== generation);
     const ended = unnamed.filter(({ shardId, generation }) => generation < currentOf(shardId));
     for (const stream of ended) await sealStream(client, stream);
-    if (ended.length > 0) await spread();
+    if (ended.length > 0) await access.spread();
     for (const stream of unnamed) {
       await deleteStream(client, stream);
       logger.info({ collection: uuid, shard: stream.shardId, generation: stream.generation }, 'a stream that a restore left was removed');
@@ -88,7 +89,7 @@ export class RestoreTurns {
     try {
       await this.#access().records.change(uuid, (record) => {
         if (record.turn?.id !== id) return record;
-        const { turn, ...rest } = record;
+        const { turn: _over, ...rest } = record;
         return rest;
       });
     } catch (error) {

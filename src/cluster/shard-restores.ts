@@ -190,18 +190,20 @@ export class ShardRestores {
     };
     try {
       return await end();
-    } catch {
-      void this.#persist('what became of a restore is not known yet', end).catch(() => undefined); // closed: the next start ends it
-      return false;
+    } catch (error) {
+      access.logger.warn({ collection: turn.uuid, error: String(error) }, 'what becomes of a restore that failed is not certain yet');
+      void this.#persist('what becomes of a restore that failed is not certain yet', end).catch(() => undefined); // closed: the next start ends it
     }
+    return false;
   }
 
   /** After the compare-and-set, as often as it takes. */
   async #finish(turn: Turn, old: readonly StreamIdentity[]): Promise<void> {
-    const { client, logger, spread } = this.#access();
+    const access = this.#access();
+    const { client, logger } = access;
     for (const stream of old) await sealStream(client, stream);
     await this.#turns.give(turn);
-    await spread();
+    await access.spread();
     for (const stream of old) await deleteStream(client, stream).catch((error: unknown) => logger.warn({ collection: turn.uuid, error: String(error) }, 'the stream of an ended generation stays for the sweep'));
   }
 
