@@ -219,7 +219,8 @@ export class KvMetastore implements Metastore {
   }
 }
 
-function streamOf(bucket: string): string {
+/** The stream that holds a bucket. */
+export function streamOf(bucket: string): string {
   return `KV_${bucket}`;
 }
 
