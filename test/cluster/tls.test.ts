@@ -171,7 +171,6 @@ describe('a cluster with TLS on every port', { skip: noNats ?? false }, () => {
       await swap({ ca: then.ca });
       const routePorts = ports.filter((_, n) => n % 2 === 1);
       for (const port of routePorts) await cluster().until(`port ${port} takes the old certificate no longer`, () => firstBytes(port, { ...before, ca: both }).then(() => false, () => true));
-      // a node that comes back makes all its connections anew, with the new certificate alone
       await cluster().until('every node writes on', () => written.every((n) => n > 20));
     } finally {
       isOver = true;
@@ -184,6 +183,7 @@ describe('a cluster with TLS on every port', { skip: noNats ?? false }, () => {
         assert.equal((await tlsCall(cluster().node(at).url, '/readyz', { agent })).socket, sockets[at], 'the connection of before serves on');
         assert.equal((await tlsCall(cluster().node(at).url, '/readyz', { agent: anew })).status, 200);
       }
+      // a node that comes back makes all its connections anew, with the new certificate alone
       await cluster().stop(2);
       await cluster().start(2, env(2));
       const wanted = 60 + written.reduce((sum, n) => sum + n, 0);
