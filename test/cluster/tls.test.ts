@@ -1,5 +1,6 @@
 // TLS on every port of a cluster: who is let in between the nodes, and certificates that are swapped under load.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import { request as plainRequest } from 'node:http';
@@ -12,7 +13,8 @@ import { must } from '../../src/base/assert.ts';
 import { pause } from '../../src/base/testing/wait-until.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { temporaryFolder, type TemporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
-import { makeAuthority, makeCertificates, type CertificateFiles } from '../support/certificates.ts';
+import { makeCertificates, type CertificateFiles } from '../support/certificates.ts';
+import { cleanEnvironment, program } from '../support/server-process.ts';
 import { tlsCall, type TlsAnswer } from '../support/tls-client.ts';
 import { processCluster, type ProcessCluster } from './process-cluster.ts';
 
@@ -65,14 +67,16 @@ describe('a cluster with TLS on every port', { skip: noNats ?? false }, () => {
 
   before(async () => {
     folder = await temporaryFolder();
-    const authority = await makeAuthority();
-    first = await makeCertificates(path.join(folder.path, 'first'), authority);
+    const made = path.join(folder.path, 'first');
+    const names = [...Array.from({ length: count }, (_, at) => `node-${at}`), 'test'];
+    const { status, stderr } = spawnSync(process.execPath, [program, 'certs', 'create', made, ...names.map((name) => `${name},localhost,127.0.0.1`)], { encoding: 'utf8', env: cleanEnvironment() });
+    assert.equal(status, 0, stderr);
+    first = { ca: path.join(made, 'ca.pem'), cert: path.join(made, 'test.pem'), key: path.join(made, 'test.key') };
     second = await makeCertificates(path.join(folder.path, 'second'));
     for (let at = 0; at < count; at += 1) {
       await copyFile(first.ca, filesOf(at).ca);
-      const own = await makeCertificates(path.join(folder.path, `own-${at}`), authority);
-      await copyFile(own.cert, filesOf(at).cert);
-      await copyFile(own.key, filesOf(at).key);
+      await copyFile(path.join(made, `node-${at}.pem`), filesOf(at).cert);
+      await copyFile(path.join(made, `node-${at}.key`), filesOf(at).key);
     }
     processes = await processCluster(count, { argsOf: ({ ports: { peer }, peers }) => ['--peer-port', String(peer), '--uri', `https://127.0.0.1:${peer}`, '--peers', peers.join(',')] });
     await Promise.all(Array.from({ length: count }, (_, at) => cluster().start(at, env(at))));

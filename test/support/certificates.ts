@@ -11,13 +11,9 @@ export interface CertificateFiles {
 
 const days = 30;
 
-export function makeAuthority(): Promise<Authority> {
-  return Authority.create({ days });
-}
-
-/** In the folder, which need not be there; for this machine. */
-export async function makeCertificates(folder: string, authority?: Authority): Promise<CertificateFiles> {
-  const issuer = authority ?? await makeAuthority();
+/** Of an authority of their own, in the folder, which need not be there; for this machine. */
+export async function makeCertificates(folder: string): Promise<CertificateFiles> {
+  const issuer = await Authority.create({ days });
   const { cert, key } = await issuer.issue(['localhost', '127.0.0.1'], { days });
   const files = { ca: path.join(folder, 'ca.pem'), cert: path.join(folder, 'cert.pem'), key: path.join(folder, 'key.pem') };
   await mkdir(folder, { recursive: true });
