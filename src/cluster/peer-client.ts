@@ -4,7 +4,7 @@ import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { PeerTls } from './node-tls.ts';
-import { peerTokenHeader, signPeerToken } from './peer-token.ts';
+import { peerTokenHeader, PeerSigner } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
 export interface PeerFailures {
@@ -31,11 +31,13 @@ export interface CallOptions {
 export class PeerClient {
   readonly #options: PeerClientOptions;
   readonly #agent: PlainAgent;
+  readonly #signer: PeerSigner;
   #tls: PeerTls | undefined;
   readonly #failures = new Map<string, PeerFailures>();
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
+    this.#signer = new PeerSigner(options.tokenKey, options.peerId);
     this.#tls = options.tls;
     const settings = { keepAlive: true, maxSockets: options.connectionsMax };
     this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent(settings);
@@ -74,13 +76,12 @@ export class PeerClient {
 
   async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs }: CallOptions): Promise<IncomingMessage> {
     signal?.throwIfAborted();
-    const { peerId, tokenKey, clock } = this.#options;
     const target = new URL(call.path, url);
     const isSecure = target.protocol === 'https:';
     if (isSecure !== (this.#tls !== undefined)) throw this.#failed(url, new Error(isSecure ? 'it has TLS between nodes and this node has not' : 'it has no TLS between nodes and this node has'));
     const make = isSecure ? secureRequest : plainRequest;
     const headers = {
-      [peerTokenHeader]: signPeerToken(tokenKey, peerId, { method: call.method, path: `${target.pathname}${target.search}` }, clock.now()),
+      [peerTokenHeader]: this.#signer.sign({ method: call.method, path: `${target.pathname}${target.search}` }, this.#options.clock.now()),
       ...(body === undefined ? {} : { 'content-length': body.byteLength }),
     };
     try {

@@ -12,7 +12,7 @@ import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { PeerTls } from './node-tls.ts';
-import { checkPeerToken, peerTokenHeader } from './peer-token.ts';
+import { PeerGate, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
@@ -43,10 +43,12 @@ export interface PeerServerOptions {
 export class PeerServer {
   readonly #server: Server;
   readonly #options: PeerServerOptions;
+  readonly #gate: PeerGate;
   #methods: PeerMethods = { calls: {}, streams: {} };
 
   private constructor(options: PeerServerOptions) {
     this.#options = options;
+    this.#gate = new PeerGate(options.tokenKey);
     const listener: RequestListener = (request, response) => {
       void this.#handle(request, response);
     };
@@ -85,9 +87,9 @@ export class PeerServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { tokenKey, clock, logger } = this.#options;
+    const { clock, logger } = this.#options;
     const { method = '', url = '' } = request;
-    const peerId = checkPeerToken(tokenKey, request.headers[peerTokenHeader], { method, path: url }, clock.now());
+    const peerId = this.#gate.check(request.headers[peerTokenHeader], { method, path: url }, clock.now());
     if (peerId === undefined) {
       response.writeHead(401, { connection: 'close' }).end();
       return;

@@ -13,11 +13,11 @@ import { asEngine } from '../../src/api/rest/testing/rest-harness.ts';
 import { SmallEngine } from '../../src/api/rest/testing/small-engine.ts';
 import { clusterKeys } from '../../src/cluster/cluster-secret.ts';
 import { NatsClient } from '../../src/cluster/nats-client.ts';
-import { peerTokenHeader, signPeerToken } from '../../src/cluster/peer-token.ts';
+import { peerTokenHeader, PeerSigner } from '../../src/cluster/peer-token.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { formsIn, formsOf, recordingProxy, type RecordingProxy } from '../support/recording-proxy.ts';
-import { clusterSecret, startCluster } from './cluster-fixture.ts';
+import { startCluster } from './cluster-fixture.ts';
 import { processCluster, type ProcessCluster } from './process-cluster.ts';
 
 const count = 3;
@@ -51,7 +51,7 @@ describe('between the nodes of a cluster with keys', { skip: noNats ?? false }, 
   const proxies: { readonly peer: RecordingProxy; readonly route: RecordingProxy }[] = [];
   const cluster = (): ProcessCluster => must(processes, 'it runs');
   const peerUrl = (at: number): string => `http://127.0.0.1:${cluster().place(at).ports.peer}`;
-  const sign = (method: string, where: string, nowMs = Date.now()): string => signPeerToken(clusterKeys(secret).peerToken, 1, { method, path: where }, nowMs);
+  const sign = (method: string, where: string, nowMs = Date.now()): string => new PeerSigner(clusterKeys(secret).peerToken, 1).sign({ method, path: where }, nowMs);
 
   before(async () => {
     const shown = await nodePorts(count);
@@ -97,11 +97,13 @@ describe('between the nodes of a cluster with keys', { skip: noNats ?? false }, 
   test('a token opens nothing but its own call, in its time', async () => {
     const where = '/internal/follow';
     const send = (token: string, method = 'POST', to = where): Promise<number> => statusOf(`${peerUrl(0)}${to}`, method, { [peerTokenHeader]: token });
-    assert.equal(await send(sign('POST', where)), 500, 'it is heard, and has no arguments');
+    const good = sign('POST', where);
+    assert.equal(await send(good), 500, 'it is heard, and has no arguments');
+    assert.equal(await send(good), 401, 'it was here before');
     for (const [why, token, method, to] of [
       ['of another method', sign('GET', where)], ['of another path', sign('POST', '/internal/shard-applied')], ['with a query', sign('POST', where), 'POST', `${where}?a`],
       ['of an hour ago', sign('POST', where, Date.now() - 3_600_000)], ['of the next hour', sign('POST', where, Date.now() + 3_600_000)], ['of another node', sign('POST', where).replace(/^1\./, '2.')],
-      ['drawn out', sign('POST', where).replace(/\.\d+\./, (until) => `.${Number(until.slice(1, -1)) + 1}.`)], ['of another cluster', signPeerToken(clusterKeys('a secret of other nodes').peerToken, 1, { method: 'POST', path: where }, Date.now())],
+      ['drawn out', sign('POST', where).replace(/\.\d+\./, (until) => `.${Number(until.slice(1, -1)) + 1}.`)], ['of another cluster', new PeerSigner(clusterKeys('a secret of other nodes').peerToken, 1).sign({ method: 'POST', path: where }, Date.now())],
       ['sent as GET', sign('POST', where), 'GET'], ['twice', `${sign('POST', where)}, ${sign('POST', where)}`],
     ] as const) assert.equal(await send(token, method, to), 401, why);
   });

@@ -90,7 +90,7 @@ describe('nodes on NATS servers that are there', { skip: noNats ?? false }, () =
   const cluster = (): ProcessCluster => must(processes, 'it is there');
   const url = (at: number): string => cluster().node(at).url;
   const place = (...parts: readonly string[]): string => path.join(must(folder, 'it is there').path, ...parts);
-  const counts = async (wanted: number, nodes: readonly number[]): Promise<void> => {
+  const assertCount = async (wanted: number, nodes: readonly number[]): Promise<void> => {
     for (const at of nodes) await cluster().until(`node ${at} counts ${wanted}`, async () => assert.deepEqual(await json(url(at), 'POST', '/collections/c/points/count', { exact: true }), { count: wanted }));
   };
   const write = (at: number, from: number): Promise<unknown> => json(url(at), 'PUT', '/collections/c/points?wait=true', { points: Array.from({ length: 10 }, (_, n) => ({ id: from + n, vector: [n, 1] })) });
@@ -121,7 +121,7 @@ describe('nodes on NATS servers that are there', { skip: noNats ?? false }, () =
     await cluster().start(0);
     await json(url(0), 'PUT', '/collections/c', { vectors: { size: 2, distance: 'Dot' }, shard_number: 2 });
     await write(0, 0);
-    await counts(10, [0]);
+    await assertCount(10, [0]);
     assert.equal((await readdir(cluster().place(0).data)).includes('nats'), false, 'it has no server of its own');
     const alone = (await json(url(0), 'GET', '/cluster')) as { readonly peer_id: number; readonly raft_info: { readonly leader: number; readonly role: string }; readonly consensus_thread_status: { readonly consensus_thread_status: string } };
     assert.deepEqual([alone.raft_info.leader, alone.raft_info.role, alone.consensus_thread_status.consensus_thread_status], [alone.peer_id, 'Leader', 'working']);
@@ -130,29 +130,29 @@ describe('nodes on NATS servers that are there', { skip: noNats ?? false }, () =
     for (const at of [0, 1]) await cluster().until(`node ${at} knows two`, async () => Object.keys(((await json(url(at), 'GET', '/cluster')) as { readonly peers: object }).peers).length === 2);
     await json(url(1), 'PUT', '/collections/both', { vectors: { size: 2, distance: 'Dot' }, shard_number: 2, replication_factor: 2 });
     await write(1, 10);
-    await counts(20, [0, 1]);
+    await assertCount(20, [0, 1]);
     assert.match(cluster().output(1), /nats-server \d+\.\d+\.\d+ at nats:\/\/127\.0\.0\.1:\d+/);
   });
 
   test('what was acknowledged is there after every node was killed', async () => {
     await Promise.all([cluster().kill(0), cluster().kill(1)]);
     await Promise.all([cluster().start(0), cluster().start(1)]);
-    await counts(20, [0, 1]);
+    await assertCount(20, [0, 1]);
     await write(0, 20);
-    await counts(30, [0, 1]);
+    await assertCount(30, [0, 1]);
   });
 
   test('a server of three is lost, writes go on, and it comes back', async () => {
     await servers().kill(1);
     for (let n = 0; n < 5; n += 1) await cluster().until('a write is acknowledged', () => write(n % 2, 30 + n * 10));
-    await counts(80, [0, 1]);
+    await assertCount(80, [0, 1]);
     await cluster().stop(1);
     await cluster().start(1);
     await cluster().untilSaid(1, /not every monitor of the external NATS answers/);
     await servers().start(1);
     await servers().kill(2);
     await cluster().until('a write is acknowledged', () => write(1, 80));
-    await counts(90, [0, 1]);
+    await assertCount(90, [0, 1]);
     await servers().start(2);
   });
 
@@ -160,12 +160,12 @@ describe('nodes on NATS servers that are there', { skip: noNats ?? false }, () =
     const working = async (): Promise<boolean> => ((await json(url(0), 'GET', '/cluster')) as { readonly consensus_thread_status: { readonly consensus_thread_status: string } }).consensus_thread_status.consensus_thread_status === 'working';
     await servers().kill(0);
     await servers().kill(1);
-    await cluster().until('it does not work', async () => !(await working()));
+    await cluster().until('it does not work', async () => assert.equal(await working(), false));
     await servers().start(0);
     await servers().start(1);
     await cluster().until('it works again', working);
     await cluster().until('a write is acknowledged', () => write(0, 90));
-    await counts(100, [0, 1]);
+    await assertCount(100, [0, 1]);
   });
 
   const refusals: readonly [string, () => Readonly<Record<string, string>>, RegExp][] = [
@@ -216,11 +216,12 @@ describe('a NATS server that is there and alone', { skip: noNats ?? false }, () 
   };
 
   test('it is used where the operator accepts one copy', () => use({}, { NEARKEEP__CLUSTER__NATS_REPLICAS: '1' }, async (start) => {
-    const { url, output } = await start();
+    const server = await start();
+    const { url } = server;
     await json(url, 'PUT', '/collections/c', { vectors: { size: 2, distance: 'Dot' } });
     await json(url, 'PUT', '/collections/c/points?wait=true', { points: [{ id: 1, vector: [1, 1] }] });
     assert.deepEqual(await json(url, 'POST', '/collections/c/points/count', { exact: true }), { count: 1 });
-    assert.match(output(), /each log has one copy/);
+    assert.match(server.output(), /each log has one copy/);
   }));
 
   test('it is refused where three copies are wanted', () => use({}, {}, async (start) => {
