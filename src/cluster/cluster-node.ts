@@ -29,7 +29,7 @@ const waitSilentMs = 1_000;
 const waitSayMs = 10_000;
 
 /** A server that the node starts. */
-export interface OwnNats {
+interface OwnNats {
   readonly binary: NatsBinary;
   readonly clientPort: number;
   readonly monitorPort: number;
