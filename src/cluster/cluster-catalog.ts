@@ -454,6 +454,7 @@ export class ClusterCatalog implements Collections {
     const offered = this.#offered.get(key);
     this.#offered.delete(key);
     if (offered !== undefined) return offered;
+    if (this.transfers.some(({ collectionUuid, shardId }) => collectionUuid === uuid && shardId === shard.id)) return undefined; // its folder is half made, and only that copy's
     try {
       let slot: ShardSlot | undefined;
       if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);

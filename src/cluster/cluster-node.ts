@@ -8,15 +8,17 @@ import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
-import { clusterKeys } from './cluster-secret.ts';
-import { KvMetastore } from './kv-metastore.ts';
+import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
+import { KvMetastore, streamOf } from './kv-metastore.ts';
 import { Membership, type Quorum } from './membership.ts';
+import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
-import type { NatsTls } from './nats-config.ts';
+import type { NodeTls } from './node-tls.ts';
 import { NatsServer } from './nats-server.ts';
+import type { NatsService } from './nats-service.ts';
 import { PeerClient } from './peer-client.ts';
-import { PeerServer, type PeerTls } from './peer-server.ts';
+import { PeerServer } from './peer-server.ts';
 import type { ShardName } from './remote-replica.ts';
 
 const metaBucket = 'meta';
@@ -26,10 +28,14 @@ const pollMs = 100;
 const waitSilentMs = 1_000;
 const waitSayMs = 10_000;
 
-/** Between nodes: both sides show a certificate of the cluster's own authority. */
-export interface NodeTls {
-  readonly peer: PeerTls;
-  readonly nats: NatsTls;
+/** A server that the node starts. */
+interface OwnNats {
+  readonly binary: NatsBinary;
+  readonly clientPort: number;
+  readonly monitorPort: number;
+  readonly routePort: number;
+  readonly routes: readonly string[];
+  readonly fileStoreBytesMax: number;
 }
 
 export interface ClusterNodeOptions extends ShardFilesOptions {
@@ -40,7 +46,7 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly uri: string;
   readonly host: string;
   readonly peerPort: number;
-  readonly nats: { readonly binary: NatsBinary; readonly clientPort: number; readonly monitorPort: number; readonly routePort: number; readonly routes: readonly string[]; readonly fileStoreBytesMax: number };
+  readonly nats: OwnNats | ExternalNatsSettings;
   readonly tls: NodeTls | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
@@ -58,7 +64,7 @@ interface ClusterParts {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
   readonly peers: PeerClient;
-  readonly nats: NatsServer;
+  readonly nats: NatsService;
   readonly metastore: KvMetastore;
   readonly natsVersion: string;
 }
@@ -75,7 +81,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
   readonly peers: PeerClient;
-  readonly nats: NatsServer;
+  readonly nats: NatsService;
   readonly metastore: KvMetastore;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
@@ -107,8 +113,8 @@ export class ClusterNode implements AsyncDisposable {
   /** At the moment of the start no heartbeat need have come: what counts as up are NATS servers that are connected. */
   async facts(): Promise<ClusterFacts> {
     const { self } = this.membership;
-    const { of } = this.membership.quorum();
-    return { peerId: self.peerId, url: self.uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, up: await serversUp(this.nats), of };
+    const { up, of } = this.membership.quorum();
+    return { peerId: self.peerId, url: self.uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, up: this.nats instanceof NatsServer ? await serversUp(this.nats) : up, of };
   }
 
   status(): Promise<ClusterStatus> {
@@ -149,35 +155,69 @@ export class ClusterNode implements AsyncDisposable {
 }
 
 async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promise<ClusterParts> {
-  const { disk, clock, logger, dataDirectory, peerId, nats: natsOptions, tls } = options;
+  const { clock, logger, peerId, tls } = options;
   const keys = clusterKeys(options.secret);
-  const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.peer, clock, logger });
+  const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.current, clock, logger });
   closers.push(() => server.close());
-  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.peer, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
   closers.push(() => peers.close());
+  if (tls !== undefined) {
+    closers.push(tls.onRenewed((renewed) => {
+      server.renew(renewed);
+      peers.renew(renewed);
+    }));
+  }
   const serverName = `nk-${peerId}`;
-  const { binary, routes, ...ports } = natsOptions;
-  const nats = await NatsServer.start({
-    binary, directory: path.join(dataDirectory, 'nats'), disk, clock, logger,
-    config: { ...ports, serverName, clusterName: keys.clusterName, routeHost: options.host, routes, keys, tls: tls?.nats },
-  });
-  closers.push(() => nats.stop());
-  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
-  closers.push(() => client.close());
-  await waitForQuorum(client, nats, { clock, logger, timeoutMs: options.quorumTimeoutMs, founders: routes.length });
-  const replicas = Math.min(serversMax, routes.length);
+  const { nats, client, version: natsVersion, replicas, founders, route } = await startNats(options, { keys, serverName }, closers);
   const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas, clock, logger });
   closers.push(() => metastore.close());
+  if (nats instanceof ExternalNats) {
+    await claimAccount(metastore, keys.clusterName);
+    nats.watch(streamOf(metaBucket));
+  }
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
   const membership = await Membership.join({
-    self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
-    client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length,
+    self: { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener },
+    client, metastore, clock, logger, shards: () => catalog.beats(), founders,
   });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
   server.serve({ calls: catalog.methods(), streams: {} });
-  return { server, catalog, membership, peers, nats, metastore, natsVersion: binary.version };
+  return { server, catalog, membership, peers, nats, metastore, natsVersion };
+}
+
+interface StartedNats {
+  readonly nats: NatsService;
+  readonly client: NatsClient;
+  readonly version: string;
+  /** Copies of each log. */
+  readonly replicas: number;
+  readonly founders: number;
+  /** host:port where its server takes other servers; empty where it runs none. */
+  readonly route: string;
+}
+
+/** Resolves when JetStream answers. */
+async function startNats(options: ClusterNodeOptions, { keys, serverName }: { readonly keys: ClusterKeys; readonly serverName: string }, closers: Closer[]): Promise<StartedNats> {
+  const { disk, clock, logger, tls, nats: settings, quorumTimeoutMs: timeoutMs } = options;
+  if ('servers' in settings) {
+    const nats = await ExternalNats.connect({ settings, name: serverName, timeoutMs, disk, clock, logger });
+    closers.push(() => nats.stop());
+    await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1 });
+    return { nats, client: nats.client, version: nats.version, replicas: settings.replicas, founders: 1, route: '' };
+  }
+  const { binary, routes, ...ports } = settings;
+  const nats = await NatsServer.start({
+    binary, directory: path.join(options.dataDirectory, 'nats'), disk, clock, logger,
+    config: { ...ports, serverName, clusterName: keys.clusterName, routeHost: options.host, routes, keys, tls: tls?.files },
+  });
+  closers.push(() => nats.stop());
+  if (tls !== undefined) closers.push(tls.onRenewed(() => void nats.reload()));
+  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
+  closers.push(() => client.close());
+  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: routes.length });
+  return { nats, client, version: binary.version, replicas: Math.min(serversMax, routes.length), founders: routes.length, route: `${options.host}:${ports.routePort}` };
 }
 
 interface QuorumWait {
@@ -187,7 +227,7 @@ interface QuorumWait {
   readonly founders: number;
 }
 
-async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
+async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
   const until = clock.monotonic() + timeoutMs;
   let sayAt = clock.monotonic() + waitSilentMs;
   for (;;) {
@@ -196,9 +236,12 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock,
       return;
     } catch (error) {
       const now = clock.monotonic();
+      const isOwn = nats instanceof NatsServer;
+      if (now > until && !isOwn) throw new RequestError('unavailable', `JetStream of the external NATS does not answer this node: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       if (now > until) throw new RequestError('unavailable', 'too few nodes of the cluster came up in time: all are needed when it is founded, a majority after that', { cause: error });
       if (now > sayAt) {
-        logger.info({ up: await serversUp(nats), of: founders }, 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
+        if (!isOwn) logger.info({}, 'waiting for JetStream of the external NATS');
+        else logger.info({ up: await serversUp(nats), of: founders }, 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
         sayAt = now + waitSayMs;
       }
       await new Promise((resolve) => {

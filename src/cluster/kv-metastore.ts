@@ -297,7 +297,8 @@ function pause(ms: number): Promise<void> {
   });
 }
 
-function streamOf(bucket: string): string {
+/** The stream that holds a bucket. */
+export function streamOf(bucket: string): string {
   return `KV_${bucket}`;
 }
 

@@ -22,7 +22,7 @@ export interface NodeRecord {
   /** Of its peer port, as others reach it. */
   readonly uri: string;
   readonly serverName: string;
-  /** host:port of its NATS server's routes. */
+  /** host:port of its NATS server's routes; empty: it runs none. */
   readonly route: string;
   readonly version: string;
   readonly listener: boolean;

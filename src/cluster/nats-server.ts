@@ -14,11 +14,13 @@ import type { Disk } from '../fs/disk.ts';
 import { readOptionalFile } from '../fs/read-optional.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { natsConfigText, type NatsConfig } from './nats-config.ts';
+import type { NatsService, NatsState } from './nats-service.ts';
 
 /** Sends the signal to the child when its parent is gone, however it went. Part of util-linux. */
 const parentDeathPrograms = ['/usr/bin/setpriv', '/bin/setpriv'];
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 30_000;
+const reloadTimeoutMs = 10_000;
 const watchMs = 2_000;
 const pollMs = 50;
 const backOffMs = { first: 500, last: 10_000 } as const;
@@ -36,15 +38,7 @@ export interface NatsServerOptions {
   readonly config: Omit<NatsConfig, 'storeDirectory' | 'pidFile'>;
 }
 
-export interface NatsState {
-  readonly isRunning: boolean;
-  /** JetStream answers; false on a full disk, and until a quorum was met once. */
-  readonly isEnabled: boolean;
-  readonly restarts: number;
-  readonly lastError: string | undefined;
-}
-
-export class NatsServer {
+export class NatsServer implements NatsService {
   readonly #options: NatsServerOptions;
   readonly #output: string[] = [];
   #child: ChildProcess | undefined;
@@ -90,6 +84,16 @@ export class NatsServer {
   /** What the server says of itself under a path of its monitor; undefined where it does not answer. */
   monitor(query: string): Promise<Readonly<Record<string, unknown>> | undefined> {
     return ask(this.#options.config.monitorPort, query);
+  }
+
+  /** Has the server read its certificates again; open connections keep theirs. One that is down reads them when it starts. */
+  async reload(): Promise<void> {
+    const { clock, logger } = this.#options;
+    const loadedAt = async (): Promise<unknown> => (await this.monitor('varz'))?.['config_load_time'];
+    const before = await loadedAt();
+    this.#child?.kill('SIGHUP');
+    for (const until = clock.monotonic() + reloadTimeoutMs; clock.monotonic() < until; await delay(pollMs)) if (before === undefined || (await loadedAt()) !== before) return;
+    logger.error({ said: this.#output.slice(-3) }, 'the NATS server does not take the new certificate; the one before stays');
   }
 
   /** Ends the child: gently at first, after 30 s by force. Idempotent. */

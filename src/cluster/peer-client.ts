@@ -7,8 +7,9 @@ import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type 
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Clock } from '../base/clock.ts';
 import { RequestError, systemCode } from '../base/errors.ts';
-import { connectionKeptMs, type PeerTls } from './peer-server.ts';
-import { peerTokenHeader, signPeerToken } from './peer-token.ts';
+import type { PeerTls } from './node-tls.ts';
+import { connectionKeptMs } from './peer-server.ts';
+import { peerTokenHeader, PeerSigner } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
 export interface PeerFailures {
@@ -39,12 +40,16 @@ const triesMax = 4;
 export class PeerClient {
   readonly #options: PeerClientOptions;
   readonly #agent: PlainAgent;
+  readonly #signer: PeerSigner;
+  #tls: PeerTls | undefined;
   readonly #failures = new Map<string, PeerFailures>();
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
+    this.#signer = new PeerSigner(options.tokenKey, options.peerId);
+    this.#tls = options.tls;
     const settings = { keepAlive: true, maxSockets: options.connectionsMax, timeout: connectionKeptMs / 2 };
-    this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent({ ...settings, ...options.tls });
+    this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent(settings);
   }
 
   /** By URL of the node, since it last answered. */
@@ -69,21 +74,25 @@ export class PeerClient {
     return valueOf(decodeValue(body)) as never;
   }
 
+  /** For connections that are made from now on. */
+  renew(tls: PeerTls): void {
+    this.#tls = tls;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
 
   async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs, isRepeatable = false }: CallOptions): Promise<IncomingMessage> {
-    const { peerId, tokenKey, clock } = this.#options;
     const target = new URL(call.path, url);
-    const make = target.protocol === 'https:' ? secureRequest : plainRequest;
-    const headers = {
-      [peerTokenHeader]: signPeerToken(tokenKey, peerId, { method: call.method, path: `${target.pathname}${target.search}` }, clock.now()),
-      ...(body === undefined ? {} : { 'content-length': body.byteLength }),
-    };
+    const isSecure = target.protocol === 'https:';
+    if (isSecure !== (this.#tls !== undefined)) throw this.#failed(url, new Error(isSecure ? 'it has TLS between nodes and this node has not' : 'it has no TLS between nodes and this node has'));
+    const make = isSecure ? secureRequest : plainRequest;
+    const signed = { method: call.method, path: `${target.pathname}${target.search}` };
     for (let tries = 1; ; tries += 1) {
       signal?.throwIfAborted();
-      const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...(signal === undefined ? {} : { signal }) });
+      const headers = { [peerTokenHeader]: this.#signer.sign(signed, this.#options.clock.now()), ...(body === undefined ? {} : { 'content-length': body.byteLength }) };
+      const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...this.#tls, ...(signal === undefined ? {} : { signal }) });
       try {
         const response = await new Promise<IncomingMessage>((resolve, reject) => {
           request.once('response', resolve).once('error', reject);

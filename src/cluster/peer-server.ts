@@ -1,17 +1,18 @@
 // The door between nodes: an HTTP server on the peer port that runs methods for other nodes of the cluster. A request without a valid
-// token ends before its body is read; user keys mean nothing here.
+// token ends before its body is read; user keys mean nothing here. Where the cluster has certificates, only who shows one is listened to.
 //
 //   POST /internal/<method>   body: arguments, answer: PeerAnswer (peer-wire.ts)
 //   GET  /internal/<method>?<arguments as base64url>   answer: bytes as they come, cut off where the source fails
 import { createServer as createPlain, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { createServer as createSecure } from 'node:https';
+import { createServer as createSecure, Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { checkPeerToken, peerTokenHeader } from './peer-token.ts';
+import type { PeerTls } from './node-tls.ts';
+import { PeerGate, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
@@ -31,12 +32,6 @@ export interface PeerMethods {
   readonly streams: Readonly<Record<string, (args: never, context: PeerContext) => Promise<AsyncIterable<Uint8Array>>>>;
 }
 
-export interface PeerTls {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  readonly ca: Buffer;
-}
-
 export interface PeerServerOptions {
   readonly host: string;
   /** 0: a free one. */
@@ -50,10 +45,12 @@ export interface PeerServerOptions {
 export class PeerServer {
   readonly #server: Server;
   readonly #options: PeerServerOptions;
+  readonly #gate: PeerGate;
   #methods: PeerMethods = { calls: {}, streams: {} };
 
   private constructor(options: PeerServerOptions) {
     this.#options = options;
+    this.#gate = new PeerGate(options.tokenKey);
     const listener: RequestListener = (request, response) => {
       void this.#handle(request, response);
     };
@@ -79,6 +76,11 @@ export class PeerServer {
     this.#methods = methods;
   }
 
+  /** For connections that come from now on. */
+  renew(tls: PeerTls): void {
+    if (this.#server instanceof SecureServer) this.#server.setSecureContext(tls);
+  }
+
   async close(): Promise<void> {
     const closed = new Promise((resolve) => {
       this.#server.close(resolve);
@@ -88,9 +90,9 @@ export class PeerServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { tokenKey, clock, logger } = this.#options;
+    const { clock, logger } = this.#options;
     const { method = '', url = '' } = request;
-    const peerId = checkPeerToken(tokenKey, request.headers[peerTokenHeader], { method, path: url }, clock.now());
+    const peerId = this.#gate.check(request.headers[peerTokenHeader], { method, path: url }, clock.now());
     if (peerId === undefined) {
       response.writeHead(401, { connection: 'close' }).end();
       return;

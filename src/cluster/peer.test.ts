@@ -8,8 +8,8 @@ import { silentLogger } from '../base/logger.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
+import { PeerGate, peerTokenHeader, PeerSigner } from './peer-token.ts';
 import { answerOf, encodeValue } from './peer-wire.ts';
-import { checkPeerToken, peerTokenHeader, signPeerToken } from './peer-token.ts';
 
 const { peerToken: tokenKey } = clusterKeys('the secret of this test');
 
@@ -72,13 +72,15 @@ test('without a token of this cluster nothing runs, whatever else is sent', asyn
       resolve(response.statusCode);
     }).once('error', reject).end();
   });
-  const token = (path: string, nowMs: number): string => signPeerToken(tokenKey, 1, { method: 'POST', path }, nowMs);
+  const token = (path: string, nowMs: number): string => new PeerSigner(tokenKey, 1).sign({ method: 'POST', path }, nowMs);
   assert.equal(await status({ 'api-key': 'admin', authorization: 'Bearer admin' }), 401);
   assert.equal(await status({ [peerTokenHeader]: token('/internal/other', Date.now()) }), 401, 'of another call');
   assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now() - 3_600_000) }), 401, 'of long ago');
   assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now() + 3_600_000) }), 401, 'of the future');
   assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now()).replace(/^1/, '2') }), 401, 'of another node');
   assert.equal(ran, 0);
+  const good = token('/internal/echo', Date.now());
+  assert.deepEqual([await status({ [peerTokenHeader]: good }), await status({ [peerTokenHeader]: good })], [500, 401], 'once: the body is no message, and the token is used up');
 });
 
 test('a node that cannot be reached is counted until it answers again', async (t) => {
@@ -118,6 +120,22 @@ test('a kept connection that is reset is asked again over another one, unless it
 
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };
-  assert.equal(checkPeerToken(tokenKey, signPeerToken(tokenKey, 9_007_199_254_740_991, call, 1e12), call, 1e12), 9_007_199_254_740_991);
-  assert.equal(checkPeerToken(tokenKey, undefined, call, 1e12), undefined);
+  const gate = new PeerGate(tokenKey);
+  assert.equal(gate.check(new PeerSigner(tokenKey, 9_007_199_254_740_991).sign(call, 1e12), call, 1e12), 9_007_199_254_740_991);
+  assert.equal(gate.check(undefined, call, 1e12), undefined);
+});
+
+test('a token is taken once, in whatever order tokens come, and one that comes too late is not taken', () => {
+  const call = { method: 'POST', path: '/internal/x' };
+  const gate = new PeerGate(tokenKey);
+  const signers = [new PeerSigner(tokenKey, 1), new PeerSigner(tokenKey, 1), new PeerSigner(tokenKey, 2)];
+  const late = signers.map((signer) => signer.sign(call, 1e12));
+  const tokens = Array.from({ length: 300 }, (_, n) => signers[n % 3]?.sign(call, 1e12)).reverse();
+  for (const token of tokens) assert.notEqual(gate.check(token, call, 1e12), undefined);
+  for (const token of tokens) assert.equal(gate.check(token, call, 1e12), undefined);
+  assert.equal(gate.check(late[0], call, 1e12), 1, 'a request may have waited');
+  const [, , other] = signers;
+  for (let n = 0; n < 40_000; n += 1) assert.equal(gate.check(other?.sign(call, 1e12), call, 1e12), 2);
+  assert.equal(gate.check(late[2], call, 1e12), undefined, 'what is forgotten may have been here');
+  assert.equal(gate.check(late[1], call, 1e12 + 3_600_000), undefined, 'its time is over');
 });

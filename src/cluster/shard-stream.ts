@@ -25,7 +25,8 @@ export interface StreamFacts {
   readonly sizeBytes: number;
 }
 
-const messageBytesMax = 33 << 20;
+/** Of an entry; a server must take as much. */
+export const messageBytesMax = 33 << 20;
 const duplicateWindowNs = 120_000_000_000;
 const namePattern = /^L_([0-9a-f-]+)_(\d+)_g(\d+)$/;
 

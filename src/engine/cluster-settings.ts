@@ -2,9 +2,11 @@
 import path from 'node:path';
 import { RequestError } from '../base/errors.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
-import { ClusterNode, type NodeTls } from '../cluster/cluster-node.ts';
+import { ClusterNode } from '../cluster/cluster-node.ts';
+import type { ExternalNatsSettings } from '../cluster/external-nats.ts';
 import { findNatsServer } from '../cluster/nats-binary.ts';
 import { freePort } from '../cluster/free-port.ts';
+import type { NodeTls } from '../cluster/node-tls.ts';
 import { productVersion } from './version.ts';
 
 export interface ClusterSettings {
@@ -23,6 +25,8 @@ export interface ClusterSettings {
   readonly connectionsMax: number;
   readonly timeoutMs: number;
   readonly quorumTimeoutMs: number;
+  /** Servers that somebody else runs; undefined: the node starts one. */
+  readonly external: ExternalNatsSettings | undefined;
   readonly natsServer: string | undefined;
   readonly searchPath: string;
   /** Of its own; free ones where undefined. */
@@ -39,6 +43,7 @@ export async function startClusterNode(settings: ClusterSettings, files: ShardFi
   const { peers, natsServer, searchPath } = settings;
   const own = new URL(settings.uri).host;
   if (!peers.includes(own)) throw new RequestError('bad-request', `the founding list ${peers.join(',')} does not name this node, ${own}`);
+  if (settings.external !== undefined) return await ClusterNode.start({ ...files, ...settings, version: productVersion, nats: settings.external, peerId: files.peerId });
   if (peers.length < 2) throw new RequestError('bad-request', 'a cluster is founded by two nodes at least');
   const binary = await findNatsServer({ given: natsServer, searchPath, folders: [path.join(files.dataDirectory, 'bin')] });
   if (binary.advice !== undefined) files.logger.warn({ path: binary.path }, binary.advice);
