@@ -1,5 +1,6 @@
 // Payload texts of the mutable segment: UTF-8 bytes, one text after the other through chunks of equal size, a text may cross
 // from one into the next. Exactly the bytes and offsets of a `pay` file, and a tenth of the objects that a string per row costs.
+import { crc32 } from '../base/checksum.ts';
 import { grown } from './grown.ts';
 
 const chunkBytes = 1 << 20;
@@ -31,6 +32,10 @@ export class PayloadArena {
 
   lengthBytes(row: number): number {
     return (this.#offsets[row + 1] ?? 0) - (this.#offsets[row] ?? 0);
+  }
+
+  checksum(row: number): number {
+    return crc32(this.#read(this.#offsets[row] ?? 0, this.#offsets[row + 1] ?? 0));
   }
 
   text(row: number): string {

@@ -18,6 +18,8 @@ import type { VectorSpec } from '../vector/distance.ts';
 import { HeldSegment } from './held-segment.ts';
 import { RecentOperations } from './recent-operations.ts';
 import type { ShardManifest } from './shard-manifest.ts';
+import { StateDigest, type Digest } from './state-digest.ts';
+import { entriesPerMark, StateMarks, type StateMark } from './state-marks.ts';
 import { View } from './view.ts';
 
 export interface Row {
@@ -25,7 +27,7 @@ export interface Row {
   readonly row: number;
 }
 
-type StartOfState = Pick<ShardManifest, 'applied' | 'chain' | 'time' | 'vectors' | 'payloadSchema' | 'opUuids'>;
+type StartOfState = Pick<ShardManifest, 'applied' | 'chain' | 'time' | 'digest' | 'vectors' | 'payloadSchema' | 'opUuids'>;
 
 export class ShardState {
   readonly #indexes: VectorIndexes;
@@ -36,6 +38,8 @@ export class ShardState {
   #applied: Seq;
   #chain: Buffer;
   #time: bigint;
+  readonly #digest: StateDigest;
+  readonly #marks = new StateMarks();
   #head: HeldSegment<MutableSegment>;
   /** Former heads whose rows are not in sealed files yet, oldest first. */
   #sealing: readonly HeldSegment<MutableSegment>[] = [];
@@ -56,8 +60,10 @@ export class ShardState {
     this.#applied = start.applied;
     this.#chain = Buffer.from(start.chain, 'hex');
     this.#time = start.time;
+    this.#digest = new StateDigest(start.digest);
     this.#sealed = sealed.map((segment) => new HeldSegment(segment));
     this.#head = this.#newHead();
+    this.keepMark();
   }
 
   get vectors(): ReadonlyMap<string, VectorSpec> { return this.#vectors; }
@@ -65,6 +71,7 @@ export class ShardState {
   get applied(): Seq { return this.#applied; }
   get chain(): string { return this.#chain.toString('hex'); }
   get time(): bigint { return this.#time; }
+  get digest(): Digest { return this.#digest.digest; }
   get head(): HeldSegment<MutableSegment> { return this.#head; }
   get sealing(): readonly HeldSegment<MutableSegment>[] { return this.#sealing; }
   get sealed(): readonly HeldSegment<SealedSegment>[] { return this.#sealed; }
@@ -102,11 +109,20 @@ export class ShardState {
   put(point: StoredPoint): void {
     const old = this.find(point.id);
     if (old !== undefined) old.held.segment.markDeleted(old.row);
-    this.#head.segment.append(point);
+    this.#digest.row(this.#head.segment, this.#head.segment.append(point));
   }
 
-  setVectors(vectors: ReadonlyMap<string, VectorSpec>): void {
-    this.#vectors = vectors;
+  /** A live row dies, and with it its point. */
+  remove({ held, row }: Row): void {
+    this.#digest.death(held.segment.idAt(row));
+    held.segment.markDeleted(row);
+  }
+
+  /** `spec` undefined: the vector is gone. */
+  setVector(name: string, spec: VectorSpec | undefined): void {
+    const others = [...this.#vectors].filter(([key]) => key !== name);
+    this.#vectors = new Map(spec === undefined ? others : [...others, [name, spec]]);
+    this.#digest.vector(name, spec);
   }
 
   setFieldSchema(field: string, schema: FieldSchema | undefined): void {
@@ -114,6 +130,17 @@ export class ShardState {
     if (schema === undefined) changed.delete(field);
     else changed.set(field, schema);
     this.#payloadSchema = changed;
+    this.#digest.index(field, schema);
+  }
+
+  /** The state at kept positions and now, ascending. */
+  get marks(): readonly StateMark[] {
+    return this.#marks.with(this.#mark());
+  }
+
+  /** Keeps the position of now for comparison. Between entries. */
+  keepMark(): void {
+    this.#marks.keep(this.#mark());
   }
 
   /** From here to `endEntry` queries get the state before it. */
@@ -129,7 +156,9 @@ export class ShardState {
     this.#chain = nextChain(this.#chain, entry);
     this.#applied = entry.seq;
     this.#time = entry.time;
+    this.#digest.endEntry(entry, this.points);
     this.#insideEntry = false;
+    if (entry.seq % entriesPerMark === 0) this.keepMark();
     this.#forgetView();
   }
 
@@ -187,6 +216,10 @@ export class ShardState {
     await view?.release();
     await Promise.all(this.segments.map((held) => held.release()));
     await Promise.all(this.#closing);
+  }
+
+  #mark(): StateMark {
+    return { seq: this.#applied, chain: this.chain, digest: this.digest };
   }
 
   #newHead(): HeldSegment<MutableSegment> {

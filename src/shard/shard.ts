@@ -38,6 +38,8 @@ import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
 import type { RestoreOrigin, StoredDraft } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
+import { digestFrom } from './state-digest.ts';
+import type { StateMark } from './state-marks.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
 import { WriteQueue, type SubmittedEntry } from './write-queue.ts';
@@ -124,7 +126,7 @@ export class Shard {
     const { disk, directory } = options;
     await makeShardFolder(disk, directory);
     const stored = await writeManifest(disk, directory, {
-      ...identityOf(options), applied: 0, chain: chainStart.toString('hex'), time: 0n, durable: 0,
+      ...identityOf(options), applied: 0, chain: chainStart.toString('hex'), time: 0n, digest: digestFrom(0), durable: 0,
       vectors: options.vectors, payloadSchema: new Map(), segments: [], opUuids: [],
     });
     return new Shard(options, { stored, segments: [], log: FileLog.create({ ...options, directory: logsDirectory(directory) }) });
@@ -187,6 +189,11 @@ export class Shard {
   /** Entries up to here are applied. */
   get applied(): Seq {
     return this.#state.applied;
+  }
+
+  /** What the state was at some positions and is now, ascending: the same on every replica. */
+  get marks(): readonly StateMark[] {
+    return this.#state.marks;
   }
 
   /** Graphs that are to be other ones are built in the background. */
