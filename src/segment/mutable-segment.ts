@@ -40,6 +40,8 @@ const uuidTextBytes = 56;
 
 interface GrowingColumn extends VectorColumn<GrowingVectorIndex> {
   readonly nameCrc: number;
+  /** Memory to read a row back into. */
+  readonly scratch: Uint8Array;
 }
 
 export class MutableSegment implements Segment {
@@ -115,18 +117,19 @@ export class MutableSegment implements Segment {
     to.word(Math.floor(version / 2 ** 32));
     to.word(this.#payloads.lengthBytes(row));
     to.word(this.#payloads.checksum(row));
-    for (const { index, slots, nameCrc } of this.#columns.values()) {
+    for (const { index, slots, nameCrc, scratch } of this.#columns.values()) {
       const slot = slots.findSlot(row);
       if (slot === undefined) continue;
       to.word(nameCrc);
-      to.word(crc32(index.row(slot)));
+      index.readRows(slot, scratch);
+      to.word(crc32(scratch));
     }
   }
 
   /** Rows so far lack it. */
   addVector(name: string, spec: VectorSpec): void {
     invariant(!this.#columns.has(name), () => `vector '${name}' is new`);
-    this.#columns.set(name, { index: this.#indexes.growing(spec), slots: new RowSlots(), nameCrc: crc32(Buffer.from(name)) });
+    this.#columns.set(name, { index: this.#indexes.growing(spec), slots: new RowSlots(), nameCrc: crc32(Buffer.from(name)), scratch: new Uint8Array(strideBytes(spec)) });
   }
 
   /** Gone at once; its bytes are freed when reads and seals in flight have ended. */

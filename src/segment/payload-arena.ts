@@ -1,5 +1,6 @@
 // Payload texts of the mutable segment: UTF-8 bytes, one text after the other through chunks of equal size, a text may cross
 // from one into the next. Exactly the bytes and offsets of a `pay` file, and a tenth of the objects that a string per row costs.
+import { must } from '../base/assert.ts';
 import { crc32 } from '../base/checksum.ts';
 import { grown } from './grown.ts';
 
@@ -35,7 +36,16 @@ export class PayloadArena {
   }
 
   checksum(row: number): number {
-    return crc32(this.#read(this.#offsets[row] ?? 0, this.#offsets[row + 1] ?? 0));
+    let crc = 0;
+    const end = this.#offsets[row + 1] ?? 0;
+    for (let at = this.#offsets[row] ?? 0; at < end;) {
+      const from = at % chunkBytes;
+      const length = Math.min(chunkBytes - from, end - at);
+      const chunk = must(this.#chunks[Math.floor(at / chunkBytes)], 'texts lie in chunks');
+      crc = crc32(chunk.subarray(from, from + length), crc);
+      at += length;
+    }
+    return crc;
   }
 
   text(row: number): string {

@@ -27,7 +27,10 @@ export interface Row {
   readonly row: number;
 }
 
-type StartOfState = Pick<ShardManifest, 'applied' | 'chain' | 'time' | 'digest' | 'vectors' | 'payloadSchema' | 'opUuids'>;
+interface StartOfState extends Pick<ShardManifest, 'applied' | 'chain' | 'time' | 'vectors' | 'payloadSchema' | 'opUuids'> {
+  /** undefined: none is kept. */
+  readonly digest?: Digest | undefined;
+}
 
 export class ShardState {
   readonly #indexes: VectorIndexes;
@@ -38,7 +41,7 @@ export class ShardState {
   #applied: Seq;
   #chain: Buffer;
   #time: bigint;
-  readonly #digest: StateDigest;
+  readonly #digest: StateDigest | undefined;
   readonly #marks = new StateMarks();
   #head: HeldSegment<MutableSegment>;
   /** Former heads whose rows are not in sealed files yet, oldest first. */
@@ -60,7 +63,7 @@ export class ShardState {
     this.#applied = start.applied;
     this.#chain = Buffer.from(start.chain, 'hex');
     this.#time = start.time;
-    this.#digest = new StateDigest(start.digest);
+    this.#digest = start.digest === undefined ? undefined : new StateDigest(start.digest);
     this.#sealed = sealed.map((segment) => new HeldSegment(segment));
     this.#head = this.#newHead();
     this.keepMark();
@@ -71,7 +74,7 @@ export class ShardState {
   get applied(): Seq { return this.#applied; }
   get chain(): string { return this.#chain.toString('hex'); }
   get time(): bigint { return this.#time; }
-  get digest(): Digest { return this.#digest.digest; }
+  get digest(): Digest | undefined { return this.#digest?.digest; }
   get head(): HeldSegment<MutableSegment> { return this.#head; }
   get sealing(): readonly HeldSegment<MutableSegment>[] { return this.#sealing; }
   get sealed(): readonly HeldSegment<SealedSegment>[] { return this.#sealed; }
@@ -109,12 +112,13 @@ export class ShardState {
   put(point: StoredPoint): void {
     const old = this.find(point.id);
     if (old !== undefined) old.held.segment.markDeleted(old.row);
-    this.#digest.row(this.#head.segment, this.#head.segment.append(point));
+    const row = this.#head.segment.append(point);
+    this.#digest?.row(this.#head.segment, row);
   }
 
   /** A live row dies, and with it its point. */
   remove({ held, row }: Row): void {
-    this.#digest.death(held.segment.idAt(row));
+    this.#digest?.death(held.segment.idAt(row));
     held.segment.markDeleted(row);
   }
 
@@ -122,7 +126,7 @@ export class ShardState {
   setVector(name: string, spec: VectorSpec | undefined): void {
     const others = [...this.#vectors].filter(([key]) => key !== name);
     this.#vectors = new Map(spec === undefined ? others : [...others, [name, spec]]);
-    this.#digest.vector(name, spec);
+    this.#digest?.vector(name, spec);
   }
 
   setFieldSchema(field: string, schema: FieldSchema | undefined): void {
@@ -130,17 +134,19 @@ export class ShardState {
     if (schema === undefined) changed.delete(field);
     else changed.set(field, schema);
     this.#payloadSchema = changed;
-    this.#digest.index(field, schema);
+    this.#digest?.index(field, schema);
   }
 
-  /** The state at kept positions and now, ascending. */
+  /** The state at kept positions and now, ascending; none without a digest. */
   get marks(): readonly StateMark[] {
-    return this.#marks.with(this.#mark());
+    const now = this.#mark();
+    return now === undefined ? [] : this.#marks.with(now);
   }
 
   /** Keeps the position of now for comparison. Between entries. */
   keepMark(): void {
-    this.#marks.keep(this.#mark());
+    const now = this.#mark();
+    if (now !== undefined) this.#marks.keep(now);
   }
 
   /** From here to `endEntry` queries get the state before it. */
@@ -156,7 +162,7 @@ export class ShardState {
     this.#chain = nextChain(this.#chain, entry);
     this.#applied = entry.seq;
     this.#time = entry.time;
-    this.#digest.endEntry(entry, this.points);
+    this.#digest?.endEntry(entry, this.points);
     this.#insideEntry = false;
     if (entry.seq % entriesPerMark === 0) this.keepMark();
     this.#forgetView();
@@ -218,8 +224,9 @@ export class ShardState {
     await Promise.all(this.#closing);
   }
 
-  #mark(): StateMark {
-    return { seq: this.#applied, chain: this.chain, digest: this.digest };
+  #mark(): StateMark | undefined {
+    const { digest } = this;
+    return digest === undefined ? undefined : { seq: this.#applied, chain: this.chain, digest };
   }
 
   #newHead(): HeldSegment<MutableSegment> {

@@ -103,7 +103,7 @@ export class Shard {
     const log = options.shareLog?.(local) ?? local;
     const { disk, directory, indexes, logger, limits = shardLimits, indexing = noIndexing, merging = { segmentsMin: 1 } } = options;
     const storedLive = new WeakMap<HeldSegment, Uint32Array>();
-    const state = new ShardState(indexes, stored.manifest, segments);
+    const state = new ShardState(indexes, startOf(options, stored.manifest), segments);
     for (const held of state.sealed) storedLive.set(held, held.segment.liveBits());
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
@@ -126,7 +126,7 @@ export class Shard {
     const { disk, directory } = options;
     await makeShardFolder(disk, directory);
     const stored = await writeManifest(disk, directory, {
-      ...identityOf(options), applied: 0, chain: chainStart.toString('hex'), time: 0n, digest: digestFrom(0), durable: 0,
+      ...identityOf(options), applied: 0, chain: chainStart.toString('hex'), time: 0n, durable: 0,
       vectors: options.vectors, payloadSchema: new Map(), segments: [], opUuids: [],
     });
     return new Shard(options, { stored, segments: [], log: FileLog.create({ ...options, directory: logsDirectory(directory) }) });
@@ -191,7 +191,7 @@ export class Shard {
     return this.#state.applied;
   }
 
-  /** What the state was at some positions and is now, ascending: the same on every replica. */
+  /** What the state was at some positions and is now, ascending: the same on every replica. None where the log is not shared. */
   get marks(): readonly StateMark[] {
     return this.#state.marks;
   }
@@ -452,6 +452,11 @@ function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
     file: path.join(options.directory, manifestName),
     problem: `belongs to collection ${collectionUuid} shard ${shardId} generation ${generation}`,
   });
+}
+
+/** A digest is kept where there are replicas to compare with; where it was not, it begins. */
+export function startOf({ shareLog }: Pick<ShardOptions, 'shareLog'>, manifest: ShardManifest): ConstructorParameters<typeof ShardState>[1] {
+  return { ...manifest, digest: shareLog === undefined ? undefined : manifest.digest ?? digestFrom(manifest.applied) };
 }
 
 /** All or none. */

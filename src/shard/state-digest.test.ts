@@ -10,8 +10,8 @@ import { MutableSegment } from '../segment/mutable-segment.ts';
 import type { StoredPoint } from '../segment/segment.ts';
 import { adoptShard } from './adopt.ts';
 import { freezeShards } from './freeze.ts';
-import { Shard } from './shard.ts';
-import { decodeManifest, readManifest, writeManifest } from './shard-manifest.ts';
+import { Shard, type ShardOptions } from './shard.ts';
+import { readManifest } from './shard-manifest.ts';
 import { digestFrom, StateDigest, type Digest } from './state-digest.ts';
 import { entriesPerMark } from './state-marks.ts';
 import { FedLog } from './testing/fed-log.ts';
@@ -26,7 +26,7 @@ const now = (shard: Shard): Digest => must(shard.marks.at(-1), 'there is a mark 
 /** A replica that is fed what another logged: it seals, merges and starts again at times of its own. */
 class Follower {
   readonly #random: Random;
-  readonly #options: ReturnType<typeof shardOptions>;
+  readonly #options: ShardOptions;
   #log: FedLog | undefined;
   #shard: Shard | undefined;
 
@@ -91,8 +91,10 @@ test(`replicas that seal, merge and start again at other times have one digest (
   }
 });
 
+const shared = (directory: string, changes: Partial<ShardOptions> = {}): ShardOptions => shardOptions(new MemoryDisk(), directory, { shareLog: (local) => local, ...changes });
+
 test('a copy goes on with the digest of its source, from a checkpoint and the log behind it', async () => {
-  const options = shardOptions(new MemoryDisk(), '/source');
+  const options = shared('/source');
   await using source = await Shard.create(options);
   for (let id = 0; id < 20; id += 1) await upsert(source, draft(id));
   await source.checkpoint();
@@ -104,25 +106,31 @@ test('a copy goes on with the digest of its source, from a checkpoint and the lo
   assert.deepEqual(copy.marks.at(-1), source.marks.at(-1));
 });
 
-test('a checkpoint without a digest begins one at its position', async () => {
-  const options = shardOptions(new MemoryDisk(), '/shard');
-  const first = await Shard.create(options);
+test('where no digest was kept one begins at the checkpoint, and where none is kept none stays', async () => {
+  const options = shared('/shard');
+  const alone = shardOptions(options.disk, '/shard');
+  const first = await Shard.create(alone);
   for (let id = 0; id < 5; id += 1) await upsert(first, draft(id));
   await first.checkpoint();
   await upsert(first, draft(5));
+  assert.deepEqual(first.marks, []);
   await first.close();
-  const { manifest, text } = await readManifest(options.disk, '/shard');
-  const older = JSON.parse(text.toString()) as Record<string, unknown>;
-  assert.deepEqual(older['digest'], manifest.digest);
-  await writeManifest(options.disk, '/shard', { ...manifest, digest: digestFrom(manifest.applied) });
-  await using again = await Shard.open(options);
+  const again = await Shard.open(options);
   assert.equal(now(again).from, 5);
   assert.notEqual(now(again).value, digestFrom(5).value, 'what the log holds behind it is in it');
-  assert.throws(() => decodeManifest(Buffer.from('{}'), 'm'));
+  await again.checkpoint();
+  const { digest } = must(again.marks.at(-1), 'there is one');
+  await again.close();
+  assert.deepEqual((await readManifest(options.disk, '/shard')).manifest.digest, digest);
+  const third = await Shard.open(alone);
+  await upsert(third, draft(6));
+  await third.checkpoint();
+  await third.close();
+  assert.equal((await readManifest(options.disk, '/shard')).manifest.digest, undefined);
 });
 
 test('marks are kept at every 1,024th entry and at checkpoints, the last eight and that of now', async () => {
-  await using shard = await Shard.create(shardOptions(new MemoryDisk(), '/shard', { limits: { ...smallLimits, headRowsMax: 1 << 20 } }));
+  await using shard = await Shard.create(shared('/shard', { limits: { ...smallLimits, headRowsMax: 1 << 20 } }));
   const writes: Promise<unknown>[] = [];
   for (let at = 0; at < 2 * entriesPerMark + 10; at += 1) writes.push(shard.write({ kind: 'upsert', points: [draft(at % 50)] }, { wait: true }));
   await Promise.all(writes);

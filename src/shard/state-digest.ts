@@ -26,7 +26,7 @@ export interface Digest {
   readonly value: string;
 }
 
-/** Of a state whose history nobody has kept: it begins after entry `from`. */
+/** Of a state whose digest nobody has kept: it begins after entry `from`. */
 export function digestFrom(from: Seq): Digest {
   return { from, value: '0'.repeat(2 * digestBytes) };
 }

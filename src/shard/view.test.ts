@@ -5,12 +5,11 @@ import { rowsOf } from '../payload/bitmap.ts';
 import { parseFilter } from '../payload/parse-filter.ts';
 import { selectRows } from '../payload/select-rows.ts';
 import { ShardState } from './shard-state.ts';
-import { digestFrom } from './state-digest.ts';
 import { dotSpec, pointId } from './testing/shard-fixtures.ts';
 import { rowSourceOf } from './view.ts';
 
 function newState(): ShardState {
-  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, digest: digestFrom(0), vectors: new Map([['', dotSpec]]), payloadSchema: new Map(), opUuids: [] }, []);
+  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map([['', dotSpec]]), payloadSchema: new Map(), opUuids: [] }, []);
   for (const id of [1, 2, 3]) state.put({ id: pointId(id), version: 1, vectors: new Map(), payload: `{"n":${id}}` });
   return state;
 }

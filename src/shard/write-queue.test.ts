@@ -5,7 +5,6 @@ import { silentLogger } from '../base/logger.ts';
 import { plainIndexes } from '../index/testing/plain-indexes.ts';
 import { Gauge } from './gauge.ts';
 import { ShardState } from './shard-state.ts';
-import { digestFrom } from './state-digest.ts';
 import { pointId } from './testing/shard-fixtures.ts';
 import { encodeOperation } from './entry-body.ts';
 import { WriteQueue } from './write-queue.ts';
@@ -28,7 +27,7 @@ test('a gauge lets waiters go when it is low enough for each', async () => {
 test('writers wait while too much is stored but not applied', async () => {
   let seq = 0;
   const releases: (() => void)[] = [];
-  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, digest: digestFrom(0), vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
+  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
   const slowLog: ConstructorParameters<typeof WriteQueue>[0]['log'] = {
     append: (draft) => new Promise((resolve) => {
       releases.push(() => { seq += 1; resolve({ ...draft, seq, time: 0n, bodyCrc: crc32(draft.body) }); });
@@ -61,7 +60,7 @@ test('writers wait while too much is stored but not applied', async () => {
 
 test('an entry that fails for another reason than a read ends all applying, and what waits is told', async () => {
   let seq = 0;
-  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, digest: digestFrom(0), vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
+  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map(), payloadSchema: new Map(), opUuids: [] }, []);
   const log: ConstructorParameters<typeof WriteQueue>[0]['log'] = { append: (draft) => Promise.resolve({ ...draft, seq: (seq += 1), time: 0n, bodyCrc: crc32(draft.body) }) };
   const queue = new WriteQueue({ log, state, logger: silentLogger, background: { afterEntry: () => undefined, makeRoom: () => Promise.resolve(), afterStall: () => undefined } });
   const submit = (vectors: ReadonlyMap<string, Uint8Array>): Promise<number> => queue.takeTurn(() => queue.submit(encodeOperation({ kind: 'upsert', points: [{ id: pointId(1), vectors, payload: '{}' }] })).applied);

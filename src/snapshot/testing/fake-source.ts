@@ -206,7 +206,7 @@ const segmentUuid = '00000000-0000-4000-8000-000000000001';
 export function manifestOf(collectionUuid: string, shardId: number, files: readonly FrozenFile[]): ShardManifest {
   const named = files.filter(({ name }) => name.startsWith('files/')).map(({ sizeBytes, sha256 }) => ({ kind: 'vec', chunk: 0, sha256, size: sizeBytes }));
   return {
-    collectionUuid, shardId, generation: 0, applied: 10, chain, time: 1n, digest: { from: 0, value: chain }, durable: 20, vectors: new Map(), payloadSchema: new Map(),
+    collectionUuid, shardId, generation: 0, applied: 10, chain, time: 1n, durable: 20, vectors: new Map(), payloadSchema: new Map(),
     segments: [{ uuid: segmentUuid, rows: 10 + shardId, min_seq: 1, max_seq: 10, files: named }], opUuids: [],
   };
 }
