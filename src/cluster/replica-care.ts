@@ -9,6 +9,7 @@ import { RequestError } from '../base/errors.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withReplica, withShard, type ReplicaState, type ShardRecord } from './cluster-record.ts';
+import type { ReplicaMarks } from './replica-marks.ts';
 import { purgeStream, streamFacts } from './shard-stream.ts';
 
 const careMs = 500;
@@ -27,6 +28,7 @@ export interface Transfer {
 
 export class ReplicaCare {
   readonly #access: CatalogAccess;
+  readonly #marks: ReplicaMarks;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
   #timer: NodeJS.Timeout | undefined;
@@ -34,8 +36,9 @@ export class ReplicaCare {
   #purgedMs: number;
   #openedMs = 0;
 
-  constructor(access: CatalogAccess) {
+  constructor(access: CatalogAccess, marks: ReplicaMarks) {
     this.#access = access;
+    this.#marks = marks;
     this.#purgedMs = access.clock.monotonic();
     this.#plan();
   }
@@ -68,6 +71,7 @@ export class ReplicaCare {
         if (this.#ended.signal.aborted) return;
         const state = replicaOf(shard, membership.self.peerId);
         if (state !== undefined) await this.#careForOwn(uuid, shard, state);
+        this.#marks.tell(this.#access.logger, uuid, shard);
         if (this.#isLowestLive()) await this.#careForSilent(uuid, shard);
         if (isDue && this.#isLowestLive()) await this.#purge(uuid, shard);
       }
@@ -79,7 +83,7 @@ export class ReplicaCare {
     const self = membership.self.peerId;
     const local = this.#access.localShard(uuid, shard.id, shard.generation);
     const isLost = this.#access.logOf(uuid, shard.id, shard.generation)?.lost !== undefined;
-    if (local === undefined || isLost) {
+    if (local === undefined || isLost || this.#marks.isOwnOdd(uuid, shard, state)) {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();
       else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
@@ -87,6 +91,7 @@ export class ReplicaCare {
       return;
     }
     if (state === 'Active' || state === 'Listener') return;
+    if (this.#marks.disagreementOf(uuid, shard) !== undefined) return; // nobody knows who is right
     const { lastSeq } = await streamFacts(client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
     if (local.applied >= lastSeq) await this.#setState(uuid, shard, self, 'Active');
   }
@@ -112,7 +117,8 @@ export class ReplicaCare {
   async #fetch(uuid: string, shard: ShardRecord): Promise<void> {
     const { peers, membership, files, disk, dataDirectory, logger } = this.#access;
     const self = membership.self.peerId;
-    const from = peersIn(shard, 'Active').filter((peer) => peer !== self && membership.isLive(peer)).map((peer) => membership.node(peer)).find((node) => node !== undefined);
+    const odd = this.#marks.disagreementOf(uuid, shard)?.odd ?? [];
+    const from = peersIn(shard, 'Active').filter((peer) => peer !== self && !odd.includes(peer) && membership.isLive(peer)).map((peer) => membership.node(peer)).find((node) => node !== undefined);
     if (from === undefined) return;
     const key = `${uuid}/${shard.id}`;
     const { signal } = this.#ended;

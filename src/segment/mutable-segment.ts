@@ -48,6 +48,8 @@ export class MutableSegment implements Segment {
   readonly uuid: string;
   readonly #indexes: VectorIndexes;
   readonly #columns = new Map<string, GrowingColumn>();
+  /** Of the columns, sorted. */
+  #names: readonly string[] = [];
   readonly #fieldIndexes = new Map<string, MutableFieldIndex>();
   /** Field → the build under way; another build or a drop takes its place, and it gives up. */
   readonly #builds = new Map<string, object>();
@@ -109,7 +111,7 @@ export class MutableSegment implements Segment {
     return row;
   }
 
-  /** A row as it is stored, read back: id, version, payload, and each vector with its name; payload and vectors by their crc32. */
+  /** A row as it is stored, read back: id, version, payload, and each vector with its name, by name; payload and vectors by their crc32. */
   tellRow(row: number, to: WordSink): void {
     this.#ids.tell(row, to);
     const version = this.versionAt(row);
@@ -117,7 +119,8 @@ export class MutableSegment implements Segment {
     to.word(Math.floor(version / 2 ** 32));
     to.word(this.#payloads.lengthBytes(row));
     to.word(this.#payloads.checksum(row));
-    for (const { index, slots, nameCrc, scratch } of this.#columns.values()) {
+    for (const name of this.#names) {
+      const { index, slots, nameCrc, scratch } = this.#column(name);
       const slot = slots.findSlot(row);
       if (slot === undefined) continue;
       to.word(nameCrc);
@@ -130,12 +133,14 @@ export class MutableSegment implements Segment {
   addVector(name: string, spec: VectorSpec): void {
     invariant(!this.#columns.has(name), () => `vector '${name}' is new`);
     this.#columns.set(name, { index: this.#indexes.growing(spec), slots: new RowSlots(), nameCrc: crc32(Buffer.from(name)), scratch: new Uint8Array(strideBytes(spec)) });
+    this.#names = [...this.#columns.keys()].sort();
   }
 
   /** Gone at once; its bytes are freed when reads and seals in flight have ended. */
   async dropVector(name: string): Promise<void> {
     const column = this.#column(name);
     this.#columns.delete(name);
+    this.#names = [...this.#columns.keys()].sort();
     await this.#inFlight.settled();
     await column.index.close();
   }

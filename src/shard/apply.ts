@@ -221,17 +221,21 @@ function dropIndex(state: ShardState, field: string): void {
 }
 
 function createVector(state: ShardState, name: string, spec: VectorSpec): void {
-  if (state.vectors.has(name)) return;
-  state.head.segment.addVector(name, spec);
-  state.setVector(name, { ...spec });
+  if (!state.vectors.has(name)) {
+    state.head.segment.addVector(name, spec);
+    state.setVectors(new Map([...state.vectors, [name, { ...spec }]]));
+  }
+  state.noteVector(name);
 }
 
 /** Rows lack it at once; its bytes go when the searches and merges that still read them have ended. */
 function dropVector(state: ShardState, name: string): void {
-  if (!state.vectors.has(name)) return;
-  state.setVector(name, undefined);
-  for (const held of state.sealing) held.hide(name); // their files are being written from it
-  for (const { segment } of [state.head, ...state.sealed]) state.closeLater(segment.dropVector(name));
+  if (state.vectors.has(name)) {
+    state.setVectors(new Map([...state.vectors].filter(([key]) => key !== name)));
+    for (const held of state.sealing) held.hide(name); // their files are being written from it
+    for (const { segment } of [state.head, ...state.sealed]) state.closeLater(segment.dropVector(name));
+  }
+  state.noteVector(name);
 }
 
 /** An entry is written only with vectors that fit; another one comes from bytes that are not ours. */

@@ -122,11 +122,13 @@ export class ShardState {
     held.segment.markDeleted(row);
   }
 
-  /** `spec` undefined: the vector is gone. */
-  setVector(name: string, spec: VectorSpec | undefined): void {
-    const others = [...this.#vectors].filter(([key]) => key !== name);
-    this.#vectors = new Map(spec === undefined ? others : [...others, [name, spec]]);
-    this.#digest?.vector(name, spec);
+  setVectors(vectors: ReadonlyMap<string, VectorSpec>): void {
+    this.#vectors = vectors;
+  }
+
+  /** What an entry left of a vector, changed or not: a replica that was made under a later configuration has had it from the start. */
+  noteVector(name: string): void {
+    this.#digest?.vector(name, this.#vectors.get(name));
   }
 
   setFieldSchema(field: string, schema: FieldSchema | undefined): void {

@@ -4,7 +4,7 @@
 //
 // `rules` is the version of the entry's body and of the rules that apply it; the live points are those after the entry. An effect is
 // a row as it is stored after the entry put it there, the id of a row that died, or a change of vectors or schema, as a row of
-// words. Its words are mixed to 64 bits, and the effects of an entry are added up: replicas seal and merge at times of their own, so
+// 32-bit words. Its words are mixed to 64 bits, and the effects of an entry are added up: replicas seal and merge at times of their own, so
 // one and the same entry meets its rows in another order on each, and sorting a write over a whole collection would hold all of its rows.
 // Payloads and vectors are in it by their crc32: it is made against faults, not against somebody who looks for collisions.
 //
@@ -13,8 +13,10 @@ import { createHash } from 'node:crypto';
 import { crc32 } from '../base/checksum.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { Entry } from '../log/shard-log.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
 import { idKey } from '../segment/id-table.ts';
 import type { MutableSegment } from '../segment/mutable-segment.ts';
+import type { VectorSpec } from '../vector/distance.ts';
 
 const digestBytes = 16;
 const effects = { row: 1, death: 2, vector: 3, noVector: 4, index: 5, noIndex: 6 } as const;
@@ -64,12 +66,12 @@ export class StateDigest {
   }
 
   /** `spec` undefined: it is gone. */
-  vector(name: string, spec: object | undefined): void {
-    this.#noteChange(spec === undefined ? effects.noVector : effects.vector, name, spec);
+  vector(name: string, spec: VectorSpec | undefined): void {
+    this.#noteChange(spec === undefined ? effects.noVector : effects.vector, name, spec === undefined ? undefined : [spec.size, spec.distance, spec.datatype]);
   }
 
   /** `schema` undefined: it is gone. */
-  index(field: string, schema: object | undefined): void {
+  index(field: string, schema: FieldSchema | undefined): void {
     this.#noteChange(schema === undefined ? effects.noIndex : effects.index, field, schema);
   }
 
