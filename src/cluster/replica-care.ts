@@ -6,6 +6,7 @@
 // - A replica becomes Active only after it had everything that the stream had at a moment after it began to follow.
 // - A node changes the states of its own replicas; those of a silent node are the lowest live peer's to change.
 import { RequestError } from '../base/errors.ts';
+import { NewerEntryError } from '../shard/entry-body.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withReplica, withShard, type ReplicaState, type ShardRecord } from './cluster-record.ts';
@@ -16,6 +17,8 @@ const careMs = 500;
 const deadMs = 10_000;
 const purgeMs = 60_000;
 const openAgainMs = 5_000;
+/** Where a copy has entries that this program does not know, only a newer program helps. */
+const outdatedMs = 60_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
 
@@ -35,6 +38,8 @@ export class ReplicaCare {
   #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
   #openedMs = 0;
+  /** Shard → when it may be fetched again. */
+  readonly #notBefore = new Map<string, number>();
 
   constructor(access: CatalogAccess, marks: ReplicaMarks) {
     this.#access = access;
@@ -90,6 +95,10 @@ export class ReplicaCare {
       else await this.#fetch(uuid, shard);
       return;
     }
+    if (local.isOutdated) {
+      if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
+      return;
+    }
     if (state === 'Active' || state === 'Listener') return;
     if (this.#marks.disagreementOf(uuid, shard) !== undefined) return; // nobody knows who is right
     const { lastSeq } = await streamFacts(client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
@@ -115,12 +124,13 @@ export class ReplicaCare {
 
   /** The content of another node's replica, as a copy that goes on with the stream where it ends. */
   async #fetch(uuid: string, shard: ShardRecord): Promise<void> {
-    const { peers, membership, files, disk, dataDirectory, logger } = this.#access;
+    const { peers, membership, files, disk, dataDirectory, clock, logger } = this.#access;
     const self = membership.self.peerId;
     const odd = this.#marks.disagreementOf(uuid, shard)?.odd ?? [];
     const from = peersIn(shard, 'Active').filter((peer) => peer !== self && !odd.includes(peer) && membership.isLive(peer)).map((peer) => membership.node(peer)).find((node) => node !== undefined);
     if (from === undefined) return;
     const key = `${uuid}/${shard.id}`;
+    if (clock.monotonic() < (this.#notBefore.get(key) ?? 0)) return;
     const { signal } = this.#ended;
     this.#transfers.set(key, { collectionUuid: uuid, shardId: shard.id, from: from.peerId, to: self });
     try {
@@ -135,6 +145,7 @@ export class ReplicaCare {
       await this.#access.reconcile();
       logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
     } catch (error) {
+      if (error instanceof NewerEntryError) this.#notBefore.set(key, clock.monotonic() + outdatedMs);
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
     } finally {
       this.#transfers.delete(key);

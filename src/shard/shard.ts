@@ -23,7 +23,7 @@ import type { DamagedGraphs } from '../segment/graph-file.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
-import { encodeOperation, type EncodedEntry } from './entry-body.ts';
+import { encodeOperation, NewerEntryError, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
@@ -189,6 +189,11 @@ export class Shard {
   /** Entries up to here are applied. */
   get applied(): Seq {
     return this.#state.applied;
+  }
+
+  /** Whether it stopped before an entry of a newer version: its state grows old until the program is a newer one. */
+  get isOutdated(): boolean {
+    return this.#queue.failure?.cause instanceof NewerEntryError;
   }
 
   /** What the state was at some positions and is now, ascending: the same on every replica. None where the log is not shared. */

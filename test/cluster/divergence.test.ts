@@ -35,13 +35,14 @@ async function metric(url: string, name: string): Promise<string | undefined> {
   return new RegExp(`^${name} (\\S+)$`, 'm').exec((await call(url, 'GET', '/metrics')).text)?.[1];
 }
 
-/** All nodes but the last are sound. */
+/** All nodes but the last are sound. The point that it gets wrong is written last. */
 async function startWithFault(nodes: ClusterProcesses, count: number): Promise<readonly string[]> {
   const last = count - 1;
   await Promise.all(Array.from({ length: count }, (_, at) => nodes.start(at, at === last ? fault : {})));
   const urls = Array.from({ length: count }, (_, at) => nodes.node(at).url);
   await json(urls[0] ?? '', 'PUT', '/collections/c', { vectors: { size: 4, distance: 'Dot' }, shard_number: 1, replication_factor: count });
-  for (let id = 1; id <= points; id += 1) await json(urls[0] ?? '', 'PUT', '/collections/c/points?wait=true', { points: [{ id, vector: vectorOf(id), payload: { id } }] });
+  const ids = Array.from({ length: points }, (_, at) => at + 1).filter((id) => id !== faultyPoint);
+  for (const id of [...ids, faultyPoint]) await json(urls[0] ?? '', 'PUT', '/collections/c/points?wait=true', { points: [{ id, vector: vectorOf(id), payload: { id } }] });
   return urls;
 }
 
