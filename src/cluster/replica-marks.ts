@@ -110,18 +110,18 @@ export class ReplicaMarks {
   tell(logger: Logger, collectionUuid: string, shard: ShardRecord): void {
     const key = `${collectionUuid}/${shard.id}/${shard.generation}`;
     const found = this.disagreementOf(collectionUuid, shard);
-    const text = found === undefined ? undefined : explained(shard.id, found);
-    if (this.#told.get(key) === text) return;
+    const gist = found === undefined ? undefined : JSON.stringify([found.kind, found.what, found.groups]);
+    if (this.#told.get(key) === gist) return;
     const facts = { collection: collectionUuid, shard: shard.id };
-    if (found === undefined || text === undefined) {
+    if (found === undefined || gist === undefined) {
       this.#told.delete(key);
       logger.info(facts, 'replicas of a shard are equal again, as far as this node has heard');
       return;
     }
-    this.#told.set(key, text);
+    this.#told.set(key, gist);
     const { groups, seq, equalSeq } = found;
     const end = found.kind === 'odd' ? 'the majority is right, the others are copied anew' : 'writes are stopped until an operator drops one of them';
-    logger.error({ ...facts, groups, seq, equalSeq }, `${text}: ${end}`);
+    logger.error({ ...facts, groups, seq, equalSeq }, `${explained(shard.id, found)}: ${end}`);
   }
 }
 

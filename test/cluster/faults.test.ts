@@ -8,6 +8,7 @@ import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { History } from './history.ts';
 import { json } from './json-client.ts';
+import { untilEqual } from './replica-states.ts';
 import { pause, startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 interface Kept {
@@ -138,6 +139,7 @@ async function checkAll(cluster: ProcessCluster, kept: readonly Kept[]): Promise
       if (performance.now() > until) assert.fail(problem);
       await pause(failurePauseMs);
     }
+    await untilEqual(cluster.servers.map((server) => must(server, 'all are up').url), name);
   }
 }
 
