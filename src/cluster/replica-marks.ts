@@ -34,6 +34,7 @@ const upAgain: readonly ReplicaState[] = ['Recovery', 'ManualRecovery', 'Partial
 /**
  * @param marks peer id → its marks
  * @param replicas how many there are, heard or not
+ * @internal for tests
  */
 export function judgeMarks(marks: ReadonlyMap<number, readonly StateMark[]>, replicas: number): Disagreement | undefined {
   const seqs = [...new Set([...marks.values()].flatMap((all) => all.map(({ seq }) => seq)))].sort((a, b) => a - b);
@@ -84,11 +85,12 @@ export class ReplicaMarks {
   disagreementOf(collectionUuid: string, shard: ShardRecord): Disagreement | undefined {
     const peers = peersIn(shard);
     if (peers.length < 2) return undefined;
-    const { membership, localShard } = this.#access();
+    const access = this.#access();
+    const { membership } = access;
     const self = membership.self.peerId;
     const name: ShardName = { collectionUuid, shardId: shard.id, generation: shard.generation };
     const compared = peers.filter((peer) => peer === self || !upAgain.some((state) => state === replicaOf(shard, peer)));
-    const marks = compared.map((peer) => [peer, peer === self ? localShard(collectionUuid, shard.id, shard.generation)?.marks : membership.shardOf(peer, name)?.marks] as const);
+    const marks = compared.map((peer) => [peer, peer === self ? access.localShard(collectionUuid, shard.id, shard.generation)?.marks : membership.shardOf(peer, name)?.marks] as const);
     return judgeMarks(new Map(marks.map(([peer, found]) => [peer, found ?? []])), peers.length);
   }
 

@@ -204,6 +204,7 @@ describe('three nodes of a cluster, killed under load', { skip: noNats ?? false 
     const acknowledged = kept.map(({ name, history }) => `${name} ${history.acknowledged}`).join(', ');
     context.diagnostic(`seed ${seed}; faults: ${done.join(', ')}; acknowledged writes: ${acknowledged}; of unknown outcome: ${load.refused}; reads: ${load.reads}`);
     assert.ok(kept.every(({ history }) => history.acknowledged > 0));
+    for (const server of cluster.servers) assert.doesNotMatch(server?.output() ?? '', /of the replicas of shard \d+ differ/, `seed ${seed}`);
     const positions = await cluster.stopAndVerify();
     for (const shard of new Set(positions.flatMap((node) => [...node.keys()]))) {
       const found = new Set(positions.flatMap((node) => node.get(shard) ?? []));
