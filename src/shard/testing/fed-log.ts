@@ -1,11 +1,12 @@
-// The log of a replica that is told what another one logged: entries arrive by `feed`, nothing is appended.
-import { RequestError } from '../../base/errors.ts';
+// The log of a replica without a stream: what one appends is kept, and others are fed with it.
 import type { Seq } from '../../base/ids.ts';
 import type { FileLog } from '../../log/file-log.ts';
-import type { ClosedLogFile, Entry, LogInfo, LogPosition, ShardLog } from '../../log/shard-log.ts';
+import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../../log/shard-log.ts';
 
 export class FedLog implements ShardLog {
   readonly #local: FileLog;
+  /** In order, also when the files have forgotten them. */
+  readonly appended: Entry[] = [];
   #onForeign: (entry: Entry) => Promise<void> = () => Promise.resolve();
 
   constructor(local: FileLog) {
@@ -24,8 +25,10 @@ export class FedLog implements ShardLog {
     await this.#onForeign(await this.#local.append({ kind, version, body, opUuid, stamp: { seq, time } }));
   }
 
-  append(): Promise<Entry> {
-    return Promise.reject(new RequestError('unavailable', 'nothing is written here'));
+  async append(draft: EntryDraft): Promise<Entry> {
+    const entry = await this.#local.append(draft);
+    this.appended.push({ ...entry, body: Buffer.from(entry.body) });
+    return entry;
   }
 
   position(): LogPosition { return this.#local.position(); }
