@@ -36,6 +36,7 @@ import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
+import { ReplicaMarks } from './replica-marks.ts';
 import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
 import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
@@ -77,7 +78,8 @@ export class ClusterCatalog implements Collections {
   readonly #reconciling = new Lock();
   readonly #unwatch: (() => void)[] = [];
   readonly #restores = new ShardRestores(() => this.#access());
-  readonly #routes = new ShardRoutes(() => this.#access());
+  readonly marks = new ReplicaMarks(() => this.#access());
+  readonly #routes = new ShardRoutes(() => this.#access(), this.marks);
   /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
@@ -115,7 +117,7 @@ export class ClusterCatalog implements Collections {
     for (const uuid of Object.values(named.names)) await this.#endDeadRestore(uuid);
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
-    this.#care = new ReplicaCare(this.#access());
+    this.#care = new ReplicaCare(this.#access(), this.marks);
     this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
   }
 
@@ -147,8 +149,7 @@ export class ClusterCatalog implements Collections {
   beats(): readonly ShardBeat[] {
     return this.#closed ? [] : [...this.#open].flatMap(([collectionUuid, { collection }]) => collection.set.slots.flatMap(({ id: shardId, generation, shard }) => {
       if (shard === undefined) return [];
-      const { seq, chain } = shard.position();
-      return [{ collectionUuid, shardId, generation, applied: shard.applied, checkpoint: shard.checkpointed, marks: [{ seq, chain }], info: shard.info() }];
+      return [{ collectionUuid, shardId, generation, applied: shard.applied, checkpoint: shard.checkpointed, marks: shard.marks, info: shard.info() }];
     }));
   }
 

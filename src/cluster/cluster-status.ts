@@ -1,6 +1,8 @@
 // What a node tells of its cluster, in the terms of the API: `GET /cluster` and `GET /collections/{c}/cluster`.
 import type { ClusterCatalog } from './cluster-catalog.ts';
+import type { Disagreement } from './replica-marks.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
+import type { StateMark } from '../shard/state-marks.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import { ExternalNats } from './external-nats.ts';
@@ -27,9 +29,12 @@ export interface ClusterStatus {
 export interface CollectionClusterStatus {
   readonly peerId: number;
   readonly shardCount: number;
-  readonly local: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly points: number; readonly state: ReplicaState }[];
+  /** `mark`: what its state is now; undefined while it is not open. */
+  readonly local: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly points: number; readonly state: ReplicaState; readonly mark: StateMark | undefined }[];
   readonly remote: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly peerId: number; readonly state: ReplicaState }[];
   readonly transfers: readonly { readonly shardId: number; readonly from: number; readonly to: number }[];
+  /** Shards whose replicas are not alike, as far as this node has heard. */
+  readonly disagreements: readonly (Disagreement & { readonly shardId: number })[];
 }
 
 interface Parts {
@@ -89,10 +94,14 @@ export function collectionClusterStatus({ catalog, membership }: Pick<Parts, 'ca
     shardCount: shards.length,
     local: shards.flatMap((shard) => {
       const state = replicaOf(shard, self);
-      const points = collection.set.slots.find(({ id }) => id === shard.id)?.shard?.info().points ?? 0;
-      return state === undefined ? [] : [{ shardId: shard.id, key: shard.key, points, state }];
+      const open = collection.set.slots.find(({ id }) => id === shard.id)?.shard;
+      return state === undefined ? [] : [{ shardId: shard.id, key: shard.key, points: open?.info().points ?? 0, state, mark: open?.marks.at(-1) }];
     }),
     remote: shards.flatMap((shard) => Object.entries(shard.replicas).filter(([peer]) => Number(peer) !== self).map(([peer, state]) => ({ shardId: shard.id, key: shard.key, peerId: Number(peer), state }))),
     transfers: catalog.transfers.filter(({ collectionUuid }) => collectionUuid === collection.uuid).map(({ shardId, from, to }) => ({ shardId, from, to })),
+    disagreements: shards.flatMap((shard) => {
+      const found = catalog.marks.disagreementOf(collection.uuid, shard);
+      return found === undefined ? [] : [{ shardId: shard.id, ...found }];
+    }),
   };
 }

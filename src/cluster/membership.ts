@@ -9,6 +9,7 @@ import type { Logger } from '../base/logger.ts';
 import { RequestError } from '../base/errors.ts';
 import type { ReplicaInfo } from '../collection/replica.ts';
 import type { Metastore } from '../collection/metastore.ts';
+import type { StateMark } from '../shard/state-marks.ts';
 import type { NatsClient } from './nats-client.ts';
 import { decodeValue, encodeValue } from './peer-wire.ts';
 
@@ -37,8 +38,8 @@ export interface ShardBeat {
   readonly applied: number;
   /** Entries up to here are in sealed files: the stream may forget them as far as this replica goes. */
   readonly checkpoint: number;
-  /** Positions with what the state was there, for comparison between replicas. */
-  readonly marks: readonly { readonly seq: number; readonly chain: string; readonly digest?: string }[];
+  /** Positions with what log and state were there, for replica-marks.ts. */
+  readonly marks: readonly StateMark[];
   readonly info: ReplicaInfo;
 }
 

@@ -6,9 +6,11 @@
 // - A replica becomes Active only after it had everything that the stream had at a moment after it began to follow.
 // - A node changes the states of its own replicas; those of a silent node are the lowest live peer's to change.
 import { RequestError } from '../base/errors.ts';
+import { NewerEntryError } from '../shard/entry-body.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withReplica, withShard, type ReplicaState, type ShardRecord } from './cluster-record.ts';
+import type { ReplicaMarks } from './replica-marks.ts';
 import { purgeStream, streamFacts } from './shard-stream.ts';
 
 const careMs = 500;
@@ -16,6 +18,8 @@ const deadMs = 10_000;
 const purgeMs = 60_000;
 const openAgainMs = 5_000;
 const fetchesMax = 2;
+/** Where a copy has entries that this program does not know, only a newer program helps. */
+const outdatedMs = 60_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
 
@@ -28,6 +32,7 @@ export interface Transfer {
 
 export class ReplicaCare {
   readonly #access: CatalogAccess;
+  readonly #marks: ReplicaMarks;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
   readonly #fetches = new Map<string, Promise<void>>();
@@ -35,9 +40,12 @@ export class ReplicaCare {
   #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
   #openedMs = 0;
+  /** Shard → when it may be fetched again. */
+  readonly #notBefore = new Map<string, number>();
 
-  constructor(access: CatalogAccess) {
+  constructor(access: CatalogAccess, marks: ReplicaMarks) {
     this.#access = access;
+    this.#marks = marks;
     this.#purgedMs = access.clock.monotonic();
     this.#plan();
   }
@@ -84,6 +92,7 @@ export class ReplicaCare {
     const { membership } = this.#access;
     const state = replicaOf(shard, membership.self.peerId);
     if (state !== undefined) await this.#careForOwn(uuid, shard, state);
+    this.#marks.tell(this.#access.logger, uuid, shard);
     if (!membership.isLowestLive()) return;
     await this.#careForSilent(uuid, shard);
     if (isPurgeDue) await this.#purge(uuid, shard);
@@ -94,14 +103,19 @@ export class ReplicaCare {
     const self = membership.self.peerId;
     const local = this.#access.localShard(uuid, shard.id, shard.generation);
     const isLost = this.#access.logOf(uuid, shard.id, shard.generation)?.lost !== undefined;
-    if (local === undefined || isLost) {
+    if (local === undefined || isLost || this.#marks.isOwnOdd(uuid, shard, state)) {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();
       else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
       else this.#beginFetch(uuid, shard);
       return;
     }
+    if (local.isOutdated) {
+      if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
+      return;
+    }
     if (state === 'Active' || state === 'Listener') return;
+    if (this.#marks.disagreementOf(uuid, shard) !== undefined) return; // nobody knows who is right
     const { lastSeq } = await streamFacts(client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
     if (local.applied >= lastSeq) await this.#setState(uuid, shard, self, 'Active');
   }
@@ -132,11 +146,13 @@ export class ReplicaCare {
 
   /** The content of another node's replica, as a copy that goes on with the stream where it ends. */
   async #fetch(uuid: string, shard: ShardRecord): Promise<void> {
-    const { peers, membership, files, disk, dataDirectory, logger } = this.#access;
+    const { peers, membership, files, disk, dataDirectory, clock, logger } = this.#access;
     const self = membership.self.peerId;
-    const from = peersIn(shard, 'Active').filter((peer) => peer !== self && membership.isLive(peer)).map((peer) => membership.node(peer)).find((node) => node !== undefined);
+    const odd = this.#marks.disagreementOf(uuid, shard)?.odd ?? [];
+    const from = peersIn(shard, 'Active').filter((peer) => peer !== self && !odd.includes(peer) && membership.isLive(peer)).map((peer) => membership.node(peer)).find((node) => node !== undefined);
     if (from === undefined) return;
     const key = `${uuid}/${shard.id}`;
+    if (clock.monotonic() < (this.#notBefore.get(key) ?? 0)) return;
     const { signal } = this.#ended;
     this.#transfers.set(key, { collectionUuid: uuid, shardId: shard.id, from: from.peerId, to: self });
     try {
@@ -155,6 +171,7 @@ export class ReplicaCare {
       }
       logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
     } catch (error) {
+      if (error instanceof NewerEntryError) this.#notBefore.set(key, clock.monotonic() + outdatedMs);
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
     } finally {
       this.#transfers.delete(key);

@@ -15,6 +15,8 @@ export interface RouteSource {
   remotes(): readonly { readonly replica: Replica; readonly isLive: boolean }[];
   /** How many replicas must have a write before it is answered. */
   writesNeeded(): number;
+  /** @throws RequestError where no write may be taken now */
+  refuseWrites(): void;
   /** Resolves with how many other replicas have applied the seq: when all that live have, when `wanted` have and the others are slow, or
    *  when the time is over. */
   appliedElsewhere(seq: number, wanted: number, timeoutMs: number): Promise<number>;
@@ -74,6 +76,7 @@ export class RoutedReplica implements Replica {
     if (live < needed) {
       throw new RequestError('unavailable', `shard ${this.#source.shardId} has ${live} live replicas of the ${needed} that a write needs (no quorum)`);
     }
+    this.#source.refuseWrites();
     let result: ReplicaWriteResult;
     try {
       result = await local.write(operation, options);

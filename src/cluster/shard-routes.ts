@@ -9,6 +9,7 @@ import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, type ShardRecord } from './cluster-record.ts';
 import type { PeerMethods } from './peer-server.ts';
 import { RemoteReplica, replicaMethods, unknownInfo, type ShardName } from './remote-replica.ts';
+import type { ReplicaMarks } from './replica-marks.ts';
 import { RoutedReplica } from './routed-replica.ts';
 
 const followTimeoutMs = 10_000;
@@ -19,9 +20,11 @@ const unknownUri = 'http://unknown.invalid';
 
 export class ShardRoutes {
   readonly #access: () => CatalogAccess;
+  readonly #marks: ReplicaMarks;
 
-  constructor(access: () => CatalogAccess) {
+  constructor(access: () => CatalogAccess, marks: ReplicaMarks) {
     this.#access = access;
+    this.#marks = marks;
   }
 
   route(name: ShardName): Replica {
@@ -45,6 +48,10 @@ export class ShardRoutes {
         const shard = recordNow();
         const wanted = this.#access().record(collectionUuid)?.config.params.write_consistency_factor ?? 1;
         return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
+      },
+      refuseWrites: () => {
+        const shard = recordNow();
+        if (shard !== undefined) this.#marks.refuseWrites(collectionUuid, shard);
       },
       successor: () => this.#successor(name),
       appliedElsewhere: (seq, wanted, timeoutMs) => this.#appliedElsewhere(name, recordNow(), { seq, wanted, timeoutMs }),

@@ -19,6 +19,11 @@ export interface IdKey {
   readonly words: readonly [number, number, number, number];
 }
 
+/** Takes what is to be told apart, as 32-bit words. */
+export interface WordSink {
+  word(value: number): void;
+}
+
 const wordSpan = 2 ** 32;
 
 export function idKey(id: PointId): IdKey {
@@ -59,6 +64,12 @@ export class IdTable {
   /** The id of a row of another table; no id is made on the way. */
   pushFrom(other: IdTable, row: number): void {
     this.#pushKey({ isUuid: other.isUuid(row), words: [other.#word(row, 0), other.#word(row, 1), other.#word(row, 2), other.#word(row, 3)] });
+  }
+
+  /** The same words for an id wherever it lies. */
+  tell(row: number, to: WordSink): void {
+    to.word(this.isUuid(row) ? 1 : 0);
+    for (let at = 0; at < 4; at += 1) to.word(this.#word(row, at));
   }
 
   isUuid(row: number): boolean {

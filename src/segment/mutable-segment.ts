@@ -5,6 +5,7 @@
 // - Arrays handed out never change afterwards.
 // - After the last append (the shard has put a new head in its place) it is the source of a seal; deletes still arrive.
 import { invariant, must } from '../base/assert.ts';
+import { crc32 } from '../base/checksum.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { GrowingVectorIndex, IndexHits, IndexQuery, VectorIndexes } from '../index/vector-index.ts';
 import { andNotInto, fullBits } from '../payload/bitmap.ts';
@@ -16,7 +17,7 @@ import type { RowSource } from '../payload/select-rows.ts';
 import { strideBytes, type VectorSpec } from '../vector/distance.ts';
 import { grown } from './grown.ts';
 import { GrowingBits } from './growing-bits.ts';
-import { idKey, IdTable } from './id-table.ts';
+import { idKey, IdTable, type WordSink } from './id-table.ts';
 import { InFlight } from '../base/in-flight.ts';
 import { PayloadArena } from './payload-arena.ts';
 import { parsePayload } from './payload-text.ts';
@@ -37,10 +38,18 @@ export interface MutableSegmentOptions {
 const idMapEntryBytes = 40;
 const uuidTextBytes = 56;
 
+interface GrowingColumn extends VectorColumn<GrowingVectorIndex> {
+  readonly nameCrc: number;
+  /** Memory to read a row back into. */
+  readonly scratch: Uint8Array;
+}
+
 export class MutableSegment implements Segment {
   readonly uuid: string;
   readonly #indexes: VectorIndexes;
-  readonly #columns = new Map<string, VectorColumn<GrowingVectorIndex>>();
+  readonly #columns = new Map<string, GrowingColumn>();
+  /** Of the columns, sorted. */
+  #names: readonly string[] = [];
   readonly #fieldIndexes = new Map<string, MutableFieldIndex>();
   /** Field → the build under way; another build or a drop takes its place, and it gives up. */
   readonly #builds = new Map<string, object>();
@@ -102,16 +111,36 @@ export class MutableSegment implements Segment {
     return row;
   }
 
+  /** A row as it is stored, read back: id, version, payload, and each vector with its name, by name; payload and vectors by their crc32. */
+  tellRow(row: number, to: WordSink): void {
+    this.#ids.tell(row, to);
+    const version = this.versionAt(row);
+    to.word(version % 2 ** 32);
+    to.word(Math.floor(version / 2 ** 32));
+    to.word(this.#payloads.lengthBytes(row));
+    to.word(this.#payloads.checksum(row));
+    for (const name of this.#names) {
+      const { index, slots, nameCrc, scratch } = this.#column(name);
+      const slot = slots.findSlot(row);
+      if (slot === undefined) continue;
+      to.word(nameCrc);
+      index.readRows(slot, scratch);
+      to.word(crc32(scratch));
+    }
+  }
+
   /** Rows so far lack it. */
   addVector(name: string, spec: VectorSpec): void {
     invariant(!this.#columns.has(name), () => `vector '${name}' is new`);
-    this.#columns.set(name, { index: this.#indexes.growing(spec), slots: new RowSlots() });
+    this.#columns.set(name, { index: this.#indexes.growing(spec), slots: new RowSlots(), nameCrc: crc32(Buffer.from(name)), scratch: new Uint8Array(strideBytes(spec)) });
+    this.#names = [...this.#columns.keys()].sort();
   }
 
   /** Gone at once; its bytes are freed when reads and seals in flight have ended. */
   async dropVector(name: string): Promise<void> {
     const column = this.#column(name);
     this.#columns.delete(name);
+    this.#names = [...this.#columns.keys()].sort();
     await this.#inFlight.settled();
     await column.index.close();
   }
@@ -252,7 +281,7 @@ export class MutableSegment implements Segment {
     return found;
   }
 
-  #column(name: string): VectorColumn<GrowingVectorIndex> {
+  #column(name: string): GrowingColumn {
     return must(this.#columns.get(name), `vector '${name}' is in the specs`);
   }
 }

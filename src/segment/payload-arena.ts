@@ -1,5 +1,7 @@
 // Payload texts of the mutable segment: UTF-8 bytes, one text after the other through chunks of equal size, a text may cross
 // from one into the next. Exactly the bytes and offsets of a `pay` file, and a tenth of the objects that a string per row costs.
+import { must } from '../base/assert.ts';
+import { crc32 } from '../base/checksum.ts';
 import { grown } from './grown.ts';
 
 const chunkBytes = 1 << 20;
@@ -31,6 +33,19 @@ export class PayloadArena {
 
   lengthBytes(row: number): number {
     return (this.#offsets[row + 1] ?? 0) - (this.#offsets[row] ?? 0);
+  }
+
+  checksum(row: number): number {
+    let crc = 0;
+    const end = this.#offsets[row + 1] ?? 0;
+    for (let at = this.#offsets[row] ?? 0; at < end;) {
+      const from = at % chunkBytes;
+      const length = Math.min(chunkBytes - from, end - at);
+      const chunk = must(this.#chunks[Math.floor(at / chunkBytes)], 'texts lie in chunks');
+      crc = crc32(chunk.subarray(from, from + length), crc);
+      at += length;
+    }
+    return crc;
   }
 
   text(row: number): string {

@@ -9,7 +9,7 @@ import type { LogPosition } from '../log/shard-log.ts';
 import { applyEntry, refuseFailedRead } from './apply.ts';
 import { checkpoint, sealInsideEntry, type CheckpointParts } from './checkpoint.ts';
 import { replay } from './replay.ts';
-import { openSegments, Shard, type ShardOptions } from './shard.ts';
+import { openSegments, Shard, startOf, type ShardOptions } from './shard.ts';
 import { filesDirectory, logsDirectory, makeShardFolder, ShardFolder } from './shard-folder.ts';
 import { shardLimits } from './shard-limits.ts';
 import { namedFiles, readManifest, writeManifest, type ShardManifest } from './shard-manifest.ts';
@@ -64,7 +64,7 @@ async function leadToPosition(options: AdoptOptions, staged: ShardManifest): Pro
   const log = await openStagedLog(options, staged);
   try {
     if (log.lastSeq === staged.applied) return;
-    const state = new ShardState(indexes, stored.manifest, await openSegments(options, stored.manifest));
+    const state = new ShardState(indexes, startOf(options, stored.manifest), await openSegments(options, stored.manifest));
     try {
       const parts: CheckpointParts = {
         folder: new ShardFolder({ disk, directory, logger }, stored),

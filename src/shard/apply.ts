@@ -70,7 +70,7 @@ async function applyOperation(place: Place, operation: ShardOperation): Promise<
     case 'update-vectors':
       return await updateVectors(place, operation);
     case 'delete-points':
-      return await deletePoints(await selected(place, operation.selector));
+      return await deletePoints(state, await selected(place, operation.selector));
     case 'delete-vectors':
     case 'set-payload':
     case 'overwrite-payload':
@@ -136,11 +136,11 @@ async function updateVectors(place: Place, operation: Extract<ShardOperation, { 
   });
 }
 
-async function deletePoints(dying: readonly SegmentRows[]): Promise<void> {
+async function deletePoints(state: ShardState, dying: readonly SegmentRows[]): Promise<void> {
   const pause = slices();
   for (const { held, rows } of dying) {
     for (let at = 0; at < rows.length; at += 1) {
-      held.segment.markDeleted(must(rows[at], 'below the length'));
+      state.remove({ held, row: must(rows[at], 'below the length') });
       const due = (at & 255) === 255 ? pause() : undefined;
       if (due !== undefined) await due;
     }
@@ -221,17 +221,21 @@ function dropIndex(state: ShardState, field: string): void {
 }
 
 function createVector(state: ShardState, name: string, spec: VectorSpec): void {
-  if (state.vectors.has(name)) return;
-  state.head.segment.addVector(name, spec);
-  state.setVectors(new Map([...state.vectors, [name, { ...spec }]]));
+  if (!state.vectors.has(name)) {
+    state.head.segment.addVector(name, spec);
+    state.setVectors(new Map([...state.vectors, [name, { ...spec }]]));
+  }
+  state.noteVector(name);
 }
 
 /** Rows lack it at once; its bytes go when the searches and merges that still read them have ended. */
 function dropVector(state: ShardState, name: string): void {
-  if (!state.vectors.has(name)) return;
-  state.setVectors(new Map([...state.vectors].filter(([key]) => key !== name)));
-  for (const held of state.sealing) held.hide(name); // their files are being written from it
-  for (const { segment } of [state.head, ...state.sealed]) state.closeLater(segment.dropVector(name));
+  if (state.vectors.has(name)) {
+    state.setVectors(new Map([...state.vectors].filter(([key]) => key !== name)));
+    for (const held of state.sealing) held.hide(name); // their files are being written from it
+    for (const { segment } of [state.head, ...state.sealed]) state.closeLater(segment.dropVector(name));
+  }
+  state.noteVector(name);
 }
 
 /** An entry is written only with vectors that fit; another one comes from bytes that are not ours. */

@@ -93,9 +93,10 @@ export async function sealInsideEntry(parts: CheckpointParts): Promise<void> {
 
 function captureState(state: ShardState): Capture {
   state.rotateHead();
-  const { applied, chain, time, vectors, payloadSchema } = state;
+  state.keepMark();
+  const { applied, chain, time, digest, vectors, payloadSchema } = state;
   return {
-    start: { applied, chain, time, vectors, payloadSchema, opUuids: state.recent.list() },
+    start: { applied, chain, time, digest, vectors, payloadSchema, opUuids: state.recent.list() },
     heads: state.sealing.map((held) => ({ held, live: held.segment.liveBits(), deleted: held.segment.deletedBits(), hidden: new Set(held.hidden) })),
     sealed: state.sealed.map((held) => ({ held, live: held.segment.liveBits(), state: held.segment.capture() })),
   };

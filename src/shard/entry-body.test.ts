@@ -7,7 +7,7 @@ import type { PointSelector } from '../command/write.ts';
 import { ENTRY_KINDS, type EntryKind } from '../log/shard-log.ts';
 import { parseFilter } from '../payload/parse-filter.ts';
 import { DATATYPES, DISTANCES } from '../vector/distance.ts';
-import { decodeEntryBody, encodeEntryBody, entryBodyVersion } from './entry-body.ts';
+import { decodeEntryBody, encodeEntryBody, entryBodyVersion, NewerEntryError } from './entry-body.ts';
 import type { ShardOperation } from './shard-operation.ts';
 
 const kinds = Object.keys(ENTRY_KINDS) as EntryKind[];
@@ -80,7 +80,9 @@ test('bytes behind the end and other versions are refused, with the file', () =>
   const body = encodeEntryBody({ kind: 'drop-index', field: 'a' });
   const longer = Buffer.concat([body, Buffer.alloc(1)]);
   assert.throws(() => decodeEntryBody({ kind: 'drop-index', version: entryBodyVersion, body: longer }, 'logs/1'), /logs\/1: body of an entry 'drop-index' at its byte 5: 1 bytes follow its end/);
-  assert.throws(() => decodeEntryBody({ kind: 'drop-index', version: 2, body }, 'logs/1'), /version 2, this version reads 1/);
+  assert.throws(() => decodeEntryBody({ kind: 'drop-index', version: 0, body }, 'logs/1'), /logs\/1: body of an entry 'drop-index': version 0/);
+  assert.throws(() => decodeEntryBody({ kind: 'drop-index', version: entryBodyVersion + 1, body }, 'logs/1'), (error) => error instanceof NewerEntryError
+    && error.message === "logs/1: has an entry 'drop-index' of version 2, and this version of nearkeep applies those up to 1: start a newer one");
 });
 
 function decodesOrRefuses(kind: EntryKind, body: Uint8Array): void {

@@ -15,7 +15,11 @@
 //  create-vector   | name text | spec as JSON text |           drop-vector  | name text |
 //  restore         | origin as JSON text |                     cut, no-op   (empty)
 //
-// A filter is the text of payload/filter-json.ts. Vectors are rows as stored. A body of another version is refused.
+// A filter is the text of payload/filter-json.ts. Vectors are rows as stored.
+//
+// The version of an entry stands for the layout of its body and for what applying it does. Whoever changes either takes the next number,
+// and keeps what the numbers before it mean: an older entry is applied as it always was, or a replay would lead somewhere else. Of a newer
+// one nothing is guessed.
 import { must, unreachable } from '../base/assert.ts';
 import { ByteReader, ByteWriter } from '../base/bytes.ts';
 import { CorruptionError } from '../base/errors.ts';
@@ -28,7 +32,15 @@ import { FIELD_TYPES, type FieldSchema } from '../payload/field-schema.ts';
 import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
 import type { RestoreOrigin, SelectorOperation, ShardOperation, StoredVectors } from './shard-operation.ts';
 
+/** The newest, which new entries get. All from 1 on are applied. */
 export const entryBodyVersion = 1;
+
+/** An entry of rules that this program does not have: the state before it is as far as it can go. */
+export class NewerEntryError extends CorruptionError {
+  constructor(file: string, { version, kind }: { readonly version: number; readonly kind: EntryKind }) {
+    super({ file, problem: `has an entry '${kind}' of version ${version}, and this version of nearkeep applies those up to ${entryBodyVersion}: start a newer one` });
+  }
+}
 
 const conditionBits = { filter: 1, insertOnly: 2, updateOnly: 4 } as const;
 const selectorTags = { ids: 0, filter: 1 } as const;
@@ -117,11 +129,12 @@ export function encodeEntryBody(operation: ShardOperation): Buffer {
   return writer.take();
 }
 
-/** @throws CorruptionError naming `file` for bytes that encodeEntryBody did not write. */
+/** @throws NewerEntryError; CorruptionError naming `file` for bytes that encodeEntryBody did not write. */
 export function decodeEntryBody(entry: { readonly kind: EntryKind; readonly version: number; readonly body: Uint8Array }, file: string): ShardOperation {
   const fail = (problem: string, offsetBytes?: number): CorruptionError =>
     new CorruptionError({ file, problem: `body of an entry '${entry.kind}'${offsetBytes === undefined ? '' : ` at its byte ${offsetBytes}`}: ${problem}` });
-  if (entry.version !== entryBodyVersion) throw fail(`version ${entry.version}, this version reads ${entryBodyVersion}`);
+  if (entry.version > entryBodyVersion) throw new NewerEntryError(file, entry);
+  if (entry.version < 1) throw fail(`version ${entry.version}`);
   const reader = new BodyReader(entry.body, fail);
   const operation = reader.operation(entry.kind);
   reader.end();

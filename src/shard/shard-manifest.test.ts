@@ -9,7 +9,7 @@ import { collectionUuid } from './testing/shard-fixtures.ts';
 const hash = 'ab'.repeat(32);
 
 const manifest: ShardManifest = {
-  collectionUuid, shardId: 3, generation: 2, applied: 17, chain: '0f'.repeat(16), time: 113_254_604_800_000_000n, durable: 21,
+  collectionUuid, shardId: 3, generation: 2, applied: 17, chain: '0f'.repeat(16), time: 113_254_604_800_000_000n, digest: { from: 5, value: '1e'.repeat(16) }, durable: 21,
   vectors: new Map([['', { size: 4, distance: 'Cosine', datatype: 'float16' }]]),
   payloadSchema: new Map([['b', { type: 'keyword' }], ['a', { type: 'integer', params: { type: 'integer', range: true } }]]),
   segments: [{
@@ -47,6 +47,7 @@ test('a later format version is refused by a sentence', () => {
 
 const shapes: readonly (readonly [string, Readonly<Record<string, unknown>>])[] = [
   ['applied', { applied: -1 }], ['chain', { chain: 'x' }], ['time', { time: 5 }], ['vectors', { vectors: [{ name: 'a', size: 0, distance: 'Dot', datatype: 'float32' }] }],
+  ['digest', { digest: { from: 5, value: 'x' } }], ['digest', { digest: { from: 18, value: '00'.repeat(16) } }],
   ['segments', { segments: [{ uuid: 'x' }] }], ['op_uuids', { op_uuids: [1] }], ['durable', { durable: 3 }], ['payload_schema', { payload_schema: [{ field: 'a', schema: { type: 'colour' } }] }],
 ];
 

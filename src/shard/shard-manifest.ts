@@ -4,6 +4,7 @@
 //  {"format":"nearkeep-shard","format_version":1,
 //   "collection_uuid":…,"shard":n,"generation":n,
 //   "applied":seq,"chain":32 hex,"time":"hybrid time of that entry, decimal",
+//   "digest"?:{"from":seq,"value":32 hex}                              of the state after that entry; absent: none was kept
 //   "durable":highest seq known durable when this was written,
 //   "vectors":[{"name","size","distance","datatype"}…],
 //   "payload_schema":[{"field","schema":{"type","params"?}}…]          in order of creation
@@ -20,6 +21,7 @@ import type { FieldSchema } from '../payload/field-schema.ts';
 import type { SegmentDescription, SegmentFile } from '../segment/segment.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { isFieldSchema, isVectorSpec } from './entry-body.ts';
+import type { Digest } from './state-digest.ts';
 
 export const manifestName = 'manifest.json';
 const format = 'nearkeep-shard';
@@ -39,6 +41,8 @@ export interface ShardManifest extends ShardIdentity {
   readonly applied: Seq;
   readonly chain: string;
   readonly time: bigint;
+  /** Of the state after `applied`; undefined where none was kept. */
+  readonly digest?: Digest | undefined;
   readonly durable: Seq;
   readonly vectors: ReadonlyMap<string, VectorSpec>;
   readonly payloadSchema: ReadonlyMap<string, FieldSchema>;
@@ -63,6 +67,7 @@ export function encodeManifest(manifest: ShardManifest): Buffer {
     applied: manifest.applied,
     chain: manifest.chain,
     time: manifest.time.toString(),
+    ...(manifest.digest === undefined ? {} : { digest: { from: manifest.digest.from, value: manifest.digest.value } }),
     durable: manifest.durable,
     vectors: [...manifest.vectors].map(([name, spec]) => ({ name, size: spec.size, distance: spec.distance, datatype: spec.datatype })),
     payload_schema: [...manifest.payloadSchema].map(([field, schema]) => ({ field, schema })),
@@ -86,6 +91,7 @@ export function decodeManifest(text: Buffer, file: string): ShardManifest {
     applied: fields.integer('applied'),
     chain: fields.matching('chain', chainPattern),
     time: BigInt(fields.matching('time', /^\d{1,20}$/)),
+    digest: fields.optional('digest', isDigest),
     durable: fields.integer('durable'),
     vectors: new Map(vectors),
     payloadSchema: new Map(schema),
@@ -93,6 +99,7 @@ export function decodeManifest(text: Buffer, file: string): ShardManifest {
     opUuids: fields.list('op_uuids', isOpUuid),
   };
   if (manifest.durable < manifest.applied) throw fields.refuse(`applied ${manifest.applied} lies behind the durable mark ${manifest.durable}`);
+  if (manifest.digest !== undefined && manifest.digest.from > manifest.applied) throw fields.refuse(`its digest begins at ${manifest.digest.from}, behind applied ${manifest.applied}`);
   if (manifest.vectors.size !== vectors.length || manifest.payloadSchema.size !== schema.length) throw fields.refuse('names a vector or a field twice');
   return manifest;
 }
@@ -178,6 +185,12 @@ class ManifestFields {
     return value;
   }
 
+  optional<T>(name: string, is: (value: unknown) => value is T): T | undefined {
+    const value = this.#value[name];
+    if (value !== undefined && !is(value)) throw this.refuse(`\`${name}\` has the wrong form`);
+    return value;
+  }
+
   list<T>(name: string, is: (value: unknown) => value is T): readonly T[] {
     const value = this.#value[name];
     if (!Array.isArray(value) || !value.every(is)) throw this.refuse(`\`${name}\` has an element of the wrong form`);
@@ -199,6 +212,10 @@ function isHash(value: unknown): value is string {
 
 function isOpUuid(value: unknown): value is string {
   return typeof value === 'string' && chainPattern.test(value); // 16 bytes like a chain hash
+}
+
+function isDigest(value: unknown): value is Digest {
+  return isRecord(value) && isCount(value['from']) && typeof value['value'] === 'string' && chainPattern.test(value['value']);
 }
 
 function isNamedSpec(value: unknown): value is VectorSpec & { readonly name: string } {

@@ -18,6 +18,8 @@ import type { VectorSpec } from '../vector/distance.ts';
 import { HeldSegment } from './held-segment.ts';
 import { RecentOperations } from './recent-operations.ts';
 import type { ShardManifest } from './shard-manifest.ts';
+import { StateDigest, type Digest } from './state-digest.ts';
+import { entriesPerMark, StateMarks, type StateMark } from './state-marks.ts';
 import { View } from './view.ts';
 
 export interface Row {
@@ -25,7 +27,10 @@ export interface Row {
   readonly row: number;
 }
 
-type StartOfState = Pick<ShardManifest, 'applied' | 'chain' | 'time' | 'vectors' | 'payloadSchema' | 'opUuids'>;
+interface StartOfState extends Pick<ShardManifest, 'applied' | 'chain' | 'time' | 'vectors' | 'payloadSchema' | 'opUuids'> {
+  /** undefined: none is kept. */
+  readonly digest?: Digest | undefined;
+}
 
 export class ShardState {
   readonly #indexes: VectorIndexes;
@@ -36,6 +41,8 @@ export class ShardState {
   #applied: Seq;
   #chain: Buffer;
   #time: bigint;
+  readonly #digest: StateDigest | undefined;
+  readonly #marks = new StateMarks();
   #head: HeldSegment<MutableSegment>;
   /** Former heads whose rows are not in sealed files yet, oldest first. */
   #sealing: readonly HeldSegment<MutableSegment>[] = [];
@@ -56,8 +63,10 @@ export class ShardState {
     this.#applied = start.applied;
     this.#chain = Buffer.from(start.chain, 'hex');
     this.#time = start.time;
+    this.#digest = start.digest === undefined ? undefined : new StateDigest(start.digest);
     this.#sealed = sealed.map((segment) => new HeldSegment(segment));
     this.#head = this.#newHead();
+    this.keepMark();
   }
 
   get vectors(): ReadonlyMap<string, VectorSpec> { return this.#vectors; }
@@ -65,6 +74,7 @@ export class ShardState {
   get applied(): Seq { return this.#applied; }
   get chain(): string { return this.#chain.toString('hex'); }
   get time(): bigint { return this.#time; }
+  get digest(): Digest | undefined { return this.#digest?.digest; }
   get head(): HeldSegment<MutableSegment> { return this.#head; }
   get sealing(): readonly HeldSegment<MutableSegment>[] { return this.#sealing; }
   get sealed(): readonly HeldSegment<SealedSegment>[] { return this.#sealed; }
@@ -102,11 +112,23 @@ export class ShardState {
   put(point: StoredPoint): void {
     const old = this.find(point.id);
     if (old !== undefined) old.held.segment.markDeleted(old.row);
-    this.#head.segment.append(point);
+    const row = this.#head.segment.append(point);
+    this.#digest?.row(this.#head.segment, row);
+  }
+
+  /** A live row dies, and with it its point. */
+  remove({ held, row }: Row): void {
+    this.#digest?.death(held.segment.idAt(row));
+    held.segment.markDeleted(row);
   }
 
   setVectors(vectors: ReadonlyMap<string, VectorSpec>): void {
     this.#vectors = vectors;
+  }
+
+  /** What an entry left of a vector, changed or not: a replica that was made under a later configuration has had it from the start. */
+  noteVector(name: string): void {
+    this.#digest?.vector(name, this.#vectors.get(name));
   }
 
   setFieldSchema(field: string, schema: FieldSchema | undefined): void {
@@ -114,6 +136,19 @@ export class ShardState {
     if (schema === undefined) changed.delete(field);
     else changed.set(field, schema);
     this.#payloadSchema = changed;
+    this.#digest?.index(field, schema);
+  }
+
+  /** The state at kept positions and now, ascending; none without a digest. */
+  get marks(): readonly StateMark[] {
+    const now = this.#mark();
+    return now === undefined ? [] : this.#marks.with(now);
+  }
+
+  /** Keeps the position of now for comparison. Between entries. */
+  keepMark(): void {
+    const now = this.#mark();
+    if (now !== undefined) this.#marks.keep(now);
   }
 
   /** From here to `endEntry` queries get the state before it. */
@@ -129,7 +164,9 @@ export class ShardState {
     this.#chain = nextChain(this.#chain, entry);
     this.#applied = entry.seq;
     this.#time = entry.time;
+    this.#digest?.endEntry(entry, this.points);
     this.#insideEntry = false;
+    if (entry.seq % entriesPerMark === 0) this.keepMark();
     this.#forgetView();
   }
 
@@ -187,6 +224,11 @@ export class ShardState {
     await view?.release();
     await Promise.all(this.segments.map((held) => held.release()));
     await Promise.all(this.#closing);
+  }
+
+  #mark(): StateMark | undefined {
+    const { digest } = this;
+    return digest === undefined ? undefined : { seq: this.#applied, chain: this.chain, digest };
   }
 
   #newHead(): HeldSegment<MutableSegment> {

@@ -23,7 +23,7 @@ import type { DamagedGraphs } from '../segment/graph-file.ts';
 import { openSealedSegment, type SealedSegment } from '../segment/sealed-segment.ts';
 import { slices } from '../segment/slices.ts';
 import type { VectorSpec } from '../vector/distance.ts';
-import { encodeOperation, type EncodedEntry } from './entry-body.ts';
+import { encodeOperation, NewerEntryError, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { HeldSegment } from './held-segment.ts';
 import { Maintenance } from './maintenance.ts';
@@ -38,6 +38,8 @@ import { shardLimits, type ShardLimits } from './shard-limits.ts';
 import { manifestName, readManifest, segmentFileNames, writeManifest, type ShardIdentity, type ShardManifest, type StoredManifest } from './shard-manifest.ts';
 import type { RestoreOrigin, StoredDraft } from './shard-operation.ts';
 import { ShardState } from './shard-state.ts';
+import { digestFrom } from './state-digest.ts';
+import type { StateMark } from './state-marks.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from './shard-types.ts';
 import type { View } from './view.ts';
 import { WriteQueue, type SubmittedEntry } from './write-queue.ts';
@@ -101,7 +103,7 @@ export class Shard {
     const log = options.shareLog?.(local) ?? local;
     const { disk, directory, indexes, logger, limits = shardLimits, indexing = noIndexing, merging = { segmentsMin: 1 } } = options;
     const storedLive = new WeakMap<HeldSegment, Uint32Array>();
-    const state = new ShardState(indexes, stored.manifest, segments);
+    const state = new ShardState(indexes, startOf(options, stored.manifest), segments);
     for (const held of state.sealed) storedLive.set(held, held.segment.liveBits());
     const folder = new ShardFolder({ disk, directory, logger }, stored);
     folder.setInUse(() => state.sealedInUse().flatMap(({ segment }) => segmentFileNames(segment.description)));
@@ -187,6 +189,16 @@ export class Shard {
   /** Entries up to here are applied. */
   get applied(): Seq {
     return this.#state.applied;
+  }
+
+  /** Whether it stopped before an entry of a newer version: its state grows old until the program is a newer one. */
+  get isOutdated(): boolean {
+    return this.#queue.failure?.cause instanceof NewerEntryError;
+  }
+
+  /** What the state was at some positions and is now, ascending: the same on every replica. None where the log is not shared. */
+  get marks(): readonly StateMark[] {
+    return this.#state.marks;
   }
 
   /** Graphs that are to be other ones are built in the background. */
@@ -445,6 +457,11 @@ function refuseOther(options: ShardOptions, manifest: ShardManifest): void {
     file: path.join(options.directory, manifestName),
     problem: `belongs to collection ${collectionUuid} shard ${shardId} generation ${generation}`,
   });
+}
+
+/** A digest is kept where there are replicas to compare with; where it was not, it begins. */
+export function startOf({ shareLog }: Pick<ShardOptions, 'shareLog'>, manifest: ShardManifest): ConstructorParameters<typeof ShardState>[1] {
+  return { ...manifest, digest: shareLog === undefined ? undefined : manifest.digest ?? digestFrom(manifest.applied) };
 }
 
 /** All or none. */

@@ -17,7 +17,7 @@ import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
 import { applyEntry, refuseFailedRead, type During } from './apply.ts';
-import { decodeEntryBody, entryBodyVersion, type EncodedEntry } from './entry-body.ts';
+import { decodeEntryBody, entryBodyVersion, NewerEntryError, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
 import type { ShardOperation } from './shard-operation.ts';
 import type { ShardState } from './shard-state.ts';
@@ -141,7 +141,7 @@ export class WriteQueue {
     this.#appending.add(1);
     const entry = this.#log.append(draft);
     entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
-    const work = entry.then((stored) => this.#enter(stored, operation, (error) => this.#waitOut(stored, error)));
+    const work = entry.then((stored) => this.#enter(stored, () => operation, (error) => this.#waitOut(stored, error)));
     work.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));
     if (memory !== undefined) work.then(() => this.bodies.give(memory), () => undefined); // a failed write may still read it
     const stored = entry.then(({ seq }) => seq);
@@ -152,14 +152,14 @@ export class WriteQueue {
 
   /** An entry that is in the log already: replay at start. */
   replay(entry: Entry, operation: ShardOperation): Promise<Seq> {
-    return this.#enter(entry, operation, refuseFailedRead);
+    return this.#enter(entry, () => operation, refuseFailedRead);
   }
 
   /** An entry that the log got from another writer. Resolves when there is room for more; what becomes of it shows in `failure`. */
   async takeForeign(entry: Entry): Promise<void> {
     const bytes = entry.body.byteLength + 1;
     this.#pending.add(bytes);
-    const work = Promise.resolve().then(() => this.#enter(entry, decodeEntryBody(entry, 'the log'), (error) => this.#waitOut(entry, error)));
+    const work = Promise.resolve().then(() => this.#enter(entry, () => decodeEntryBody(entry, 'the log'), (error) => this.#waitOut(entry, error)));
     work.then(() => this.#pending.subtract(bytes), (error: unknown) => {
       this.#pending.subtract(bytes);
       if (this.#failure === undefined) this.#fail(entry, error);
@@ -184,8 +184,9 @@ export class WriteQueue {
     await this.#applying.run(() => undefined);
   }
 
-  /** Applies it when every entry before it has been: a log with several writers may tell of a later one first. */
-  #enter(entry: Entry, operation: ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
+  /** Applies it when every entry before it has been: a log with several writers may tell of a later one first. What cannot be decoded
+   *  fails when its turn comes, so that those behind it are refused and not left waiting. */
+  #enter(entry: Entry, operation: () => ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
     return new Promise((resolve, reject) => {
       this.#entered.set(entry.seq, () => {
         this.#applying.run(() => this.#apply(entry, operation, afterFailedRead)).then(resolve, reject);
@@ -198,10 +199,10 @@ export class WriteQueue {
     });
   }
 
-  async #apply(entry: Entry, operation: ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
+  async #apply(entry: Entry, operation: () => ShardOperation, afterFailedRead: During['afterFailedRead']): Promise<Seq> {
     this.#refuseAfterFailure();
     try {
-      await applyEntry(this.#state, entry, operation, { makeRoom: () => this.#background.makeRoom(), afterFailedRead });
+      await applyEntry(this.#state, entry, operation(), { makeRoom: () => this.#background.makeRoom(), afterFailedRead });
     } catch (error) {
       throw this.#fail(entry, error);
     }
@@ -277,9 +278,10 @@ export class WriteQueue {
   /** A later entry must not be applied to a state that lacks this one: the shard answers reads of the state before it, and no writes. */
   #fail(entry: Entry, cause: unknown): RequestError {
     const reason = reasonOf(cause);
+    const isNewer = cause instanceof NewerEntryError;
     const isGivenUp = cause instanceof RequestError && cause === this.#stall?.failure;
-    const failure = isGivenUp ? cause : new RequestError('unavailable', `entry ${entry.seq} is stored but could not be applied (${reason}); start again to recover`, { cause });
-    if (!isGivenUp) this.#logger.error({ seq: entry.seq, kind: entry.kind, error: reason }, 'an entry could not be applied; the shard takes no writes until it is opened again');
+    const failure = isGivenUp ? cause : new RequestError('unavailable', `entry ${entry.seq} is stored but could not be applied (${reason})${isNewer ? '' : '; start again to recover'}`, { cause });
+    if (!isGivenUp) this.#logger.error({ seq: entry.seq, kind: entry.kind, error: reason }, isNewer ? 'an entry is of a newer version of nearkeep; the shard stops before it' : 'an entry could not be applied; the shard takes no writes until it is opened again');
     this.#failure = failure;
     for (const { fail } of this.#watchers) fail(failure);
     this.#watchers = [];

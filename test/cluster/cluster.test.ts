@@ -85,5 +85,6 @@ describe('a cluster of three nodes', { skip: noNats ?? false }, () => {
     await waitUntil('the node that was away has all points', async () => (await local.count({ exact: true })) === 40);
     const positions = new Set([0, 1, 2].map((at) => must(cluster().node(at).catalog.get('away').set.slots[0]?.shard, 'each has one').position().chain));
     assert.equal(positions.size, 1);
+    await waitUntil('the replicas are equal by digest', () => new Set([0, 1, 2].map((at) => JSON.stringify(cluster().node(at).catalog.get('away').set.slots[0]?.shard?.marks.at(-1)))).size === 1);
   });
 });

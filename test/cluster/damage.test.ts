@@ -49,7 +49,7 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
       const [shard] = cluster().node(0).catalog.record(name).shards;
       const state = replicaOf(must(shard, 'it has one'), 100 + victim);
       states.add(state);
-      const positions = new Set([0, 1, victim].map((at) => `${local(at, name)?.applied} ${local(at, name)?.position().chain}`));
+      const positions = new Set([0, 1, victim].map((at) => `${local(at, name)?.applied} ${local(at, name)?.position().chain} ${JSON.stringify(local(at, name)?.marks.at(-1))}`));
       assert.ok(state === 'Active' && positions.size === 1, `${state}: ${[...positions].join(' | ')}`);
     }, { pollMs: 5 });
     const [wanted, found] = await Promise.all([0, victim].map(async (at) => {

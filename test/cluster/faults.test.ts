@@ -10,6 +10,7 @@ import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { History } from './history.ts';
 import { json } from './json-client.ts';
 import { startProcesses, type ProcessCluster } from './process-cluster.ts';
+import { untilEqual } from './replica-states.ts';
 
 interface Kept {
   readonly name: string;
@@ -132,6 +133,7 @@ async function checkAll(cluster: ProcessCluster, kept: readonly Kept[]): Promise
         for (const [id, value] of points) assert.equal(value, found[0]?.get(id), `${id} differs between node 0 and ${at}`);
       }
     });
+    await untilEqual(allOf(cluster).map((at) => cluster.node(at).url), name);
   }
 }
 
@@ -190,6 +192,7 @@ describe('three nodes of a cluster, killed under load', { skip: noNats ?? false 
     const acknowledged = kept.map(({ name, history }) => `${name} ${history.acknowledged}`).join(', ');
     context.diagnostic(`seed ${seed}; faults: ${done.join(', ')}; acknowledged writes: ${acknowledged}; of unknown outcome: ${load.refused}; reads: ${load.reads}`);
     assert.ok(kept.every(({ history }) => history.acknowledged > 0));
+    for (const at of allOf(cluster)) assert.doesNotMatch(cluster.output(at), /of the replicas of shard \d+ differ/, `seed ${seed}`);
     const positions = await cluster.stopAndVerify();
     for (const shard of new Set(positions.flatMap((node) => [...node.keys()]))) {
       const found = new Set(positions.flatMap((node) => node.get(shard) ?? []));

@@ -70,7 +70,7 @@ describe('snapshots of three nodes', { skip: noNats ?? false }, () => {
     for (const shard of cluster().node(0).catalog.record(name).shards) {
       const digests = new Set(peersIn(shard).map((peer) => {
         const local = cluster().node(peer - 100).catalog.get(name).set.slots[shard.id]?.shard;
-        return `${local?.position().seq} ${local?.position().chain} ${local?.info().points} ${[...(local?.info().payloadSchema.keys() ?? [])].join(',')}`;
+        return `${local?.position().seq} ${local?.position().chain} ${local?.info().points} ${[...(local?.info().payloadSchema.keys() ?? [])].join(',')} ${JSON.stringify(local?.marks.at(-1))}`;
       }));
       assert.equal(digests.size, 1, [...digests].join(' | '));
     }

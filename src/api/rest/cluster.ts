@@ -20,6 +20,13 @@ export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
   ];
 }
 
+type Disagreement = ReturnType<NonNullable<Engine['cluster']>['collectionStatus']>['disagreements'][number];
+
+/** `writes_stopped`: there is no majority, and an operator has to decide. */
+function disagreementJson({ shardId, kind, what, seq, equalSeq, groups, odd }: Disagreement): unknown {
+  return { shard_id: shardId, what, equal_until: equalSeq, differ_at: seq, peers: groups, copied_anew: odd, writes_stopped: kind === 'undecided' };
+}
+
 type ClusterStatus = Awaited<ReturnType<NonNullable<Engine['cluster']>['status']>>;
 
 async function clusterJson({ cluster }: Engine): Promise<unknown> {
@@ -81,6 +88,7 @@ function collectionJson(engine: Engine, name: string): unknown {
       local_shards: status.local.map(({ shardId, key, points, state }) => ({ shard_id: shardId, ...keyed(key), points_count: points, state })),
       remote_shards: status.remote.map(({ shardId, key, peerId, state }) => ({ shard_id: shardId, ...keyed(key), peer_id: peerId, state })),
       shard_transfers: status.transfers.map(({ shardId, from, to }) => ({ shard_id: shardId, from, to, sync: true, method: 'snapshot' })),
+      ...(status.disagreements.length === 0 ? {} : { disagreements: status.disagreements.map(disagreementJson) }),
     };
   }
   const { shards } = engine.collectionInfo(name);

@@ -56,10 +56,12 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
   ];
 }
 
-async function clusterFamilies({ engine: { cluster } }: ProbeContext): Promise<readonly Family[]> {
+async function clusterFamilies({ engine }: ProbeContext): Promise<readonly Family[]> {
+  const { cluster } = engine;
   if (cluster === undefined) return [];
   const status = await cluster.status();
   const isWorking = status.error === undefined;
+  const disagreements = engine.listCollections().flatMap((name) => cluster.collectionStatus(name).disagreements);
   return [
     gauge('cluster_peers_total', 'Nodes of the cluster', [{ value: status.peers.size }]),
     gauge('cluster_peers_up', 'Nodes that were heard lately, this one included', [{ value: status.up }]),
@@ -68,6 +70,8 @@ async function clusterFamilies({ engine: { cluster } }: ProbeContext): Promise<r
     gauge('cluster_pending_operations_total', 'Changes of the metadata under way', [{ value: status.pending }]),
     gauge('cluster_voter', 'Whether this node has a vote', [{ value: status.isVoter ? 1 : 0 }]),
     gauge('cluster_working_state', 'Whether the metadata has a leader', [{ value: isWorking ? 1 : 0 }]),
+    gauge('cluster_shards_differing', 'Shards whose replicas differ, as far as this node has heard', [{ value: disagreements.length }]),
+    gauge('cluster_shards_stopped', 'Those of them that take no writes until an operator has decided', [{ value: disagreements.filter(({ kind }) => kind === 'undecided').length }]),
     gauge('cluster_message_send_failures', 'Calls to other nodes that failed since they last answered', [{ value: status.sendFailures.reduce((sum, { count }) => sum + count, 0) }]),
   ];
 }

@@ -8,6 +8,8 @@ import { shownId } from './metrics.ts';
 import type { ProbeContext } from './probe-context.ts';
 import type { ResponseStats } from './response-stats.ts';
 
+type StateMark = ReturnType<NonNullable<Engine['cluster']>['collectionStatus']>['local'][number]['mark'];
+
 export interface TelemetryOptions {
   /** 0: counts. 1: the system, collections in brief. From 2: configurations and shards. */
   readonly detailsLevel: number;
@@ -82,11 +84,16 @@ function shardsJson({ cluster }: Engine, { name, shards }: CollectionInfo): unkn
     return {
       id,
       // what lies in sealed segments now: there is no counter of all that was ever optimised
-      ...(placed !== undefined && here === undefined ? {} : { local: { variant_name: 'local', status, num_points: here?.points ?? points, total_optimized_points: indexedVectors } }),
+      ...(placed !== undefined && here === undefined ? {} : { local: { variant_name: 'local', status, num_points: here?.points ?? points, total_optimized_points: indexedVectors, ...stateJson(here?.mark) } }),
       remote: remote.map(({ peerId }) => ({ shard_id: id, peer_id: peerId })),
       replicate_states: Object.fromEntries(states) as unknown,
     };
   });
+}
+
+/** What the replica is now: equal on replicas that have taken in the same entries. */
+function stateJson(mark: StateMark | undefined): object {
+  return mark === undefined ? {} : { nearkeep: { applied: mark.seq, chain: mark.chain, digest: mark.digest.value, digest_from: mark.digest.from } };
 }
 
 /** Names of vectors are the user's words too. */

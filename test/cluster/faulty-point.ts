@@ -1,0 +1,2 @@
+// The point that faulty-apply.ts gets wrong.
+export const faultyPoint = 42;
