@@ -293,7 +293,3 @@ function checkedConfig(config: Config): Config {
   if (!['Normal', 'Listener'].includes(config.storage.node_type)) throw new RequestError('bad-request', `storage.node_type must be Normal or Listener, not ${config.storage.node_type}`);
   return { ...config, log_level: level };
 }
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
-}

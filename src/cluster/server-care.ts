@@ -1,0 +1,117 @@
+// Keeps the cluster's servers as they should be while nodes come: streams lie on as many servers as there are, three at most, and the
+// witness of the first node ends when three nodes are there.
+//
+// Invariants:
+// - Streams only grow, one after another, by the lowest live peer; what fails is tried again.
+// - The node that runs the witness ends it, after its vote is no longer needed: three nodes answer.
+import type { Clock } from '../base/clock.ts';
+import { RequestError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { NatsUser } from './cluster-secret.ts';
+import type { Membership } from './membership.ts';
+import { apiCodes, NatsClient } from './nats-client.ts';
+
+export const serversMax = 3;
+const careMs = 1_000;
+/** Streams are looked through again after this time although no node has come. */
+const againMs = 60_000;
+const requestTimeoutMs = 5_000;
+const removeTopic = '$JS.API.SERVER.REMOVE';
+
+export interface Witness {
+  readonly serverName: string;
+  /** Ends the server; idempotent. */
+  stop(): Promise<void>;
+  /** It is no member any more, and will not be started again. */
+  forget(): Promise<void>;
+}
+
+export interface ServerCareOptions {
+  readonly client: NatsClient;
+  readonly membership: Membership;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Of this node's server, for what only the system account may ask. */
+  readonly natsUrl: string;
+  readonly system: NatsUser;
+  /** undefined where this node has none. */
+  readonly witness: Witness | undefined;
+  /** Servers that a new stream is to have. */
+  readonly replicas: () => number;
+}
+
+export class ServerCare {
+  readonly #options: ServerCareOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #witness: Witness | undefined;
+  /** What all streams were found to have last, and when. */
+  #settled = { replicas: 0, atMs: -Infinity };
+  #nodesSaid = 0;
+  #closed = false;
+
+  constructor(options: ServerCareOptions) {
+    this.#options = options;
+    this.#witness = options.witness;
+    this.#plan();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  #plan(): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#running = this.#look().catch((error: unknown) => this.#options.logger.warn({ error: String(error) }, 'the servers of the cluster could not be looked after; it is tried again')).finally(() => this.#plan());
+    }, careMs);
+    this.#timer.unref();
+  }
+
+  async #look(): Promise<void> {
+    const { membership } = this.#options;
+    this.#sayTwo(membership.nodes().length);
+    if (this.#witness !== undefined && this.#answering() >= serversMax) await this.#endWitness(this.#witness);
+    if (membership.isLowestLive()) await this.#growStreams();
+  }
+
+  #answering(): number {
+    const { membership } = this.#options;
+    return membership.nodes().filter(({ peerId }) => membership.isLive(peerId)).length;
+  }
+
+  #sayTwo(nodes: number): void {
+    if (nodes === this.#nodesSaid) return;
+    this.#nodesSaid = nodes;
+    if (nodes === 2) this.#options.logger.warn({ nodes }, 'the cluster has two nodes, which both keep every log: while either is away nothing can be written. A third node ends that');
+  }
+
+  async #growStreams(): Promise<void> {
+    const { clock, client: { manager }, replicas, logger } = this.#options;
+    const wanted = replicas();
+    const now = clock.monotonic();
+    if (this.#settled.replicas === wanted && now - this.#settled.atMs < againMs) return;
+    for await (const { config } of manager.streams.list()) {
+      if (this.#closed) return;
+      if (config.num_replicas >= wanted || config.sealed) continue;
+      await manager.streams.update(config.name, { ...config, num_replicas: wanted });
+      logger.info({ stream: config.name, servers: wanted }, 'a stream lies on more servers now');
+    }
+    this.#settled = { replicas: wanted, atMs: now };
+  }
+
+  async #endWitness(witness: Witness): Promise<void> {
+    const { clock, logger, natsUrl: url, system } = this.#options;
+    await witness.stop(); // hands its vote as a leader on, if it has it
+    await using client = await NatsClient.connect({ url, user: system, name: 'nearkeep system', clock });
+    const answer = await client.connection.request(removeTopic, JSON.stringify({ peer: witness.serverName }), { timeout: requestTimeoutMs });
+    const { success, error } = answer.json<{ readonly success?: boolean; readonly error?: { readonly err_code: number; readonly description: string } }>();
+    const isGone = success === true || (error !== undefined && (apiCodes.unknownServer as readonly number[]).includes(error.err_code));
+    if (!isGone) throw new RequestError('unavailable', `the witness is still a member: ${error?.description}`);
+    await witness.forget();
+    this.#witness = undefined;
+    logger.info({ server: witness.serverName }, 'three nodes are there: the witness of the first has ended');
+  }
+}
