@@ -13,10 +13,10 @@ import { KvMetastore } from './kv-metastore.ts';
 import { Membership, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
-import type { NatsTls } from './nats-config.ts';
+import type { NodeTls } from './node-tls.ts';
 import { NatsServer } from './nats-server.ts';
 import { PeerClient } from './peer-client.ts';
-import { PeerServer, type PeerTls } from './peer-server.ts';
+import { PeerServer } from './peer-server.ts';
 import type { ShardName } from './remote-replica.ts';
 
 const metaBucket = 'meta';
@@ -25,12 +25,6 @@ const pollMs = 100;
 /** A start says what it waits for after this time, and again after each of those. */
 const waitSilentMs = 1_000;
 const waitSayMs = 10_000;
-
-/** Between nodes: both sides show a certificate of the cluster's own authority. */
-export interface NodeTls {
-  readonly peer: PeerTls;
-  readonly nats: NatsTls;
-}
 
 export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly peerId: number;
@@ -151,17 +145,24 @@ export class ClusterNode implements AsyncDisposable {
 async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promise<ClusterParts> {
   const { disk, clock, logger, dataDirectory, peerId, nats: natsOptions, tls } = options;
   const keys = clusterKeys(options.secret);
-  const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.peer, clock, logger });
+  const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.current, clock, logger });
   closers.push(() => server.close());
-  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.peer, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
   closers.push(() => peers.close());
+  if (tls !== undefined) {
+    closers.push(tls.onRenewed((renewed) => {
+      server.renew(renewed);
+      peers.renew(renewed);
+    }));
+  }
   const serverName = `nk-${peerId}`;
   const { binary, routes, ...ports } = natsOptions;
   const nats = await NatsServer.start({
     binary, directory: path.join(dataDirectory, 'nats'), disk, clock, logger,
-    config: { ...ports, serverName, clusterName: keys.clusterName, routeHost: options.host, routes, keys, tls: tls?.nats },
+    config: { ...ports, serverName, clusterName: keys.clusterName, routeHost: options.host, routes, keys, tls: tls?.files },
   });
   closers.push(() => nats.stop());
+  if (tls !== undefined) closers.push(tls.onRenewed(() => void nats.reload()));
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
   closers.push(() => client.close());
   await waitForQuorum(client, nats, { clock, logger, timeoutMs: options.quorumTimeoutMs, founders: routes.length });

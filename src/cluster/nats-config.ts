@@ -1,12 +1,7 @@
 // The configuration file of this node's NATS server. Clients and monitoring listen on loopback alone: only the node itself talks to
 // its server. What other servers reach is the route port, by mutual TLS where the cluster has certificates.
 import type { ClusterKeys } from './cluster-secret.ts';
-
-export interface NatsTls {
-  readonly certFile: string;
-  readonly keyFile: string;
-  readonly caFile: string;
-}
+import type { NatsTls } from './node-tls.ts';
 
 export interface NatsConfig {
   /** Never used again for another server: servers know one another by it. */

@@ -19,6 +19,7 @@ import { natsConfigText, type NatsConfig } from './nats-config.ts';
 const parentDeathPrograms = ['/usr/bin/setpriv', '/bin/setpriv'];
 const startTimeoutMs = 30_000;
 const stopTimeoutMs = 30_000;
+const reloadTimeoutMs = 10_000;
 const watchMs = 2_000;
 const pollMs = 50;
 const backOffMs = { first: 500, last: 10_000 } as const;
@@ -90,6 +91,16 @@ export class NatsServer {
   /** What the server says of itself under a path of its monitor; undefined where it does not answer. */
   monitor(query: string): Promise<Readonly<Record<string, unknown>> | undefined> {
     return ask(this.#options.config.monitorPort, query);
+  }
+
+  /** Has the server read its certificates again; open connections keep theirs. One that is down reads them when it starts. */
+  async reload(): Promise<void> {
+    const { clock, logger } = this.#options;
+    const loadedAt = async (): Promise<unknown> => (await this.monitor('varz'))?.['config_load_time'];
+    const before = await loadedAt();
+    this.#child?.kill('SIGHUP');
+    for (const until = clock.monotonic() + reloadTimeoutMs; clock.monotonic() < until; await delay(pollMs)) if (before === undefined || (await loadedAt()) !== before) return;
+    logger.error({ said: this.#output.slice(-3) }, 'the NATS server does not take the new certificate; the one before stays');
   }
 
   /** Ends the child: gently at first, after 30 s by force. Idempotent. */

@@ -3,7 +3,7 @@ import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type 
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
-import type { PeerTls } from './peer-server.ts';
+import type { PeerTls } from './node-tls.ts';
 import { peerTokenHeader, signPeerToken } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
@@ -38,12 +38,14 @@ export interface CallOptions {
 export class PeerClient {
   readonly #options: PeerClientOptions;
   readonly #agent: PlainAgent;
+  #tls: PeerTls | undefined;
   readonly #failures = new Map<string, PeerFailures>();
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
+    this.#tls = options.tls;
     const settings = { keepAlive: true, maxSockets: options.connectionsMax };
-    this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent({ ...settings, ...options.tls });
+    this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent(settings);
   }
 
   /** By URL of the node, since it last answered. */
@@ -68,6 +70,11 @@ export class PeerClient {
     return valueOf(decodeValue(body)) as never;
   }
 
+  /** For connections that are made from now on. */
+  renew(tls: PeerTls): void {
+    this.#tls = tls;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -76,14 +83,16 @@ export class PeerClient {
     signal?.throwIfAborted();
     const { peerId, tokenKey, clock } = this.#options;
     const target = new URL(call.path, url);
-    const make = target.protocol === 'https:' ? secureRequest : plainRequest;
+    const isSecure = target.protocol === 'https:';
+    if (isSecure !== (this.#tls !== undefined)) throw this.#failed(url, new Error(isSecure ? 'it has TLS between nodes and this node has not' : 'it has no TLS between nodes and this node has'));
+    const make = isSecure ? secureRequest : plainRequest;
     const headers = {
       [peerTokenHeader]: signPeerToken(tokenKey, peerId, { method: call.method, path: `${target.pathname}${target.search}` }, clock.now()),
       ...(body === undefined ? {} : { 'content-length': body.byteLength }),
     };
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
-        const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...(signal === undefined ? {} : { signal }) }, resolve);
+        const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...this.#tls, ...(signal === undefined ? {} : { signal }) }, resolve);
         request.once('error', reject);
         request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
         request.end(body);

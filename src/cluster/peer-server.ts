@@ -1,16 +1,17 @@
 // The door between nodes: an HTTP server on the peer port that runs methods for other nodes of the cluster. A request without a valid
-// token ends before its body is read; user keys mean nothing here.
+// token ends before its body is read; user keys mean nothing here. Where the cluster has certificates, only who shows one is listened to.
 //
 //   POST /internal/<method>   body: arguments, answer: PeerAnswer (peer-wire.ts)
 //   GET  /internal/<method>?<arguments as base64url>   answer: bytes as they come, cut off where the source fails
 import { createServer as createPlain, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import { createServer as createSecure } from 'node:https';
+import { createServer as createSecure, Server as SecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { PeerTls } from './node-tls.ts';
 import { checkPeerToken, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
@@ -29,12 +30,6 @@ export interface PeerMethods {
   readonly calls: Readonly<Record<string, (args: never, context: PeerContext) => Promise<unknown>>>;
   /** Bytes; what was begun is cut off where the source throws, so that the other side sees it is not whole. */
   readonly streams: Readonly<Record<string, (args: never, context: PeerContext) => Promise<AsyncIterable<Uint8Array>>>>;
-}
-
-export interface PeerTls {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  readonly ca: Buffer;
 }
 
 export interface PeerServerOptions {
@@ -76,6 +71,11 @@ export class PeerServer {
 
   serve(methods: PeerMethods): void {
     this.#methods = methods;
+  }
+
+  /** For connections that come from now on. */
+  renew(tls: PeerTls): void {
+    if (this.#server instanceof SecureServer) this.#server.setSecureContext(tls);
   }
 
   async close(): Promise<void> {

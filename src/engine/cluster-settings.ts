@@ -2,9 +2,10 @@
 import path from 'node:path';
 import { RequestError } from '../base/errors.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
-import { ClusterNode, type NodeTls } from '../cluster/cluster-node.ts';
+import { ClusterNode } from '../cluster/cluster-node.ts';
 import { findNatsServer } from '../cluster/nats-binary.ts';
 import { freePort } from '../cluster/free-port.ts';
+import type { NodeTls } from '../cluster/node-tls.ts';
 import { productVersion } from './version.ts';
 
 export interface ClusterSettings {

@@ -75,7 +75,7 @@ const bad: readonly [string, unknown, RegExp][] = [
   ['log_format', 'xml', /log_format must be json, text or auto/],
   ['log_level', 'loud', /log_level must be/],
   ['service.jwt_rbac', 'true', /JWT access is not served by this version/],
-  ['cluster.p2p.enable_tls', '1', /TLS between nodes is not served by this version/],
+  ['cluster.p2p.enable_tls', 'maybe', /must be true or false, not "maybe"/],
   ['storage.node_type', 'Other', /storage\.node_type must be Normal or Listener/],
 ];
 for (const [key, value, text] of bad) {
@@ -101,7 +101,7 @@ for (const [key, value, text] of warned) {
 }
 
 test('a switch that is refused only when on is silent when off', () => {
-  assert.deepEqual(resolveConfig([source({ 'service.jwt_rbac': false, 'cluster.p2p.enable_tls': 'false' })]).warnings, []);
+  assert.deepEqual(resolveConfig([source({ 'service.jwt_rbac': false })]).warnings, []);
 });
 
 test('a YAML document becomes flat keys; lists stay', () => {

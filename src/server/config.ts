@@ -1,7 +1,7 @@
 // The configuration of a server and where it comes from. Later sources win: defaults, Qdrant's config files where present,
 // ./nearkeep.yaml, --config-path, QDRANT__SECTION__KEY, NEARKEEP__SECTION__KEY, flags.
 // Every accepted key has an effect. A key of Qdrant's that has none here is named in a warning; one whose silence would be
-// unsafe (JWT, TLS between nodes) refuses the start.
+// unsafe (JWT) refuses the start.
 import { RequestError } from '../base/errors.ts';
 import { ruleProblem } from '../snapshot/address-policy.ts';
 
@@ -52,13 +52,20 @@ export interface Config {
     readonly nats_client_port: number | undefined;
     readonly nats_monitor_port: number | undefined;
     readonly grpc_timeout_ms: number;
-    readonly p2p: { readonly port: number; readonly connection_pool_size: number };
+    readonly p2p: {
+      /** To listen on; undefined: the port of the uri. */
+      readonly port: number | undefined;
+      readonly connection_pool_size: number;
+      readonly enable_tls: boolean;
+    };
     readonly consensus: { readonly bootstrap_timeout_sec: number };
   };
   readonly tls: {
     /** Files in PEM form. */
     readonly cert: string | undefined;
     readonly key: string | undefined;
+    /** Of the authorities whose certificates other nodes show. */
+    readonly ca_cert: string | undefined;
     /** Seconds after which the files are looked at again. */
     readonly cert_ttl: number;
   };
@@ -108,11 +115,13 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'cluster.nats_client_port': { ...port, fallback: undefined },
   'cluster.nats_monitor_port': { ...port, fallback: undefined },
   'cluster.grpc_timeout_ms': { kind: 'integer', fallback: 5000, from: 100, to: 3_600_000 },
-  'cluster.p2p.port': { ...port, fallback: 6335 },
+  'cluster.p2p.port': { ...port, fallback: undefined },
+  'cluster.p2p.enable_tls': { kind: 'boolean', fallback: false },
   'cluster.p2p.connection_pool_size': { kind: 'integer', fallback: 16, from: 1, to: 1024 },
   'cluster.consensus.bootstrap_timeout_sec': { kind: 'integer', fallback: 60, from: 1, to: 3600 },
   'tls.cert': { kind: 'text', fallback: undefined },
   'tls.key': { kind: 'text', fallback: undefined },
+  'tls.ca_cert': { kind: 'text', fallback: undefined },
   'tls.cert_ttl': { kind: 'integer', fallback: 3600, from: 1, to: 365 * 86_400 },
   log_level: { kind: 'text', fallback: 'info' },
   log_format: { kind: 'text', fallback: 'auto' },
@@ -138,7 +147,6 @@ const withoutEffect: Readonly<Record<string, string>> = {
 const sectionsWithoutEffect = ['storage.', 'cluster.', 'tls.', 'audit.', 'logger.', 'gpu.', 'inference.'];
 const refusedWhenTrue: Readonly<Record<string, string>> = {
   'service.jwt_rbac': 'JWT access is not served by this version; use api_key and read_only_api_key, or unset service.jwt_rbac',
-  'cluster.p2p.enable_tls': 'TLS between nodes is not served by this version; unset cluster.p2p.enable_tls',
 };
 
 /** One layer of settings: flat `section.key` → raw value, and where it comes from. */

@@ -13,7 +13,7 @@ import type { BannerFacts } from './banner.ts';
 import type { Config } from './config.ts';
 import { clusterSettings } from './cluster-settings.ts';
 import { refuseOpenServer } from './refuse-open-server.ts';
-import { readCertificate, renewCertificate } from './certificate.ts';
+import { CertificateFiles } from './certificate.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
 import { readProcessFacts } from './process-facts.ts';
 
@@ -26,38 +26,50 @@ export class Server implements AsyncDisposable {
   readonly #rest: FastifyInstance;
   readonly #state: { ready: boolean };
   readonly #loopDelay: EventLoopDelay;
+  readonly #certificates: CertificateFiles | undefined;
   #closed: Promise<void> | undefined;
 
   private constructor(
     engine: Engine,
     rest: FastifyInstance,
-    options: { readonly address: string; readonly state: { ready: boolean }; readonly loopDelay: EventLoopDelay },
+    options: { readonly address: string; readonly state: { ready: boolean }; readonly loopDelay: EventLoopDelay; readonly certificates: CertificateFiles | undefined },
   ) {
     this.engine = engine;
     this.#rest = rest;
     this.address = options.address;
     this.#state = options.state;
     this.#loopDelay = options.loopDelay;
+    this.#certificates = options.certificates;
   }
 
   /** Opens the data directory, restores what the command line asks for, and listens. @throws RequestError where the configuration is unsafe or the directory is taken. */
   static async start(config: Config, logger: Logger, restore?: StartRestore): Promise<Server> {
     refuseOpenServer(config);
+    const certificates = await CertificateFiles.open(config, { disk: new NodeDisk(), logger });
+    try {
+      return await Server.#start(config, { logger, restore, certificates });
+    } catch (error) {
+      certificates?.close();
+      throw error;
+    }
+  }
+
+  static async #start(config: Config, { logger, restore, certificates }: { readonly logger: Logger; readonly restore: StartRestore | undefined; readonly certificates: CertificateFiles | undefined }): Promise<Server> {
     const loopback = isLoopback(config.service.host);
+    const disk = new NodeDisk();
     const engine = await Engine.open({
       dataDirectory: path.resolve(config.storage.storage_path),
       snapshotsDirectory: path.resolve(config.storage.snapshots_path),
       logger,
       recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback, urlAllow: config.service.snapshot_url_allow },
       undoHours: config.storage.snapshots_config.undo_hours,
-      ...(config.cluster.enabled ? { cluster: clusterSettings(config) } : {}),
+      ...(config.cluster.enabled ? { cluster: clusterSettings(config, config.cluster.p2p.enable_tls ? certificates?.forNodes() : undefined) } : {}),
     });
     const state = { ready: true };
     const loopDelay = EventLoopDelay.start();
     try {
       if (restore !== undefined) await engine.snapshots.restoreAtStart(restore);
-      const disk = new NodeDisk();
-      const tls = config.service.enable_tls ? await readCertificate(disk, config.tls) : undefined;
+      const tls = config.service.enable_tls ? certificates?.current : undefined;
       const rest = createRestServer({
         engine,
         logger,
@@ -67,11 +79,11 @@ export class Server implements AsyncDisposable {
         processFacts: () => readProcessFacts(disk),
         takeLoopDelay: () => loopDelay.take(),
       });
+      certificates?.renew(rest.server);
       await rest.listen({ host: config.service.host, port: config.service.http_port });
-      if (tls !== undefined) renewCertificate(rest.server, tls, { disk, tls: config.tls, logger });
       const { port } = rest.server.address() as AddressInfo;
       const host = config.service.host.includes(':') ? `[${config.service.host}]` : config.service.host;
-      return new Server(engine, rest, { address: `${tls === undefined ? 'http' : 'https'}://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state, loopDelay });
+      return new Server(engine, rest, { address: `${tls === undefined ? 'http' : 'https'}://${host === '0.0.0.0' ? 'localhost' : host}:${port}`, state, loopDelay, certificates });
     } catch (error) {
       loopDelay.stop();
       await engine.close();
@@ -112,6 +124,7 @@ export class Server implements AsyncDisposable {
     clearTimeout(cut);
     await this.engine.close();
     this.#loopDelay.stop();
+    this.#certificates?.close();
   }
 }
 
