@@ -5,6 +5,7 @@ import type { KvMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import type { NatsServer } from './nats-server.ts';
 import type { PeerClient } from './peer-client.ts';
+import { nodeOf } from './witness.ts';
 
 export interface ClusterStatus {
   readonly peerId: number;
@@ -56,7 +57,7 @@ export class ClusterTerms {
 export async function clusterStatus({ membership, metastore, nats, peers }: Parts, terms: ClusterTerms): Promise<ClusterStatus> {
   const facts = await nats.monitor('jsz');
   const meta = facts?.['meta_cluster'] as { readonly leader?: string; readonly pending?: number } | undefined;
-  const leader = membership.nodes().find(({ serverName }) => serverName === meta?.leader)?.peerId;
+  const leader = membership.nodes().find(({ serverName }) => meta?.leader !== undefined && serverName === nodeOf(meta.leader))?.peerId;
   return {
     peerId: membership.self.peerId,
     peers: new Map(membership.nodes().map(({ peerId, uri, version }) => [peerId, { uri: `${uri}/`, version }])),

@@ -1,12 +1,26 @@
 import { createServer, type AddressInfo } from 'node:net';
+import { systemCode } from '../base/errors.ts';
 
-/** A loopback port that nobody uses at this moment. */
-export async function freePort(): Promise<number> {
+const portMax = 65_535;
+
+/** A loopback port that nobody uses at this moment. @param port this one, or it throws what the system says */
+export async function freePort(port = 0): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+    server.once('error', reject).listen(port, '127.0.0.1', resolve);
   });
-  const { port } = server.address() as AddressInfo;
+  const { port: found } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
-  return port;
+  return found;
+}
+
+/** The port wanted, or another one where it is not a port or in use. */
+export async function freePortNear(wanted: number): Promise<number> {
+  if (wanted > portMax) return await freePort();
+  try {
+    return await freePort(wanted);
+  } catch (error) {
+    if (systemCode(error) !== 'EADDRINUSE') throw error;
+    return await freePort();
+  }
 }

@@ -21,6 +21,7 @@ const hintTimeoutMs = 2_000;
 export interface JoinRequest {
   /** As others reach the new node; undefined: where the call comes from. */
   readonly uri: string | undefined;
+  readonly scheme: 'http' | 'https';
   readonly peerPort: number;
   readonly serverName: string;
 }
@@ -45,7 +46,7 @@ export function joinMethods({ name, membership, metastore, nats }: JoinParts): P
   return {
     'cluster-name': () => Promise.resolve(name),
     'join': async (request: JoinRequest, { peerId, address }): Promise<JoinAnswer> => {
-      const uri = request.uri ?? urlOf(address, request.peerPort);
+      const uri = request.uri ?? urlOf(address, request);
       const taken = membership.node(peerId);
       if (taken !== undefined) throw new RequestError('forbidden', `peer id ${peerId} is taken by the node at ${taken.uri}; a node has one of its own, and never that of another or earlier one`);
       if ((await metastore.get(`gone.${peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with an empty data directory to join as a new one`);
@@ -108,7 +109,7 @@ async function hasServer(nats: NatsServer, serverName: string): Promise<boolean>
   return [leader, ...replicas.map(({ name }) => name)].includes(serverName);
 }
 
-function urlOf(address: string, port: number): string {
+function urlOf(address: string, { scheme, peerPort }: JoinRequest): string {
   const host = address.replace(/^::ffff:/, '');
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${peerPort}`;
 }

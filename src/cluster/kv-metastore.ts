@@ -13,7 +13,6 @@ import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { InDoubtError, type MetaRecord, type Metastore } from '../collection/metastore.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
-import { storeTag } from './nats-config.ts';
 import { closeWhenSilent } from './silent-reader.ts';
 
 const changeTimeoutMs = 10_000;
@@ -58,7 +57,7 @@ export class KvMetastore implements Metastore {
     const { client, bucket, replicas, clock } = options;
     await client.ensureStream({
       name: streamOf(bucket), subjects: [`${prefixOf(bucket)}>`], storage: StorageType.File, num_replicas: replicas, retention: RetentionPolicy.Limits, discard: DiscardPolicy.New,
-      max_msgs_per_subject: 1, max_msg_size: valueBytesMax, duplicate_window: duplicateWindowNs, deny_delete: true, allow_direct: false, allow_rollup_hdrs: false, placement: { tags: [storeTag] },
+      max_msgs_per_subject: 1, max_msg_size: valueBytesMax, duplicate_window: duplicateWindowNs, deny_delete: true, allow_direct: false, allow_rollup_hdrs: false,
     }, clock.monotonic() + openTimeoutMs);
     await store.#follow();
     // what the reader saw may be a server's that is behind, such as one that has just come back: the stream's leader knows the last change

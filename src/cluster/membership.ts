@@ -15,7 +15,7 @@ import { decodeValue, encodeValue } from './peer-wire.ts';
 const beatMs = 1_000;
 const suspectedMs = 4_000;
 const subject = 'hb';
-const nodePrefix = 'n.';
+export const nodePrefix = 'n.';
 
 export interface NodeRecord {
   readonly peerId: number;
@@ -142,6 +142,11 @@ export class Membership {
     if (peerId === this.self.peerId) return true;
     const heard = this.#heard.get(peerId);
     return this.#nodes.has(peerId) && heard !== undefined && this.#options.clock.monotonic() - heard.atMs < suspectedMs;
+  }
+
+  /** Of the nodes that answer: it does what one of them has to do for all. */
+  isLowestLive(): boolean {
+    return this.nodes().find(({ peerId }) => this.isLive(peerId))?.peerId === this.self.peerId;
   }
 
   quorum(): Quorum {

@@ -27,6 +27,8 @@ export interface NatsClientOptions {
   readonly user: NatsUser;
   readonly name: string;
   readonly clock: Clock;
+  /** Streams are placed on servers with this tag; undefined: on any. */
+  readonly storeTag?: string;
 }
 
 export class NatsClient implements AsyncDisposable {
@@ -34,20 +36,22 @@ export class NatsClient implements AsyncDisposable {
   readonly jetstream: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly #clock: Clock;
+  readonly #placement: Pick<StreamConfig, 'placement'> | undefined;
 
-  private constructor(connection: NatsConnection, manager: JetStreamManager, clock: Clock) {
+  private constructor(connection: NatsConnection, manager: JetStreamManager, { clock, storeTag }: Pick<NatsClientOptions, 'clock' | 'storeTag'>) {
     this.connection = connection;
     this.jetstream = jetstream(connection, { timeout: tryTimeoutMs });
     this.manager = manager;
     this.#clock = clock;
+    this.#placement = storeTag === undefined ? undefined : { placement: { cluster: '', tags: [storeTag] } };
   }
 
-  static async connect({ url, user, name, clock }: NatsClientOptions): Promise<NatsClient> {
+  static async connect({ url, user, name, clock, storeTag }: NatsClientOptions): Promise<NatsClient> {
     const connection = await connect({
       servers: url, name, authenticator: nkeyAuthenticator(user.seed), maxReconnectAttempts: -1, reconnectTimeWait: 200, ignoreClusterUpdates: true,
       waitOnFirstConnect: true, timeout: tryTimeoutMs,
     });
-    return new NatsClient(connection, await jetstreamManager(connection, { checkAPI: false, timeout: tryTimeoutMs }), clock);
+    return new NatsClient(connection, await jetstreamManager(connection, { checkAPI: false, timeout: tryTimeoutMs }), { clock, ...(storeTag === undefined ? {} : { storeTag }) });
   }
 
   /**
@@ -75,7 +79,8 @@ export class NatsClient implements AsyncDisposable {
    * Makes the stream where it is not there; the same call on several nodes makes one. On how many servers one that is there lies is
    * let be: it has grown with the cluster. @throws where one of that name differs otherwise
    */
-  async ensureStream(config: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
+  async ensureStream(asked: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
+    const config = { ...asked, ...this.#placement };
     try {
       await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
     } catch (error) {

@@ -68,8 +68,8 @@ export class ReplicaCare {
         if (this.#ended.signal.aborted) return;
         const state = replicaOf(shard, membership.self.peerId);
         if (state !== undefined) await this.#careForOwn(uuid, shard, state);
-        if (this.#isLowestLive()) await this.#careForSilent(uuid, shard);
-        if (isDue && this.#isLowestLive()) await this.#purge(uuid, shard);
+        if (membership.isLowestLive()) await this.#careForSilent(uuid, shard);
+        if (isDue && membership.isLowestLive()) await this.#purge(uuid, shard);
       }
     }
   }
@@ -154,11 +154,5 @@ export class ReplicaCare {
       return withShard(record, id, (found) => withReplica(found, peer, state));
     });
     await this.#access.spread();
-  }
-
-  #isLowestLive(): boolean {
-    const { membership } = this.#access;
-    const live = membership.nodes().filter(({ peerId }) => membership.isLive(peerId));
-    return live[0]?.peerId === membership.self.peerId;
   }
 }

@@ -8,7 +8,6 @@
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
 import type { Seq } from '../base/ids.ts';
 import type { NatsClient } from './nats-client.ts';
-import { storeTag } from './nats-config.ts';
 
 export interface StreamIdentity {
   readonly collectionUuid: string;
@@ -42,7 +41,7 @@ export async function createStream(client: NatsClient, of: StreamIdentity, optio
   await client.ensureStream({
     name: streamName(of), subjects: [streamSubject(of)], storage: StorageType.File, num_replicas: options.replicas, retention: RetentionPolicy.Limits, discard: DiscardPolicy.New,
     max_msgs_per_subject: -1, max_age: 0, max_bytes: -1, max_msg_size: messageBytesMax, duplicate_window: duplicateWindowNs,
-    deny_delete: true, allow_direct: false, placement: { tags: [storeTag] }, ...(options.firstSeq > 1 ? { first_seq: options.firstSeq } : {}),
+    deny_delete: true, allow_direct: false, ...(options.firstSeq > 1 ? { first_seq: options.firstSeq } : {}),
   }, options.deadlineMs);
 }
 

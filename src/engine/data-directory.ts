@@ -29,11 +29,15 @@ export async function sweepStaging(disk: Disk, directory: string): Promise<void>
   }
 }
 
-/** The node's peer id: a random integer below 2^53, drawn once and kept. */
-export async function loadPeerId(metastore: Metastore): Promise<number> {
+/** The node's peer id: the one that is given, or a random integer below 2^53, drawn once; kept either way. */
+export async function loadPeerId(metastore: Metastore, given?: number): Promise<number> {
   const known = await metastore.get('self');
-  if (known !== undefined) return (known.value as { peer_id: number }).peer_id;
-  const peerId = Number(randomBytes(8).readBigUInt64LE() >> 11n);
+  const knownId = (known?.value as { peer_id: number } | undefined)?.peer_id;
+  if (known !== undefined && knownId !== undefined) {
+    if (given !== undefined && given !== knownId) await metastore.set('self', { peer_id: given }, known.revision);
+    return given ?? knownId;
+  }
+  const peerId = given ?? Number(randomBytes(8).readBigUInt64LE() >> 11n);
   await metastore.create('self', { peer_id: peerId });
   return peerId;
 }

@@ -44,6 +44,8 @@ export interface Config {
     readonly peer_id: number | undefined;
     /** Of the peer port, as other nodes reach it. */
     readonly uri: string | undefined;
+    /** Of the peer port of a node whose cluster this one joins. */
+    readonly bootstrap: string | undefined;
     /** host:port of the founding nodes' peer ports, this one included. */
     readonly peers: readonly string[];
     readonly secret: string | undefined;
@@ -109,6 +111,7 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'cluster.enabled': { kind: 'boolean', fallback: false },
   'cluster.peer_id': { kind: 'integer', fallback: undefined, from: 1 },
   'cluster.uri': { kind: 'text', fallback: undefined },
+  'cluster.bootstrap': { kind: 'text', fallback: undefined },
   'cluster.peers': { kind: 'list', fallback: [] },
   'cluster.secret': { kind: 'text', fallback: undefined },
   'cluster.allow_no_secret': { kind: 'boolean', fallback: false },
