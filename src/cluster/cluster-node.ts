@@ -213,7 +213,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
-  const care = new ServerCare({ client, membership, clock, logger, natsUrl: nats.clientUrl, system: keys.system, witness, replicas });
+  const care = new ServerCare({ client, membership, clock, logger, natsUrl: nats.clientUrl, system: keys.system, witness });
   closers.push(() => care.close());
   const calls = { ...catalog.methods(), ...joinMethods({ name, membership, metastore, nats }) };
   server.serve({ calls, streams: {} });
@@ -265,13 +265,14 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock,
   let sayAt = clock.monotonic() + waitSilentMs;
   for (;;) {
     try {
+      if (!(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
       await manager.getAccountInfo();
       return;
     } catch (error) {
       const now = clock.monotonic();
       if (now > until) throw new RequestError('unavailable', 'too few nodes of the cluster came up in time: all are needed when it is founded, a majority after that', { cause: error });
       if (now > sayAt) {
-        logger.info({ up: await serversUp(nats), of: founders }, 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
+        logger.info({ up: await serversUp(nats), of: founders }, founders === 1 ? 'waiting for the NATS servers of this node' : 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
         sayAt = now + waitSayMs;
       }
       await new Promise((resolve) => {
@@ -279,6 +280,11 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock,
       });
     }
   }
+}
+
+async function hasLeader(nats: NatsServer): Promise<boolean> {
+  const { meta_cluster: meta } = ((await nats.monitor('jsz')) ?? {}) as { readonly meta_cluster?: { readonly leader?: string } };
+  return meta?.leader !== undefined && meta.leader !== '';
 }
 
 /** This node's NATS server and those that it is connected with. */

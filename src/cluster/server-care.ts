@@ -13,8 +13,9 @@ import { apiCodes, NatsClient } from './nats-client.ts';
 
 export const serversMax = 3;
 const careMs = 1_000;
-/** Streams are looked through again after this time although no node has come. */
+/** Streams are looked through again after this time although no node has come; after the other where one could not grow. */
 const againMs = 60_000;
+const afterFailureMs = 10_000;
 const requestTimeoutMs = 5_000;
 const removeTopic = '$JS.API.SERVER.REMOVE';
 
@@ -36,8 +37,6 @@ export interface ServerCareOptions {
   readonly system: NatsUser;
   /** undefined where this node has none. */
   readonly witness: Witness | undefined;
-  /** Servers that a new stream is to have. */
-  readonly replicas: () => number;
 }
 
 export class ServerCare {
@@ -45,8 +44,8 @@ export class ServerCare {
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #witness: Witness | undefined;
-  /** What all streams were found to have last, and when. */
-  #settled = { replicas: 0, atMs: -Infinity };
+  /** What all streams were given last, and when they are looked through again. */
+  #grown = { servers: 0, againMs: -Infinity };
   #nodesSaid = 0;
   #closed = false;
 
@@ -73,13 +72,9 @@ export class ServerCare {
   async #look(): Promise<void> {
     const { membership } = this.#options;
     this.#sayTwo(membership.nodes().length);
-    if (this.#witness !== undefined && this.#answering() >= serversMax) await this.#endWitness(this.#witness);
-    if (membership.isLowestLive()) await this.#growStreams();
-  }
-
-  #answering(): number {
-    const { membership } = this.#options;
-    return membership.nodes().filter(({ peerId }) => membership.isLive(peerId)).length;
+    const answering = membership.nodes().filter(({ peerId }) => membership.isLive(peerId)).length;
+    if (this.#witness !== undefined && answering >= serversMax) await this.#endWitness(this.#witness);
+    if (membership.isLowestLive()) await this.#growStreams(Math.min(serversMax, answering));
   }
 
   #sayTwo(nodes: number): void {
@@ -88,18 +83,19 @@ export class ServerCare {
     if (nodes === 2) this.#options.logger.warn({ nodes }, 'the cluster has two nodes, which both keep every log: while either is away nothing can be written. A third node ends that');
   }
 
-  async #growStreams(): Promise<void> {
-    const { clock, client: { manager }, replicas, logger } = this.#options;
-    const wanted = replicas();
+  /** Never fewer; a stream that is sealed is about to be deleted. */
+  async #growStreams(servers: number): Promise<void> {
+    const { clock, client: { manager }, logger } = this.#options;
     const now = clock.monotonic();
-    if (this.#settled.replicas === wanted && now - this.#settled.atMs < againMs) return;
+    if (this.#grown.servers === servers && now < this.#grown.againMs) return;
+    this.#grown = { servers, againMs: now + afterFailureMs };
     for await (const { config } of manager.streams.list()) {
       if (this.#closed) return;
-      if (config.num_replicas >= wanted || config.sealed) continue;
-      await manager.streams.update(config.name, { ...config, num_replicas: wanted });
-      logger.info({ stream: config.name, servers: wanted }, 'a stream lies on more servers now');
+      if (config.num_replicas >= servers || config.sealed) continue;
+      await manager.streams.update(config.name, { ...config, num_replicas: servers });
+      logger.info({ stream: config.name, servers }, 'a stream lies on more servers now');
     }
-    this.#settled = { replicas: wanted, atMs: now };
+    this.#grown = { servers, againMs: now + againMs };
   }
 
   async #endWitness(witness: Witness): Promise<void> {
