@@ -54,9 +54,15 @@ export class OwnClusterRecord {
   }
 }
 
+/** What the directory is of; undefined where it is not a cluster's. */
+export async function memberOf(metastore: Metastore): Promise<OwnCluster | undefined> {
+  const own = await new OwnClusterRecord(metastore).load();
+  return own?.phase === 'member' ? own : undefined;
+}
+
 /** @throws RequestError where the directory is a cluster's: served alone, it would show what was true when it last was in it. */
 export async function refuseMember(metastore: Metastore): Promise<void> {
-  const own = await new OwnClusterRecord(metastore).load();
-  if (own?.phase !== 'member') return;
+  const own = await memberOf(metastore);
+  if (own === undefined) return;
   throw new RequestError('bad-request', `this data directory is that of peer ${own.peerId} of a cluster: start it with --uri ${own.uri}, or with QDRANT__CLUSTER__ENABLED=true`);
 }

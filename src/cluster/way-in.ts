@@ -87,7 +87,6 @@ export async function findWayIn(settings: WayInSettings, context: WayInContext):
 }
 
 async function goBack(settings: WayInSettings, context: WayInContext, known: OwnCluster): Promise<WayIn> {
-  if (known.peerId !== context.peerId) throw new RequestError('bad-request', `this node is peer ${known.peerId} of its cluster, and cannot become ${context.peerId}`);
   const uri = settings.uri ?? known.uri;
   const base = baseOf(settings, [uri, ...known.routes]);
   const route = routeAt(uri, known.routePort);
