@@ -145,7 +145,7 @@ export class NatsServer {
     while (clock.monotonic() < until) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) break;
       const found = await this.monitor('jsz?config=true');
-      if (found !== undefined && typeof found['config'] === 'object' && found['config'] !== null) {
+      if (found !== undefined && found['disabled'] !== true && typeof found['config'] === 'object' && found['config'] !== null) {
         const { sync_always: isSynced } = found['config'] as { readonly sync_always?: boolean };
         if (isSynced !== true) throw new RequestError('unavailable', 'the NATS server does not sync every write; it is not used');
         return;
