@@ -36,4 +36,5 @@ export const OWNERS = {
   'node_modules/busboy/': ['api'],
   'node_modules/pino/': ['server'],
   'node_modules/yaml/': ['server'],
+  'node_modules/@peculiar/': ['server'],
 };

@@ -49,7 +49,7 @@ async function oneNode() {
 
 async function clusters() {
   process.env.NATS_SERVER_BIN ||= natsServer();
-  const { makeCertificates } = await import('./certificates.mjs');
+  const { makeCertificates } = await import('../dist/test/support/certificates.js');
   const certificates = await makeCertificates(folder);
   const started = await Promise.allSettled([cluster('first', certificates), cluster('second', certificates)]); // all that starts is known before one failure ends it
   const [main, other] = started.map(({ value, reason }) => {

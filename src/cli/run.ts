@@ -35,6 +35,11 @@ const verbs: Readonly<Record<string, Verb>> = {
     summary: 'ask a server whether it is ready',
     load: () => import('./health.ts'),
   },
+  certs: {
+    usage: 'nearkeep certs create DIR NODE[,NAME…]… [--days N] [--json]',
+    summary: 'make an authority for a cluster, once, and a certificate for each node',
+    load: () => import('./certs.ts'),
+  },
   version: {
     usage: 'nearkeep version [--json]',
     summary: 'print version, kernel and Node version',

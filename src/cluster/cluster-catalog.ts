@@ -34,6 +34,7 @@ import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
+import { Leftovers } from './leftovers.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
@@ -82,6 +83,7 @@ export class ClusterCatalog implements Collections {
   readonly #offered = new Map<string, Shard>();
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
+  #leftovers: Leftovers | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
   /** Of the metastore: what this node has followed. */
@@ -110,10 +112,22 @@ export class ClusterCatalog implements Collections {
     const { metastore } = this.#options;
     const named = await this.#records.open();
     await this.#files.sweepCollections(new Set(Object.values(named.names)));
-    await this.#records.dropLeasesOf(membership.self.peerId);
+    for (const uuid of Object.values(named.names)) await this.#endDeadRestore(uuid);
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
     this.#care = new ReplicaCare(this.#access());
+    this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
+  }
+
+  /** Of the process that was this node before: first it is certain that it changes nothing more, then its folders go. */
+  async #endDeadRestore(uuid: string): Promise<void> {
+    try {
+      await this.#restores.turns.endLost(uuid, false);
+      const record = await this.#records.get(uuid);
+      if (record !== undefined) await this.#files.sweepShards(uuid, record.shards);
+    } catch (error) {
+      this.#options.logger.warn({ collection: uuid, error: String(error) }, 'what a dead restore left could not be removed; the next start tries again');
+    }
   }
 
   /** What this node is fetching from others. */
@@ -320,6 +334,8 @@ export class ClusterCatalog implements Collections {
   /** Idempotent; requests in flight are waited for. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#restores.close();
+    await this.#leftovers?.close();
     await this.#care?.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
@@ -365,7 +381,7 @@ export class ClusterCatalog implements Collections {
     await Promise.all([
       this.#whenFollowed(revision),
       ...membership.nodes().filter(({ peerId }) => peerId !== membership.self.peerId && membership.isLive(peerId)).map(async ({ uri, peerId }) => {
-        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
+        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs, isRepeatable: true }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
       }),
     ]);
   }

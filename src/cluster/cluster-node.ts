@@ -9,15 +9,17 @@ import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
 import { directoryKey } from './cluster-records.ts';
-import { clusterKeys } from './cluster-secret.ts';
+import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
+import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
 import { joinMethods } from './join.ts';
-import { KvMetastore } from './kv-metastore.ts';
+import { KvMetastore, streamOf } from './kv-metastore.ts';
 import { Membership, nodePrefix, type NodeRecord, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
 import { storeTag } from './nats-config.ts';
 import type { NodeTls } from './node-tls.ts';
 import { NatsServer, type NatsServerOptions } from './nats-server.ts';
+import type { NatsService } from './nats-service.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
 import type { EmptyCluster } from './promotion.ts';
@@ -31,6 +33,16 @@ const pollMs = 100;
 const waitSilentMs = 1_000;
 const waitSayMs = 10_000;
 
+/** A server that the node starts. */
+interface OwnNats {
+  readonly binary: NatsBinary;
+  readonly clientPort: number;
+  readonly monitorPort: number;
+  readonly routePort: number;
+  readonly routes: readonly string[];
+  readonly fileStoreBytesMax: number;
+}
+
 export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly peerId: number;
   readonly version: string;
@@ -39,7 +51,7 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly uri: string;
   readonly host: string;
   readonly peerPort: number;
-  readonly nats: { readonly binary: NatsBinary; readonly clientPort: number; readonly monitorPort: number; readonly routePort: number; readonly routes: readonly string[]; readonly fileStoreBytesMax: number };
+  readonly nats: OwnNats | ExternalNatsSettings;
   readonly tls: NodeTls | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
@@ -65,7 +77,7 @@ interface ClusterParts {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
   readonly peers: PeerClient;
-  readonly nats: NatsServer;
+  readonly nats: NatsService;
   readonly metastore: KvMetastore;
   readonly natsVersion: string;
   /** What other nodes may ask of this one. */
@@ -84,7 +96,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
   readonly peers: PeerClient;
-  readonly nats: NatsServer;
+  readonly nats: NatsService;
   readonly metastore: KvMetastore;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
@@ -120,8 +132,8 @@ export class ClusterNode implements AsyncDisposable {
   /** At the moment of the start no heartbeat need have come: what counts as up are NATS servers that are connected. */
   async facts(): Promise<ClusterFacts> {
     const { self } = this.membership;
-    const { of } = this.membership.quorum();
-    return { peerId: self.peerId, url: self.uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, up: await serversUp(this.nats), of };
+    const { up, of } = this.membership.quorum();
+    return { peerId: self.peerId, url: self.uri, nats: this.#natsVersion, natsUrl: this.nats.clientUrl, up: this.nats instanceof NatsServer ? await serversUp(this.nats) : up, of };
   }
 
   status(): Promise<ClusterStatus> {
@@ -155,7 +167,7 @@ export class ClusterNode implements AsyncDisposable {
   followRoutes(take: (routes: readonly string[]) => Promise<void>): Closer {
     let last = Promise.resolve();
     const tell = (): void => {
-      last = last.then(() => take(this.membership.nodes().map(({ route }) => route))).catch((error: unknown) => this.#logger.warn({ error: String(error) }, 'the routes of the other nodes could not be kept'));
+      last = last.then(() => take(this.membership.nodes().map(({ route }) => route).filter((route) => route !== ''))).catch((error: unknown) => this.#logger.warn({ error: String(error) }, 'the routes of the other nodes could not be kept'));
     };
     const unwatch = this.metastore.watch(nodePrefix, tell);
     tell();
@@ -176,7 +188,7 @@ export class ClusterNode implements AsyncDisposable {
 }
 
 async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promise<ClusterParts> {
-  const { disk, clock, logger, dataDirectory, peerId, nats: natsOptions, tls } = options;
+  const { clock, logger, peerId, tls } = options;
   const keys = clusterKeys(options.secret);
   const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.current, clock, logger });
   closers.push(() => server.close());
@@ -189,42 +201,70 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
     }));
   }
   const serverName = `nk-${peerId}`;
-  const { binary, routes, ...ports } = natsOptions;
   const name = options.name ?? keys.clusterName;
-  const founders = options.founders ?? routes.length;
-  const route = `${new URL(options.uri).hostname}:${ports.routePort}`;
-  const serverOptions: NatsServerOptions = {
-    binary, directory: path.join(dataDirectory, 'nats'), disk, clock, logger,
-    config: { ...ports, serverName, clusterName: name, routeHost: options.host, routes, keys, tls: tls?.files },
-  };
-  const nats = await startServer(serverOptions, tls, closers);
-  const witness = await startWitnessOf(options, { ...serverOptions, route }, closers);
-  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
-  closers.push(() => client.close());
-  await waitForQuorum(client, nats, { clock, logger, timeoutMs: options.quorumTimeoutMs, founders: Math.max(founders, routes.length) });
-  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: Math.min(serversMax, founders), clock, logger });
+  const { nats, client, version: natsVersion, founders, streamReplicas, witness, route } = await startNats(options, { keys, serverName, name }, closers);
+  const replicas = (): number => streamReplicas(membership.nodes().length);
+  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
   closers.push(() => metastore.close());
+  if (nats instanceof ExternalNats) {
+    await claimAccount(metastore, name);
+    nats.watch(streamOf(metaBucket));
+  }
   await options.fill?.({ client, metastore });
   await refuseLostMetadata(options, metastore);
   const self: NodeRecord = { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener };
-  const replicas = (): number => Math.min(serversMax, Math.max(founders, membership.nodes().length));
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
   const membership = await Membership.join({ self, client, metastore, clock, logger, shards: () => catalog.beats(), founders });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
-  const care = new ServerCare({ client, membership, clock, logger, natsUrl: nats.clientUrl, system: keys.system, witness });
-  closers.push(() => care.close());
+  if (nats instanceof NatsServer) {
+    const care = new ServerCare({ client, membership, clock, logger, natsUrl: nats.clientUrl, system: keys.system, witness });
+    closers.push(() => care.close());
+  }
   const calls = { ...catalog.methods(), ...joinMethods({ name, membership, metastore, nats }) };
   server.serve({ calls, streams: {} });
-  return { server, catalog, membership, peers, nats, metastore, natsVersion: binary.version, calls };
+  return { server, catalog, membership, peers, nats, metastore, natsVersion, calls };
 }
 
-async function startServer(options: NatsServerOptions, tls: NodeTls | undefined, closers: Closer[]): Promise<NatsServer> {
-  const server = await NatsServer.start(options);
-  closers.push(() => server.stop());
-  if (tls !== undefined) closers.push(tls.onRenewed(() => void server.reload()));
-  return server;
+interface StartedNats {
+  readonly nats: NatsService;
+  readonly client: NatsClient;
+  readonly version: string;
+  /** Copies of each log in a cluster of so many nodes. */
+  readonly streamReplicas: (nodes: number) => number;
+  readonly founders: number;
+  readonly witness: Witness | undefined;
+  /** host:port where its server takes other servers; empty where it runs none. */
+  readonly route: string;
+}
+
+/** Resolves when JetStream answers. */
+async function startNats(options: ClusterNodeOptions, names: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
+  const { disk, clock, logger, nats: settings, quorumTimeoutMs: timeoutMs } = options;
+  if (!('servers' in settings)) return await startOwnNats({ ...options, nats: settings }, names, closers);
+  const nats = await ExternalNats.connect({ settings, name: names.serverName, timeoutMs, disk, clock, logger });
+  closers.push(() => nats.stop());
+  await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1 });
+  return { nats, client: nats.client, version: nats.version, streamReplicas: () => settings.replicas, founders: 1, witness: undefined, route: '' };
+}
+
+async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNats }, { keys, serverName, name }: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
+  const { disk, clock, logger, tls, quorumTimeoutMs: timeoutMs, nats: { binary, routes, ...ports } } = options;
+  const founders = options.founders ?? routes.length;
+  const route = `${new URL(options.uri).hostname}:${ports.routePort}`;
+  const serverOptions: NatsServerOptions = {
+    binary, directory: path.join(options.dataDirectory, 'nats'), disk, clock, logger,
+    config: { ...ports, serverName, clusterName: name, routeHost: options.host, routes, keys, tls: tls?.files },
+  };
+  const nats = await NatsServer.start(serverOptions);
+  closers.push(() => nats.stop());
+  if (tls !== undefined) closers.push(tls.onRenewed(() => void nats.reload()));
+  const witness = await startWitnessOf(options, { ...serverOptions, route }, closers);
+  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
+  closers.push(() => client.close());
+  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length) });
+  return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, Math.max(founders, nodes)), founders, witness, route };
 }
 
 async function startWitnessOf({ witness, dataDirectory, disk, tls }: ClusterNodeOptions, beside: NatsServerOptions & { readonly route: string }, closers: Closer[]): Promise<Witness | undefined> {
@@ -260,19 +300,22 @@ interface QuorumWait {
   readonly founders: number;
 }
 
-async function waitForQuorum({ manager }: NatsClient, nats: NatsServer, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
+async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
   const until = clock.monotonic() + timeoutMs;
   let sayAt = clock.monotonic() + waitSilentMs;
+  const isOwn = nats instanceof NatsServer;
   for (;;) {
     try {
-      if (!(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
+      if (isOwn && !(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
       await manager.getAccountInfo();
       return;
     } catch (error) {
       const now = clock.monotonic();
+      if (now > until && !isOwn) throw new RequestError('unavailable', `JetStream of the external NATS does not answer this node: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       if (now > until) throw new RequestError('unavailable', 'too few nodes of the cluster came up in time: all are needed when it is founded, a majority after that', { cause: error });
       if (now > sayAt) {
-        logger.info({ up: await serversUp(nats), of: founders }, founders === 1 ? 'waiting for the NATS servers of this node' : 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
+        if (!isOwn) logger.info({}, 'waiting for JetStream of the external NATS');
+        else logger.info({ up: await serversUp(nats), of: founders }, founders === 1 ? 'waiting for the NATS servers of this node' : 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
         sayAt = now + waitSayMs;
       }
       await new Promise((resolve) => {

@@ -3,7 +3,8 @@ import type { ClusterCatalog } from './cluster-catalog.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
-import type { NatsServer } from './nats-server.ts';
+import { ExternalNats } from './external-nats.ts';
+import type { NatsService } from './nats-service.ts';
 import type { PeerClient } from './peer-client.ts';
 import { nodeOf } from './witness.ts';
 
@@ -36,7 +37,7 @@ interface Parts {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
   readonly metastore: KvMetastore;
-  readonly nats: NatsServer;
+  readonly nats: NatsService;
   readonly peers: PeerClient;
 }
 
@@ -57,7 +58,7 @@ export class ClusterTerms {
 export async function clusterStatus({ membership, metastore, nats, peers }: Parts, terms: ClusterTerms): Promise<ClusterStatus> {
   const facts = await nats.monitor('jsz');
   const meta = facts?.['meta_cluster'] as { readonly leader?: string; readonly pending?: number } | undefined;
-  const leader = membership.nodes().find(({ serverName }) => meta?.leader !== undefined && serverName === nodeOf(meta.leader))?.peerId;
+  const leader = leaderOf(membership, nats, meta?.leader);
   return {
     peerId: membership.self.peerId,
     peers: new Map(membership.nodes().map(({ peerId, uri, version }) => [peerId, { uri: `${uri}/`, version }])),
@@ -70,6 +71,13 @@ export async function clusterStatus({ membership, metastore, nats, peers }: Part
     error: leader === undefined ? (nats.state.lastError ?? 'the metadata has no leader') : undefined,
     sendFailures: [...peers.failures].map(([url, failures]) => ({ url, ...failures })),
   };
+}
+
+/** The node whose server leads the metadata; where servers are no node's, the node that acts for silent ones, as long as the metadata has a leader. */
+function leaderOf(membership: Membership, nats: NatsService, serverName: string | undefined): number | undefined {
+  const nodes = membership.nodes();
+  if (!(nats instanceof ExternalNats)) return nodes.find((node) => serverName !== undefined && node.serverName === nodeOf(serverName))?.peerId;
+  return nats.state.isEnabled ? nodes.find(({ peerId }) => membership.isLive(peerId))?.peerId : undefined;
 }
 
 /** @throws RequestError 'not-found' */

@@ -8,7 +8,7 @@ import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Metastore } from '../collection/metastore.ts';
 import type { Membership } from './membership.ts';
-import type { NatsServer } from './nats-server.ts';
+import type { NatsService } from './nats-service.ts';
 import { NotAcceptedError, type PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
 
@@ -38,7 +38,7 @@ export interface JoinParts {
   readonly name: string;
   readonly membership: Membership;
   readonly metastore: Metastore;
-  readonly nats: NatsServer;
+  readonly nats: NatsService;
 }
 
 /** What a node of a cluster answers those that want in. */
@@ -46,6 +46,7 @@ export function joinMethods({ name, membership, metastore, nats }: JoinParts): P
   return {
     'cluster-name': () => Promise.resolve(name),
     'join': async (request: JoinRequest, { peerId, address }): Promise<JoinAnswer> => {
+      if (membership.self.route === '') throw new RequestError('bad-request', 'the nodes of this cluster have NATS servers of somebody else: a new one is told of those (cluster.engine), not of a node');
       const uri = request.uri ?? urlOf(address, request);
       const taken = membership.node(peerId);
       if (taken !== undefined) throw new RequestError('forbidden', `peer id ${peerId} is taken by the node at ${taken.uri}; a node has one of its own, and never that of another or earlier one`);
@@ -103,7 +104,7 @@ function isTransient(error: unknown): boolean {
   return error instanceof RequestError && error.code === 'unavailable' && !(error instanceof NotAcceptedError);
 }
 
-async function hasServer(nats: NatsServer, serverName: string): Promise<boolean> {
+async function hasServer(nats: NatsService, serverName: string): Promise<boolean> {
   const facts = await nats.monitor('jsz');
   const { replicas = [], leader } = (facts?.['meta_cluster'] ?? {}) as { readonly leader?: string; readonly replicas?: readonly { readonly name: string }[] };
   return [leader, ...replicas.map(({ name }) => name)].includes(serverName);

@@ -22,7 +22,7 @@ export interface NodeRecord {
   /** Of its peer port, as others reach it. */
   readonly uri: string;
   readonly serverName: string;
-  /** host:port of its NATS server's routes. */
+  /** host:port of its NATS server's routes; empty: it runs none. */
   readonly route: string;
   readonly version: string;
   readonly listener: boolean;
@@ -144,7 +144,7 @@ export class Membership {
     return this.#nodes.has(peerId) && heard !== undefined && this.#options.clock.monotonic() - heard.atMs < suspectedMs;
   }
 
-  /** Of the nodes that answer: it does what one of them has to do for all. */
+  /** Of the nodes that answer, the one that does what one alone should do. */
   isLowestLive(): boolean {
     return this.nodes().find(({ peerId }) => this.isLive(peerId))?.peerId === this.self.peerId;
   }

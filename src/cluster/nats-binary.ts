@@ -32,11 +32,9 @@ export async function findNatsServer(places: { readonly given: string | undefine
   for (const candidate of candidates) {
     const version = await versionOf(candidate);
     if (version === undefined) continue;
-    const text = version.join('.');
-    if (isBefore(version, oldest)) {
-      throw new RequestError('unavailable', `${candidate} is nats-server ${text}; a cluster needs ${oldest.join('.')} or newer (2.14.2 or newer is advised). Set NATS_SERVER_BIN to one`);
-    }
-    return { path: candidate, version: text, advice: adviceOn(version) };
+    const { problem, advice } = judgeNatsVersion(version);
+    if (problem !== undefined) throw new RequestError('unavailable', `${candidate} is ${problem}. Set NATS_SERVER_BIN to one`);
+    return { path: candidate, version, advice };
   }
   throw new RequestError('unavailable', given === undefined
     ? 'a cluster needs the nats-server program: put it on PATH or name it in NATS_SERVER_BIN'
@@ -44,16 +42,18 @@ export async function findNatsServer(places: { readonly given: string | undefine
 }
 
 /** undefined for a program that does not run here: the next candidate may. */
-async function versionOf(program: string): Promise<Version | undefined> {
+async function versionOf(program: string): Promise<string | undefined> {
   const said = await run(program, ['--version'], { timeout: versionTimeoutMs }).then(({ stdout, stderr }) => stdout + stderr, () => '');
-  const found = /v?(\d+)\.(\d+)\.(\d+)/.exec(said);
-  return found === null ? undefined : [Number(found[1]), Number(found[2]), Number(found[3])];
+  return /\d+\.\d+\.\d+/.exec(said)?.[0];
 }
 
-function adviceOn(version: Version): string | undefined {
-  const [major, minor] = version;
+/** `problem`: why a server of this version is not used. */
+export function judgeNatsVersion(text: string): { readonly problem: string | undefined; readonly advice: string | undefined } {
+  const [major = 0, minor = 0, patch = 0] = text.split('.').map((part) => Number.parseInt(part, 10));
+  const version = [major, minor, patch] as const;
+  if (isBefore(version, oldest)) return { problem: `nats-server ${text}; a cluster needs ${oldest.join('.')} or newer (2.14.2 or newer is advised)`, advice: undefined };
   const isFixed = !isBefore(version, [2, 14, 2]) || (major === 2 && minor === 12 && !isBefore(version, [2, 12, 10]));
-  return isFixed ? undefined : `nats-server ${version.join('.')} works; 2.14.2 or newer is advised`;
+  return { problem: undefined, advice: isFixed ? undefined : `nats-server ${text} works; 2.14.2 or newer is advised` };
 }
 
 function isBefore(version: Version, other: Version): boolean {

@@ -1,6 +1,6 @@
-// The node's connection to its NATS server, and the one way it publishes: with an id, again and again until the server has said
+// The node's connection to NATS, and the one way it publishes: with an id, again and again until the server has said
 // whether the message is stored. Reconnects without end; what waits meanwhile ends at its deadline.
-import { connect, nkeyAuthenticator, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
+import { connect, nkeyAuthenticator, type Authenticator, type MsgHdrs, type NatsConnection, type TlsOptions } from '@nats-io/transport-node';
 import { jetstream, JetStreamApiError, jetstreamManager, type Consumer, type JetStreamClient, type JetStreamManager, type OrderedConsumerOptions, type PubAck, type StreamConfig, type StreamExpectations } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
@@ -23,12 +23,17 @@ export interface PublishOptions {
 }
 
 export interface NatsClientOptions {
-  readonly url: string;
-  readonly user: NatsUser;
+  /** Of one server, or host:port of several. */
+  readonly url: string | readonly string[];
+  readonly user: NatsUser | Authenticator;
   readonly name: string;
   readonly clock: Clock;
   /** Streams are placed on servers with this tag; undefined: on any. */
   readonly storeTag?: string;
+  /** Given: a server without TLS is not talked to. */
+  readonly tls?: TlsOptions | undefined;
+  /** For a server that is not there yet, without end; default true. */
+  readonly waits?: boolean;
 }
 
 export class NatsClient implements AsyncDisposable {
@@ -46,10 +51,10 @@ export class NatsClient implements AsyncDisposable {
     this.#placement = storeTag === undefined ? undefined : { placement: { cluster: '', tags: [storeTag] } };
   }
 
-  static async connect({ url, user, name, clock, storeTag }: NatsClientOptions): Promise<NatsClient> {
+  static async connect({ url, user, name, clock, storeTag, tls, waits = true }: NatsClientOptions): Promise<NatsClient> {
     const connection = await connect({
-      servers: url, name, authenticator: nkeyAuthenticator(user.seed), maxReconnectAttempts: -1, reconnectTimeWait: 200, ignoreClusterUpdates: true,
-      waitOnFirstConnect: true, timeout: tryTimeoutMs,
+      servers: typeof url === 'string' ? url : [...url], name, authenticator: typeof user === 'function' ? user : nkeyAuthenticator(user.seed), maxReconnectAttempts: -1, reconnectTimeWait: 200,
+      ignoreClusterUpdates: true, ignoreAuthErrorAbort: true, waitOnFirstConnect: waits, timeout: tryTimeoutMs, ...(tls === undefined ? {} : { tls }),
     });
     return new NatsClient(connection, await jetstreamManager(connection, { checkAPI: false, timeout: tryTimeoutMs }), { clock, ...(storeTag === undefined ? {} : { storeTag }) });
   }

@@ -14,6 +14,7 @@ import type { Disk } from '../fs/disk.ts';
 import { readOptionalFile } from '../fs/read-optional.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { natsConfigText, type NatsConfig } from './nats-config.ts';
+import type { NatsService, NatsState } from './nats-service.ts';
 
 /** Sends the signal to the child when its parent is gone, however it went. Part of util-linux. */
 const parentDeathPrograms = ['/usr/bin/setpriv', '/bin/setpriv'];
@@ -37,15 +38,7 @@ export interface NatsServerOptions {
   readonly config: Omit<NatsConfig, 'storeDirectory' | 'pidFile'>;
 }
 
-export interface NatsState {
-  readonly isRunning: boolean;
-  /** JetStream answers; false on a full disk, and until a quorum was met once. */
-  readonly isEnabled: boolean;
-  readonly restarts: number;
-  readonly lastError: string | undefined;
-}
-
-export class NatsServer {
+export class NatsServer implements NatsService {
   readonly #options: NatsServerOptions;
   readonly #output: string[] = [];
   #child: ChildProcess | undefined;

@@ -1,10 +1,15 @@
 // What this node asks of other nodes. Keeps connections, and per node what failed since it last answered.
+//
+// A connection that was kept may be closed by the other side just when it is used again. It is given up here long before the other side
+// does that by itself; where the other node was restarted, a question that may be asked twice is asked again. A write never is: it may
+// have been stored.
 import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
+import { RequestError, systemCode } from '../base/errors.ts';
 import type { PeerTls } from './node-tls.ts';
-import { peerTokenHeader, signPeerToken } from './peer-token.ts';
+import { connectionKeptMs } from './peer-server.ts';
+import { peerTokenHeader, PeerSigner } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
 export interface PeerFailures {
@@ -33,18 +38,24 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Until the answer begins; default that of the client. */
   readonly timeoutMs?: number;
+  /** Asked twice it does no more than asked once. */
+  readonly isRepeatable?: boolean;
 }
+
+const triesMax = 4;
 
 export class PeerClient {
   readonly #options: PeerClientOptions;
   readonly #agent: PlainAgent;
+  readonly #signer: PeerSigner;
   #tls: PeerTls | undefined;
   readonly #failures = new Map<string, PeerFailures>();
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
+    this.#signer = new PeerSigner(options.tokenKey, options.peerId);
     this.#tls = options.tls;
-    const settings = { keepAlive: true, maxSockets: options.connectionsMax };
+    const settings = { keepAlive: true, maxSockets: options.connectionsMax, timeout: connectionKeptMs / 2 };
     this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent(settings);
   }
 
@@ -63,7 +74,7 @@ export class PeerClient {
 
   /** The bytes as they come; throws in the middle where the other side cut them off. */
   async stream(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<AsyncIterable<Uint8Array>> {
-    const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, options);
+    const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, { ...options, isRepeatable: true });
     if (response.statusCode === 200) return this.#bytes(url, response);
     const body = await this.#whole(url, response);
     if (response.statusCode === 401) throw new NotAcceptedError(url);
@@ -79,29 +90,29 @@ export class PeerClient {
     this.#agent.destroy();
   }
 
-  async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs }: CallOptions): Promise<IncomingMessage> {
-    signal?.throwIfAborted();
-    const { peerId, tokenKey, clock } = this.#options;
+  async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs, isRepeatable = false }: CallOptions): Promise<IncomingMessage> {
     const target = new URL(call.path, url);
     const isSecure = target.protocol === 'https:';
     if (isSecure !== (this.#tls !== undefined)) throw this.#failed(url, new Error(isSecure ? 'it has TLS between nodes and this node has not' : 'it has no TLS between nodes and this node has'));
     const make = isSecure ? secureRequest : plainRequest;
-    const headers = {
-      [peerTokenHeader]: signPeerToken(tokenKey, peerId, { method: call.method, path: `${target.pathname}${target.search}` }, clock.now()),
-      ...(body === undefined ? {} : { 'content-length': body.byteLength }),
-    };
-    try {
-      const response = await new Promise<IncomingMessage>((resolve, reject) => {
-        const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...this.#tls, ...(signal === undefined ? {} : { signal }) }, resolve);
-        request.once('error', reject);
-        request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
-        request.end(body);
-      });
-      this.#failures.delete(url);
-      return response;
-    } catch (error) {
+    const signed = { method: call.method, path: `${target.pathname}${target.search}` };
+    for (let tries = 1; ; tries += 1) {
       signal?.throwIfAborted();
-      throw this.#failed(url, error);
+      const headers = { [peerTokenHeader]: this.#signer.sign(signed, this.#options.clock.now()), ...(body === undefined ? {} : { 'content-length': body.byteLength }) };
+      const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...this.#tls, ...(signal === undefined ? {} : { signal }) });
+      try {
+        const response = await new Promise<IncomingMessage>((resolve, reject) => {
+          request.once('response', resolve).once('error', reject);
+          request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+          request.end(body);
+        });
+        this.#failures.delete(url);
+        return response;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (isRepeatable && request.reusedSocket && systemCode(error) === 'ECONNRESET' && tries < triesMax) continue;
+        throw this.#failed(url, error);
+      }
     }
   }
 

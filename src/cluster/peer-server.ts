@@ -12,10 +12,12 @@ import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { PeerTls } from './node-tls.ts';
-import { checkPeerToken, peerTokenHeader } from './peer-token.ts';
+import { PeerGate, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
+/** So long a connection without requests stays. The other side gives it up sooner (peer-client.ts). */
+export const connectionKeptMs = 60_000;
 
 export interface PeerContext {
   /** Who asks. */
@@ -45,15 +47,18 @@ export interface PeerServerOptions {
 export class PeerServer {
   readonly #server: Server;
   readonly #options: PeerServerOptions;
+  readonly #gate: PeerGate;
   #methods: PeerMethods = { calls: {}, streams: {} };
 
   private constructor(options: PeerServerOptions) {
     this.#options = options;
+    this.#gate = new PeerGate(options.tokenKey);
     const listener: RequestListener = (request, response) => {
       void this.#handle(request, response);
     };
     const { tls } = options;
     this.#server = tls === undefined ? createPlain(listener) : createSecure({ ...tls, requestCert: true, rejectUnauthorized: true }, listener);
+    this.#server.keepAliveTimeout = connectionKeptMs;
   }
 
   /** Answers 503 until `serve` says what there is. */
@@ -87,9 +92,9 @@ export class PeerServer {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { tokenKey, clock, logger } = this.#options;
+    const { clock, logger } = this.#options;
     const { method = '', url = '' } = request;
-    const peerId = checkPeerToken(tokenKey, request.headers[peerTokenHeader], { method, path: url }, clock.now());
+    const peerId = this.#gate.check(request.headers[peerTokenHeader], { method, path: url }, clock.now());
     if (peerId === undefined) {
       response.writeHead(401, { connection: 'close' }).end();
       return;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { systemClock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
@@ -7,7 +8,8 @@ import { silentLogger } from '../base/logger.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
-import { checkPeerToken, peerTokenHeader, signPeerToken } from './peer-token.ts';
+import { PeerGate, peerTokenHeader, PeerSigner } from './peer-token.ts';
+import { answerOf, encodeValue } from './peer-wire.ts';
 
 const { peerToken: tokenKey } = clusterKeys('the secret of this test');
 
@@ -70,13 +72,15 @@ test('without a token of this cluster nothing runs, whatever else is sent', asyn
       resolve(response.statusCode);
     }).once('error', reject).end();
   });
-  const token = (path: string, nowMs: number): string => signPeerToken(tokenKey, 1, { method: 'POST', path }, nowMs);
+  const token = (path: string, nowMs: number): string => new PeerSigner(tokenKey, 1).sign({ method: 'POST', path }, nowMs);
   assert.equal(await status({ 'api-key': 'admin', authorization: 'Bearer admin' }), 401);
   assert.equal(await status({ [peerTokenHeader]: token('/internal/other', Date.now()) }), 401, 'of another call');
   assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now() - 3_600_000) }), 401, 'of long ago');
   assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now() + 3_600_000) }), 401, 'of the future');
   assert.equal(await status({ [peerTokenHeader]: token('/internal/echo', Date.now()).replace(/^1/, '2') }), 401, 'of another node');
   assert.equal(ran, 0);
+  const good = token('/internal/echo', Date.now());
+  assert.deepEqual([await status({ [peerTokenHeader]: good }), await status({ [peerTokenHeader]: good })], [500, 401], 'once: the body is no message, and the token is used up');
 });
 
 test('a node that cannot be reached is counted until it answers again', async (t) => {
@@ -88,8 +92,50 @@ test('a node that cannot be reached is counted until it answers again', async (t
   assert.equal(client.failures.has(url), false);
 });
 
+test('a kept connection that is reset is asked again over another one, unless it is a write', async (t) => {
+  let asked = 0;
+  const seen = new WeakSet<object>();
+  const server = createServer((incoming, response) => {
+    asked += 1;
+    if (seen.has(incoming.socket)) incoming.socket.resetAndDestroy();
+    else response.end(encodeValue(answerOf(new RequestError('not-found', 'answered'))));
+    seen.add(incoming.socket);
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const client = new PeerClient({ peerId: 7, tokenKey, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs: 5_000 });
+  t.after(() => {
+    client.close();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const answered = { code: 'not-found', message: 'answered' };
+  await assert.rejects(client.call(url, 'read', null), answered);
+  await assert.rejects(client.call(url, 'read', null, { isRepeatable: true }), answered);
+  assert.equal(asked, 3);
+  await assert.rejects(client.call(url, 'write', null), { code: 'unavailable' });
+  assert.equal(asked, 4);
+});
+
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };
-  assert.equal(checkPeerToken(tokenKey, signPeerToken(tokenKey, 9_007_199_254_740_991, call, 1e12), call, 1e12), 9_007_199_254_740_991);
-  assert.equal(checkPeerToken(tokenKey, undefined, call, 1e12), undefined);
+  const gate = new PeerGate(tokenKey);
+  assert.equal(gate.check(new PeerSigner(tokenKey, 9_007_199_254_740_991).sign(call, 1e12), call, 1e12), 9_007_199_254_740_991);
+  assert.equal(gate.check(undefined, call, 1e12), undefined);
+});
+
+test('a token is taken once, in whatever order tokens come, and one that comes too late is not taken', () => {
+  const call = { method: 'POST', path: '/internal/x' };
+  const gate = new PeerGate(tokenKey);
+  const signers = [new PeerSigner(tokenKey, 1), new PeerSigner(tokenKey, 1), new PeerSigner(tokenKey, 2)];
+  const late = signers.map((signer) => signer.sign(call, 1e12));
+  const tokens = Array.from({ length: 300 }, (_, n) => signers[n % 3]?.sign(call, 1e12)).reverse();
+  for (const token of tokens) assert.notEqual(gate.check(token, call, 1e12), undefined);
+  for (const token of tokens) assert.equal(gate.check(token, call, 1e12), undefined);
+  assert.equal(gate.check(late[0], call, 1e12), 1, 'a request may have waited');
+  const [, , other] = signers;
+  for (let n = 0; n < 40_000; n += 1) assert.equal(gate.check(other?.sign(call, 1e12), call, 1e12), 2);
+  assert.equal(gate.check(late[2], call, 1e12), undefined, 'what is forgotten may have been here');
+  assert.equal(gate.check(late[1], call, 1e12 + 3_600_000), undefined, 'its time is over');
 });

@@ -11,6 +11,7 @@ import type { Metastore } from '../collection/metastore.ts';
 import type { Disk } from '../fs/disk.ts';
 import { directoryKey } from './cluster-records.ts';
 import { clusterKeys } from './cluster-secret.ts';
+import type { ExternalNatsSettings } from './external-nats.ts';
 import { freePortNear } from './free-port.ts';
 import { askToJoin, refuseOtherCluster } from './join.ts';
 import { discardStore, hasStore } from './nats-server.ts';
@@ -38,6 +39,8 @@ export interface WayInSettings {
   readonly secret: string | undefined;
   readonly allowNoSecret: boolean;
   readonly tls: NodeTls | undefined;
+  /** NATS servers that somebody else runs; undefined: the node starts one. */
+  readonly external: ExternalNatsSettings | undefined;
   readonly connectionsMax: number;
   readonly timeoutMs: number;
   readonly quorumTimeoutMs: number;
@@ -53,7 +56,7 @@ export interface WayInContext {
 }
 
 export interface WayIn {
-  /** `first`: what the directory holds becomes the cluster's; `found`: by all founding nodes together. */
+  /** `first`: what the directory holds becomes the cluster's; `found`: by all founding nodes together, or on servers of somebody else. */
   readonly kind: 'back' | 'found' | 'join' | 'first';
   /** Stands in the record before a server starts, but for `found`: that takes the others. */
   readonly own: OwnCluster;
@@ -72,6 +75,7 @@ export async function findWayIn(settings: WayInSettings, context: WayInContext):
     return way;
   }
   const isKnownStore = known !== undefined; // of a founding that came to nothing
+  if (settings.external !== undefined) return await meet(settings, context);
   if (settings.peers.length > 0) {
     await refuseOwnCollections(context, 'a cluster that is founded by several nodes begins empty: start this node as the first of one (--uri alone), and let the others join it (--bootstrap)');
     if (isKnownStore) await discardStores(context);
@@ -89,9 +93,10 @@ export async function findWayIn(settings: WayInSettings, context: WayInContext):
 async function goBack(settings: WayInSettings, context: WayInContext, known: OwnCluster): Promise<WayIn> {
   const uri = settings.uri ?? known.uri;
   const base = baseOf(settings, [uri, ...known.routes]);
-  const route = routeAt(uri, known.routePort);
+  if ((settings.external === undefined) !== known.routes.length > 0) throw new RequestError('bad-request', 'a cluster does not change between NATS servers of its own and those of somebody else (cluster.engine): make snapshots, and restore them into a new one');
   const others = known.routes.filter((other) => other !== routeAt(known.uri, known.routePort));
-  const way: WayIn = { ...base, kind: 'back', own: { ...known, uri, routes: [...others, route] }, peerPort: peerPortOf(settings, uri) };
+  const routes = known.routes.length === 0 ? [] : [...others, routeAt(uri, known.routePort)];
+  const way: WayIn = { ...base, kind: 'back', own: { ...known, uri, routes }, peerPort: peerPortOf(settings, uri) };
   if (settings.bootstrap !== undefined) {
     const peers = peerClient(settings, context, base.secret);
     try {
@@ -103,11 +108,29 @@ async function goBack(settings: WayInSettings, context: WayInContext, known: Own
   return way;
 }
 
-function found(settings: WayInSettings, { peerId }: WayInContext): Promise<WayIn> {
-  const { peers, tls } = settings;
-  const uri = settings.uri ?? `${tls === undefined ? 'http' : 'https'}://${ownOf(peers, settings.peerPort ?? peerPortDefault)}`;
+/** Nodes with the same servers of somebody else find one another there, and need to be told of none. */
+async function meet(settings: WayInSettings, context: WayInContext): Promise<WayIn> {
+  if (settings.bootstrap !== undefined) throw new RequestError('bad-request', '--bootstrap has no place beside cluster.engine: nodes that have the same NATS servers are of one cluster');
+  await refuseOwnCollections(context, 'a node comes to other NATS servers with an empty data directory: make snapshots of them, and restore them there');
+  const port = settings.peerPort ?? peerPortDefault;
+  const uri = uriOf(settings, settings.peers.length > 0 ? settings.peers : [`127.0.0.1:${port}`]);
+  const base = baseOf(settings, [uri, ...settings.peers]);
+  const own: OwnCluster = { phase: 'member', name: clusterKeys(base.secret).clusterName, peerId: context.peerId, uri, routePort: 0, routes: [], hasWitness: false };
+  return { ...base, kind: 'found', own, peerPort: peerPortOf(settings, uri) };
+}
+
+/** @throws RequestError where the list does not name this node */
+function uriOf({ uri: given, peerPort = peerPortDefault, tls, peers }: WayInSettings, known: readonly string[]): string {
+  const uri = given ?? `${tls === undefined ? 'http' : 'https'}://${ownOf(known, peerPort)}`;
   const self = new URL(uri).host;
-  if (!peers.includes(self)) throw new RequestError('bad-request', `the founding list ${peers.join(',')} does not name this node, ${self}`);
+  if (peers.length > 0 && !peers.includes(self)) throw new RequestError('bad-request', `the founding list ${peers.join(',')} does not name this node, ${self}`);
+  return uri;
+}
+
+function found(settings: WayInSettings, { peerId }: WayInContext): Promise<WayIn> {
+  const { peers } = settings;
+  const uri = uriOf(settings, peers);
+  const self = new URL(uri).host;
   if (peers.length < 2) throw new RequestError('bad-request', 'a founding list names two nodes at least; the first node of a cluster is started with --uri alone');
   const base = baseOf(settings, peers);
   const routePort = portOf(self) + routePortAbove;
@@ -182,7 +205,7 @@ function peerPortOf({ peerPort }: WayInSettings, uri: string | undefined): numbe
   return peerPort ?? (uri === undefined ? peerPortDefault : Number(new URL(uri).port) || peerPortDefault);
 }
 
-export function routeAt(uri: string, routePort: number): string {
+function routeAt(uri: string, routePort: number): string {
   return `${new URL(uri).hostname}:${routePort}`;
 }
 

@@ -1,10 +1,11 @@
 // What makes a process a node of a cluster, and the start of that part of it.
 import path from 'node:path';
+import { must } from '../base/assert.ts';
 import type { Closer } from '../base/closers.ts';
 import type { Metastore } from '../collection/metastore.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
-import { findNatsServer } from '../cluster/nats-binary.ts';
+import { findNatsServer, type NatsBinary } from '../cluster/nats-binary.ts';
 import { freePort } from '../cluster/free-port.ts';
 import { OwnClusterRecord } from '../cluster/own-cluster.ts';
 import { forgetOwnRecords, promote } from '../cluster/promotion.ts';
@@ -34,17 +35,15 @@ interface NodeFiles extends ShardFilesOptions {
 
 /** @throws RequestError where the node has no way into a cluster; its data directory is then as it was */
 export async function startClusterNode(settings: ClusterSettings, files: NodeFiles, closers: Closer[]): Promise<ClusterNode> {
-  const { natsServer, searchPath } = settings;
   const { disk, dataDirectory, logger, peerId, metastore, ...rest } = files;
-  const binary = await findNatsServer({ given: natsServer, searchPath, folders: [path.join(dataDirectory, 'bin')] });
-  if (binary.advice !== undefined) logger.warn({ path: binary.path }, binary.advice);
+  const binary = settings.external === undefined ? await binaryOf(settings, files) : undefined;
   const { kind, own, ...at } = await findWayIn(settings, { ...files });
   const record = new OwnClusterRecord(metastore);
   const { totalBytes } = await disk.space(dataDirectory);
   const node = await ClusterNode.start({
     ...rest, ...settings, ...at, disk, dataDirectory, logger, peerId, uri: own.uri, version: productVersion, name: own.name,
-    nats: {
-      binary, routes: own.routes, routePort: own.routePort, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
+    nats: settings.external ?? {
+      binary: must(binary, 'a server of its own is a program'), routes: own.routes, routePort: own.routePort, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
       clientPort: settings.natsClientPort ?? (await freePort()), monitorPort: settings.natsMonitorPort ?? (await freePort()),
     },
     founders: kind === 'found' ? settings.peers.length : 1,
@@ -56,4 +55,11 @@ export async function startClusterNode(settings: ClusterSettings, files: NodeFil
   await forgetOwnRecords(files);
   closers.push(node.followRoutes((routes) => record.change((known) => ({ ...known, routes }))));
   return node;
+}
+
+/** The nats-server to start. @throws RequestError where there is none that may be used */
+async function binaryOf({ natsServer, searchPath }: ClusterSettings, { dataDirectory, logger }: NodeFiles): Promise<NatsBinary> {
+  const binary = await findNatsServer({ given: natsServer, searchPath, folders: [path.join(dataDirectory, 'bin')] });
+  if (binary.advice !== undefined) logger.warn({ path: binary.path }, binary.advice);
+  return binary;
 }

@@ -38,7 +38,9 @@ export class CertificateFiles {
     this.#current = first;
     this.#wanted = wanted;
     this.#options = options;
-    this.#timer = setInterval(() => void this.#lookAgain(), options.tls.cert_ttl * 1000);
+    this.#timer = setInterval(() => {
+      this.#lookAgain().catch((error: unknown) => options.logger.error({ error: String(error) }, 'the certificate on disk cannot be used; the one before stays'));
+    }, options.tls.cert_ttl * 1000);
     this.#timer.unref();
   }
 
@@ -87,16 +89,12 @@ export class CertificateFiles {
 
   async #lookAgain(): Promise<void> {
     const { disk, tls, logger } = this.#options;
-    try {
-      const found = await readFiles(disk, tls, this.#wanted);
-      const { cert, key, ca } = this.#current;
-      if (found.cert.equals(cert) && found.key.equals(key) && found.ca.equals(ca)) return;
-      this.#current = found;
-      for (const listener of this.#listeners) listener(found);
-      logger.info({ cert: tls.cert }, 'the certificate was renewed');
-    } catch (error) {
-      logger.error({ error: String(error) }, 'the certificate on disk cannot be used; the one before stays');
-    }
+    const found = await readFiles(disk, tls, this.#wanted);
+    const { cert, key, ca } = this.#current;
+    if (found.cert.equals(cert) && found.key.equals(key) && found.ca.equals(ca)) return;
+    this.#current = found;
+    for (const listener of this.#listeners) listener(found);
+    logger.info({ cert: tls.cert }, 'the certificate was renewed');
   }
 }
 

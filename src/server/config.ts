@@ -51,6 +51,16 @@ export interface Config {
     readonly secret: string | undefined;
     /** A cluster of nodes on loopback needs none. */
     readonly allow_no_secret: boolean;
+    /** `embedded`: each node starts a NATS server; else servers that are there, as `nats://host:port,…`. */
+    readonly engine: string;
+    readonly nats_credentials_file: string | undefined;
+    readonly nats_nkey_file: string | undefined;
+    readonly nats_ca_cert: string | undefined;
+    readonly nats_cert: string | undefined;
+    readonly nats_key: string | undefined;
+    readonly nats_monitor_urls: readonly string[];
+    readonly nats_allow_unsynced: boolean;
+    readonly nats_replicas: number;
     readonly nats_client_port: number | undefined;
     readonly nats_monitor_port: number | undefined;
     readonly grpc_timeout_ms: number;
@@ -115,6 +125,15 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'cluster.peers': { kind: 'list', fallback: [] },
   'cluster.secret': { kind: 'text', fallback: undefined },
   'cluster.allow_no_secret': { kind: 'boolean', fallback: false },
+  'cluster.engine': { kind: 'text', fallback: 'embedded' },
+  'cluster.nats_credentials_file': { kind: 'text', fallback: undefined },
+  'cluster.nats_nkey_file': { kind: 'text', fallback: undefined },
+  'cluster.nats_ca_cert': { kind: 'text', fallback: undefined },
+  'cluster.nats_cert': { kind: 'text', fallback: undefined },
+  'cluster.nats_key': { kind: 'text', fallback: undefined },
+  'cluster.nats_monitor_urls': { kind: 'list', fallback: [] },
+  'cluster.nats_allow_unsynced': { kind: 'boolean', fallback: false },
+  'cluster.nats_replicas': { kind: 'integer', fallback: 3, from: 1, to: 5 },
   'cluster.nats_client_port': { ...port, fallback: undefined },
   'cluster.nats_monitor_port': { ...port, fallback: undefined },
   'cluster.grpc_timeout_ms': { kind: 'integer', fallback: 5000, from: 100, to: 3_600_000 },

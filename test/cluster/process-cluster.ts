@@ -94,7 +94,15 @@ export async function processCluster(count: number, options: ProcessClusterOptio
   const outputs = new Map<number, string>();
 
   const told = (): string => [...outputs].map(([at, output]) => `── node ${at}${nodes.has(at) ? '' : ' (not listening)'}\n${output.trimEnd().split('\n').slice(-linesTold).join('\n')}`).join('\n');
-  const until: ProcessCluster['until'] = (what, isTrue, timeoutMs = waitMsMax) => waitUntil(what, isTrue, { timeoutMs, pollMs, tell: told });
+  let isFailed = false;
+  const until: ProcessCluster['until'] = async (what, isTrue, timeoutMs = waitMsMax) => {
+    try {
+      await waitUntil(what, isTrue, { timeoutMs, pollMs, tell: told });
+    } catch (error) {
+      isFailed = true;
+      throw error;
+    }
+  };
 
   const start: ProcessCluster['start'] = async (at, env = {}) => {
     const { data, ports: { natsClient, natsMonitor } } = place(at);
@@ -172,6 +180,9 @@ export async function processCluster(count: number, options: ProcessClusterOptio
     [Symbol.asyncDispose]: async () => {
       try {
         await stopAndVerify();
+      } catch (error) {
+        if (!isFailed) throw error;
+        console.error(error); // thrown it would hide why the wait failed
       } finally {
         await Promise.allSettled([...running.keys()].map((at) => end(at, 'kill')));
         await folder[Symbol.asyncDispose]();

@@ -1,48 +1,20 @@
 // TLS on the public port: the certificate is swapped while the server runs; open connections go on with theirs.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
-import { Agent, request } from 'node:https';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { Agent } from 'node:https';
 import path from 'node:path';
 import { test } from 'node:test';
-import { pathToFileURL } from 'node:url';
-import type { TLSSocket } from 'node:tls';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
-import { root, serveFolder, startServer } from '../support/server-process.ts';
-
-interface Certificates {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
-
-const { makeCertificates } = (await import(pathToFileURL(path.join(root, 'scripts/certificates.mjs')).href)) as { makeCertificates: (folder: string) => Promise<Certificates> };
-
-async function certificatesIn(folder: string): Promise<Certificates> {
-  await mkdir(folder);
-  return await makeCertificates(folder);
-}
-
-interface Seen {
-  readonly status: number | undefined;
-  readonly socket: TLSSocket;
-  readonly fingerprint: string;
-}
-
-function get(url: string, agent: Agent): Promise<Seen> {
-  return new Promise((resolve, reject) => {
-    request(new URL('/readyz', url), { agent }, (response) => {
-      const socket = response.socket as TLSSocket;
-      response.resume().on('end', () => resolve({ status: response.statusCode, socket, fingerprint: socket.getPeerX509Certificate()?.fingerprint256 ?? '' }));
-    }).once('error', reject).end();
-  });
-}
+import { makeCertificates } from '../support/certificates.ts';
+import { serveFolder, startServer } from '../support/server-process.ts';
+import { tlsCall, type TlsAnswer } from '../support/tls-client.ts';
 
 /** On a connection of its own. */
-async function getAnew(url: string, ca: readonly Buffer[]): Promise<Seen> {
+async function getAnew(url: string, ca: readonly Buffer[]): Promise<TlsAnswer> {
   const agent = new Agent({ ca: [...ca] });
   try {
-    return await get(url, agent);
+    return await tlsCall(url, '/readyz', { agent });
   } finally {
     agent.destroy();
   }
@@ -50,7 +22,7 @@ async function getAnew(url: string, ca: readonly Buffer[]): Promise<Seen> {
 
 test('a new certificate serves new connections while open ones go on; a file that cannot be used changes nothing', async () => {
   await using folder = await temporaryFolder();
-  const [first, second] = [await certificatesIn(path.join(folder.path, 'first')), await certificatesIn(path.join(folder.path, 'second'))];
+  const [first, second] = [await makeCertificates(path.join(folder.path, 'first')), await makeCertificates(path.join(folder.path, 'second'))];
   const ca = [readFileSync(first.ca), readFileSync(second.ca)];
   const [cert, key] = [path.join(folder.path, 'cert.pem'), path.join(folder.path, 'key.pem')];
   await copyFile(first.cert, cert);
@@ -75,7 +47,7 @@ test('a new certificate serves new connections while open ones go on; a file tha
   assert.match(url, /^https:/);
   const kept = new Agent({ ca, keepAlive: true, maxSockets: 1 });
   try {
-    const before = await get(url, kept);
+    const before = await tlsCall(url, '/readyz', { agent: kept });
     assert.equal(before.status, 200);
 
     await writeFile(cert, 'no certificate');
@@ -90,7 +62,7 @@ test('a new certificate serves new connections while open ones go on; a file tha
     assert.notEqual(anew.fingerprint, before.fingerprint);
     await assert.rejects(getAnew(url, ca.slice(0, 1)), 'the new one is of the other authority');
 
-    const after = await get(url, kept);
+    const after = await tlsCall(url, '/readyz', { agent: kept });
     assert.deepEqual([after.status, after.socket === before.socket], [200, true], 'the connection of before serves on');
   } finally {
     kept.destroy();
@@ -99,10 +71,29 @@ test('a new certificate serves new connections while open ones go on; a file tha
 
 test('a start with TLS and without a usable certificate is refused', async () => {
   await using folder = await temporaryFolder();
-  const [one, other] = [await certificatesIn(path.join(folder.path, 'one')), await certificatesIn(path.join(folder.path, 'other'))];
+  const [one, other] = [await makeCertificates(path.join(folder.path, 'one')), await makeCertificates(path.join(folder.path, 'other'))];
   const data = path.join(folder.path, 'data');
   const enable = { QDRANT__SERVICE__ENABLE_TLS: 'true' };
   await assert.rejects(startServer({ data, env: enable }), /service\.enable_tls needs tls\.cert and tls\.key/);
   await assert.rejects(startServer({ data, env: { ...enable, QDRANT__TLS__CERT: one.cert, QDRANT__TLS__KEY: other.key } }), /the certificate \S+ with the key \S+ cannot be used/);
   await assert.rejects(startServer({ data, env: { ...enable, QDRANT__TLS__CERT: path.join(folder.path, 'none'), QDRANT__TLS__KEY: one.key } }), /cannot be used: /);
+});
+
+test('TLS between nodes without all that it takes is refused', async () => {
+  await using folder = await temporaryFolder();
+  const { ca, cert, key } = await makeCertificates(path.join(folder.path, 'one'));
+  const glued = path.join(folder.path, 'glued.pem');
+  const text = (await readFile(ca, 'latin1')).trim();
+  await writeFile(glued, text + text);
+  const start = (more: Readonly<Record<string, string>>, uri = 'https://127.0.0.1:6335'): Promise<unknown> => startServer({
+    data: path.join(folder.path, 'data'), args: ['--uri', uri, '--peers', '127.0.0.1:6335,127.0.0.1:6345'],
+    env: { QDRANT__CLUSTER__P2P__ENABLE_TLS: 'true', QDRANT__TLS__CERT: cert, QDRANT__TLS__KEY: key, ...more },
+  });
+  await assert.rejects(start({}), /cluster\.p2p\.enable_tls needs tls\.cert, tls\.key and tls\.ca_cert, files in PEM form/);
+  await assert.rejects(start({ QDRANT__TLS__CA_CERT: path.join(folder.path, 'none') }), /the authorities of tls\.ca_cert, \S+none, cannot be used: /);
+  await assert.rejects(start({ QDRANT__TLS__CA_CERT: key }), /cannot be used: it must hold certificates in PEM form/);
+  await assert.rejects(start({ QDRANT__TLS__CA_CERT: glued }), /each beginning on a line of its own/);
+  await assert.rejects(start({ QDRANT__TLS__CA_CERT: cert }), /a certificate in it is of no authority/);
+  await assert.rejects(start({ QDRANT__TLS__CA_CERT: ca }, 'http://127.0.0.1:6335'), /cluster\.uri, http:\/\/127\.0\.0\.1:6335, must begin with https:\/\/ as long as cluster\.p2p\.enable_tls is true/);
+  await assert.rejects(start({ QDRANT__CLUSTER__P2P__ENABLE_TLS: 'false' }), /must begin with http:\/\/ as long as cluster\.p2p\.enable_tls is false/);
 });
