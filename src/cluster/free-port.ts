@@ -1,26 +1,28 @@
-import { createServer, type AddressInfo } from 'node:net';
-import { systemCode } from '../base/errors.ts';
+import { randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
 
+/** Below those that systems give to outgoing connections: one of them could take it before its server listens, or while that is restarted. */
+const range = { from: 28_500, to: 32_000 } as const;
+const triesMax = 100;
 const portMax = 65_535;
 
-/** A loopback port that nobody uses at this moment. @param port this one, or it throws what the system says */
-export async function freePort(port = 0): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, '127.0.0.1', resolve);
+/** A loopback port that nobody uses at this moment. @throws RangeError where there is none */
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const port = randomInt(range.from, range.to);
+    if (await isFreePort(port)) return port;
+  }
+  throw new RangeError(`no free port between ${range.from} and ${range.to}`);
+}
+
+export function isFreePort(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-  const { port: found } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return found;
 }
 
 /** The port wanted, or another one where it is not a port or in use. */
 export async function freePortNear(wanted: number): Promise<number> {
-  if (wanted > portMax) return await freePort();
-  try {
-    return await freePort(wanted);
-  } catch (error) {
-    if (systemCode(error) !== 'EADDRINUSE') throw error;
-    return await freePort();
-  }
+  return wanted <= portMax && (await isFreePort(wanted)) ? wanted : await freePort();
 }

@@ -63,7 +63,8 @@ export class ReplicaCare {
   }
 
   async #look(): Promise<void> {
-    const { followed, clock, logger } = this.#access;
+    const { followed, clock } = this.#access;
+    let failure: { readonly error: unknown } | undefined;
     const isDue = clock.monotonic() - this.#purgedMs > purgeMs;
     if (isDue) this.#purgedMs = clock.monotonic();
     for (const [uuid, record] of followed()) {
@@ -71,11 +72,12 @@ export class ReplicaCare {
         if (this.#ended.signal.aborted) return;
         try {
           await this.#lookAt(uuid, shard, isDue);
-        } catch (error) { // of one shard, whose stream has no leader just now: the others are looked after all the same
-          logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be looked after; it is tried again');
+        } catch (error) {
+          failure ??= { error }; // of a shard whose stream has no leader just now: the others are looked after all the same
         }
       }
     }
+    if (failure !== undefined) throw failure.error;
   }
 
   async #lookAt(uuid: string, shard: ShardRecord, isPurgeDue: boolean): Promise<void> {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
@@ -78,6 +78,30 @@ describe('what a dead process left', { skip: noNats ?? false }, () => {
     assert.deepEqual((await recordOf(uuid)).shards.map(({ generation }) => generation), [2]);
     await waitUntil('only the new generation has a stream', async () => (await generationsOf(uuid)).join() === '2');
     assert.equal((await recordOf(uuid)).turn, undefined);
+  });
+
+  test('a restore whose turn is taken away changes nothing, and leaves nothing', async () => {
+    const shards = 6; // each takes a while to make, and the turn is taken away in it
+    await cluster().node(0).catalog.create('robbed', { vectors: { size: 2, distance: 'Dot' }, shardNumber: shards, replicationFactor: 3 });
+    const { uuid } = cluster().node(1).catalog.get('robbed');
+    const snapshots = cluster().snapshots(2);
+    const made = await snapshots.create('robbed');
+    const upload = async (): Promise<boolean> => {
+      const download = await snapshots.openDownload('robbed', made.name);
+      return await cluster().snapshots(0).upload('robbed', download.read(0, download.sizeBytes - 1), { priority: 'snapshot' }).finally(() => download.release());
+    };
+    const { metastore } = cluster().node(1);
+    const end = metastore.watch(`c.${uuid}`, (key, found) => {
+      const record = found?.value as ClusterCollection | undefined;
+      if (found !== undefined && record?.turn?.peer === 100) void metastore.set(key, { ...record, turn: { peer: 101, id: randomUUID() } }, found.revision);
+    });
+    await assert.rejects(upload(), { message: /another node has taken its turn/ });
+    end();
+    await untilTurnIsOver(uuid);
+    assert.deepEqual((await recordOf(uuid)).shards.map(({ generation }) => generation), Array.from({ length: shards }, () => 0));
+    await waitUntil('no stream of the restore is left', async () => (await generationsOf(uuid)).join() === Array.from({ length: shards }, () => 0).join());
+    assert.deepEqual(await readdir(path.join(cluster().data(0), 'collections', uuid, 'shards')), Array.from({ length: shards }, (_, id) => `${id}.g0`));
+    assert.equal(await upload(), true);
   });
 
   test('a turn of a node that is gone is ended by another', async () => {
