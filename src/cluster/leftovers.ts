@@ -1,9 +1,8 @@
 // Removes what restores, creates and deletes left whose process died: turns, streams that no record names, records that no name leads to.
 //
 // Invariants:
-// - A stream is removed only where its collection has no record any more, or where its generation has ended and no restore has the turn:
-//   records are made before their streams, uuids and generations are never used again. Streams of a generation that is yet to come are
-//   removed in their restore's turn alone (restore-turns.ts).
+// - A stream is removed only where its collection has no record any more, or where its generation was given out, is not the current one
+//   and no restore has the turn: records are made before their streams, turns taken before theirs, uuids and generations never used again.
 // - A record is removed only when no name has led to it for as long as no create takes.
 import type { CatalogAccess } from './catalog-access.ts';
 import type { RestoreTurns } from './restore-turns.ts';
@@ -83,8 +82,9 @@ export class Leftovers {
       if (this.#ended.signal.aborted) return;
       const record = await records.get(stream.collectionUuid);
       const shard = record?.shards.find(({ id }) => id === stream.shardId);
-      const isOver = record === undefined || (record.turn === undefined && shard !== undefined && stream.generation < shard.generation);
-      if (!isOver) continue;
+      const isGivenOut = stream.generation <= Math.max(record?.lastGeneration ?? 0, shard?.generation ?? 0);
+      const isLeft = record === undefined || (record.turn === undefined && stream.generation !== shard?.generation && isGivenOut);
+      if (!isLeft) continue;
       await deleteStream(client, stream);
       logger.info({ collection: stream.collectionUuid, shard: stream.shardId, generation: stream.generation }, 'a stream that no record names was removed');
     }

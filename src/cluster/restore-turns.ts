@@ -84,6 +84,12 @@ export class RestoreTurns {
     }
   }
 
+  /** Removes the streams that were made in a turn, where no record will name them any more. */
+  async removeMade({ uuid, generation }: Turn): Promise<void> {
+    const { client } = this.#access();
+    for (const stream of await shardStreams(client, uuid)) if (stream.generation === generation) await deleteStream(client, stream);
+  }
+
   /** The next restore may begin. Nothing happens where the turn is another's, or the collection gone. */
   async give({ uuid, id }: Turn): Promise<void> {
     try {

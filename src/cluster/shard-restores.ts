@@ -183,9 +183,8 @@ export class ShardRestores {
         return true;
       }
       for (const { staged: { id } } of made) await access.withdraw(turn.uuid, id, turn.generation);
-      if (mine === undefined) return false;
-      await this.#turns.clean(mine);
-      await this.#turns.give(mine);
+      await this.#turns.removeMade(turn); // whoever took the turn may have looked before they were made
+      if (mine !== undefined) await this.#turns.give(mine);
       return false;
     };
     try {

@@ -131,15 +131,20 @@ export async function processCluster(count: number, options: ProcessClusterOptio
     });
   };
   const stopAndVerify = async (): Promise<readonly ReadonlyMap<string, string>[]> => {
+    const shown = told();
     const ended = await Promise.allSettled([...running.keys()].map((at) => end(at, 'stop')));
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason;
     const found: ReadonlyMap<string, string>[] = [];
     for (const [at, { data }] of places.entries()) {
       if (!outputs.has(at)) continue;
-      verifySound(data);
-      found.push(await positionsIn(data));
+      outputs.delete(at); // once is enough, whatever it finds
+      try {
+        verifySound(data);
+        found.push(await positionsIn(data));
+      } catch (error) {
+        throw new RangeError(`${String(error)}\n${shown}`, { cause: error });
+      }
     }
-    outputs.clear(); // they are verified
     return found;
   };
 
