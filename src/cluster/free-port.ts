@@ -4,7 +4,6 @@ import { createServer } from 'node:net';
 /** Below those that systems give to outgoing connections: one of them could take it before its server listens, or while that is restarted. */
 const range = { from: 28_500, to: 32_000 } as const;
 const triesMax = 100;
-const portMax = 65_535;
 
 /** A loopback port that nobody uses at this moment. @throws RangeError where there is none */
 export async function freePort(): Promise<number> {
@@ -20,9 +19,4 @@ export function isFreePort(port: number): Promise<boolean> {
     const server = createServer();
     server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-}
-
-/** The port wanted, or another one where it is not a port or in use. */
-export async function freePortNear(wanted: number): Promise<number> {
-  return wanted <= portMax && (await isFreePort(wanted)) ? wanted : await freePort();
 }

@@ -12,7 +12,7 @@ import type { Disk } from '../fs/disk.ts';
 import { directoryKey } from './cluster-records.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import type { ExternalNatsSettings } from './external-nats.ts';
-import { freePortNear } from './free-port.ts';
+import { freePort, isFreePort } from './free-port.ts';
 import { askToJoin, refuseOtherCluster } from './join.ts';
 import { discardStore, hasStore } from './nats-server.ts';
 import type { NodeTls } from './node-tls.ts';
@@ -23,6 +23,7 @@ import { witnessDirectory, witnessName } from './witness.ts';
 /** A node's server is reached at the peer port plus this, where that is a free port when the node starts for the first time. */
 const routePortAbove = 1000;
 const peerPortDefault = 6335;
+const portMax = 65_535;
 /** Of clusters whose nodes cannot be reached from other machines. */
 const loopbackSecret = 'a cluster on loopback alone';
 
@@ -149,7 +150,7 @@ async function join(settings: WayInSettings & { readonly bootstrap: string }, co
   const peers = peerClient(settings, context, base.secret);
   try {
     const answer = await askToJoin({ peers, bootstrap, clock, logger }, { uri, scheme: tls === undefined ? 'http' : 'https', peerPort, serverName: `nk-${peerId}` }, quorumTimeoutMs);
-    const routePort = await freePortNear(peerPort + routePortAbove);
+    const routePort = await routePortFor(peerPort);
     const routes = [...answer.routes, routeAt(answer.uri, routePort)];
     return { ...base, kind: 'join', own: { phase: 'member', name: answer.name, peerId, uri: answer.uri, routePort, routes, hasWitness: false }, peerPort };
   } finally {
@@ -162,7 +163,7 @@ async function beFirst(settings: WayInSettings, { peerId }: WayInContext): Promi
   if (uri === undefined) throw new RequestError('bad-request', 'the first node of a cluster needs --uri, the address at which other nodes will reach it; another one needs --bootstrap, the address of the first');
   const base = baseOf(settings, [uri]);
   const peerPort = peerPortOf(settings, uri);
-  const routePort = await freePortNear(peerPort + routePortAbove);
+  const routePort = await routePortFor(peerPort);
   // A name of its own: what an earlier attempt has left somewhere does not speak with this cluster.
   const name = `${clusterKeys(base.secret).clusterName}-${randomBytes(8).toString('hex')}`;
   return { ...base, kind: 'first', own: { phase: 'founding', name, peerId, uri, routePort, routes: [routeAt(uri, routePort)], hasWitness: true }, peerPort };
@@ -199,6 +200,11 @@ function ownOf(peers: readonly string[], port: number): string {
   const own = peers.filter((peer) => peer.endsWith(`:${port}`));
   if (own.length === 1 && own[0] !== undefined) return own[0];
   throw new RequestError('bad-request', `which of ${peers.join(',')} is this node? Say so with --uri`);
+}
+
+async function routePortFor(peerPort: number): Promise<number> {
+  const wanted = peerPort + routePortAbove;
+  return wanted <= portMax && (await isFreePort(wanted)) ? wanted : await freePort();
 }
 
 function peerPortOf({ peerPort }: WayInSettings, uri: string | undefined): number {

@@ -86,7 +86,7 @@ async function idsOf(url: string, collection: string): Promise<ReadonlySet<numbe
 
 const flags = (node: NodePlace): readonly string[] => ['--uri', `http://127.0.0.1:${node.ports.peer}`, ...(node.at === 0 ? [] : ['--bootstrap', `http://${node.peers[0]}`])];
 
-async function killAt({ step, victim }: Kill): Promise<void> {
+async function checkKilledAt({ step, victim }: Kill): Promise<void> {
   await using nodes = await processCluster(2, { argsOf: flags });
   const first = await nodes.start(0);
   await json(first.url, 'PUT', '/collections/c', { vectors: { size: 2, distance: 'Dot' }, shard_number: shards });
@@ -114,7 +114,7 @@ test(`a node is killed at a step of a join, seed ${seed}`, { skip }, async (t) =
   t.diagnostic(again);
   const all = steps.flatMap((step): readonly Kill[] => [{ step, victim: 1 }, { step, victim: 0 }]);
   const drawn = asked === 'all' ? all : Array.from({ length: Number(asked) }, () => must(all[random.below(all.length)], 'below the length'));
-  for (const kill of drawn) await t.test(`${kill.victim === 0 ? 'the first node' : 'the node that joins'} is killed when ${kill.step.title}`, () => killAt(kill));
+  for (const kill of drawn) await t.test(`${kill.victim === 0 ? 'the first node' : 'the node that joins'} is killed when ${kill.step.title}`, () => checkKilledAt(kill));
 });
 
 const collections = 12;
