@@ -4,20 +4,16 @@
 // Invariants:
 // - Streams only grow, one after another, by the lowest live peer; what fails is tried again.
 // - The node that runs the witness ends it, after its vote is no longer needed: three nodes answer.
-import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { NatsUser } from './cluster-secret.ts';
 import type { Membership } from './membership.ts';
-import { apiCodes, NatsClient } from './nats-client.ts';
+import { removeServer, type SystemAccess } from './meta-group.ts';
+import type { NatsClient } from './nats-client.ts';
 
 export const serversMax = 3;
 const careMs = 1_000;
 /** Streams are looked through again after this time although no node has come; after the other where one could not grow. */
 const againMs = 60_000;
 const afterFailureMs = 10_000;
-const requestTimeoutMs = 5_000;
-const removeTopic = '$JS.API.SERVER.REMOVE';
 
 export interface Witness {
   readonly serverName: string;
@@ -27,14 +23,10 @@ export interface Witness {
   forget(): Promise<void>;
 }
 
-export interface ServerCareOptions {
+export interface ServerCareOptions extends SystemAccess {
   readonly client: NatsClient;
   readonly membership: Membership;
-  readonly clock: Clock;
   readonly logger: Logger;
-  /** Of this node's server, for what only the system account may ask. */
-  readonly natsUrl: string;
-  readonly system: NatsUser;
   /** undefined where this node has none. */
   readonly witness: Witness | undefined;
 }
@@ -99,15 +91,10 @@ export class ServerCare {
   }
 
   async #endWitness(witness: Witness): Promise<void> {
-    const { clock, logger, natsUrl: url, system } = this.#options;
     await witness.stop(); // hands its vote as a leader on, if it has it
-    await using client = await NatsClient.connect({ url, user: system, name: 'nearkeep system', clock });
-    const answer = await client.connection.request(removeTopic, JSON.stringify({ peer: witness.serverName }), { timeout: requestTimeoutMs });
-    const { success, error } = answer.json<{ readonly success?: boolean; readonly error?: { readonly err_code: number; readonly description: string } }>();
-    const isGone = success === true || (error !== undefined && (apiCodes.unknownServer as readonly number[]).includes(error.err_code));
-    if (!isGone) throw new RequestError('unavailable', `the witness is still a member: ${error?.description}`);
+    await removeServer(this.#options, witness.serverName);
     await witness.forget();
     this.#witness = undefined;
-    logger.info({ server: witness.serverName }, 'three nodes are there: the witness of the first has ended');
+    this.#options.logger.info({ server: witness.serverName }, 'three nodes are there: the witness of the first has ended');
   }
 }
