@@ -15,7 +15,6 @@ const flag = { type: 'boolean' } as const;
 
 /** Qdrant's flags whose meaning this version does not have: refused, never ignored. */
 const refused: Readonly<Record<string, string>> = {
-  bootstrap: 'nodes of this version are told of one another by --peers',
   reinit: 'nodes of this version do not change their cluster',
   stacktrace: 'stack traces are not served by this version',
 };
@@ -72,6 +71,7 @@ interface ServeFlags {
   readonly 'api-key-file'?: string | undefined;
   readonly uri?: string | undefined;
   readonly peers?: string | undefined;
+  readonly bootstrap?: string | undefined;
   readonly 'peer-port'?: string | undefined;
   readonly 'cluster-secret-file'?: string | undefined;
 }
@@ -86,9 +86,12 @@ async function flagValues(disk: Disk, values: ServeFlags, environment: NodeJS.Pr
   put('service.host', values.host);
   put('service.http_port', values.port);
   put('service.cors_origins', values.cors);
-  put('cluster.uri', values.uri ?? environment['QDRANT_URI']);
+  const uri = values.uri ?? environment['QDRANT_URI'];
+  const bootstrap = values.bootstrap ?? environment['QDRANT_BOOTSTRAP'];
+  put('cluster.uri', uri);
+  put('cluster.bootstrap', bootstrap);
   put('cluster.peers', values.peers);
-  put('cluster.enabled', values.uri !== undefined || values.peers !== undefined ? true : undefined);
+  put('cluster.enabled', [uri, bootstrap, values.peers].some((value) => value !== undefined) ? true : undefined);
   put('cluster.p2p.port', values['peer-port']);
   put('log_format', values['log-format']);
   put('log_level', values['log-level']);

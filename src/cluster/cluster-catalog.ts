@@ -59,7 +59,7 @@ export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog
   readonly clock: Clock;
   readonly logger: Logger;
   /** Servers that keep each stream. */
-  readonly streamReplicas: number;
+  readonly streamReplicas: () => number;
   /** Shards of a new collection for each node, where nothing is asked. */
   readonly shardsPerNode: number;
 }
@@ -363,7 +363,7 @@ export class ClusterCatalog implements Collections {
   async #createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
     const { client, clock, streamReplicas } = this.#options;
     const deadlineMs = clock.monotonic() + followTimeoutMs;
-    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas: streamReplicas, deadlineMs }));
+    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas: streamReplicas(), deadlineMs }));
   }
 
   /** Peer id → replicas that it holds, of nodes that answer. */

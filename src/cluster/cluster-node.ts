@@ -3,26 +3,31 @@
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { runClosers, type Closer } from '../base/closers.ts';
-import { RequestError } from '../base/errors.ts';
+import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
+import { directoryKey } from './cluster-records.ts';
 import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
-import { KvMetastore, streamOf } from './kv-metastore.ts';
-import { Membership, type Quorum } from './membership.ts';
 import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
+import { joinMethods } from './join.ts';
+import { KvMetastore, streamOf } from './kv-metastore.ts';
+import { Membership, nodePrefix, type NodeRecord, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
+import { storeTag } from './nats-config.ts';
 import type { NodeTls } from './node-tls.ts';
-import { NatsServer } from './nats-server.ts';
+import { NatsServer, type NatsServerOptions } from './nats-server.ts';
 import type { NatsService } from './nats-service.ts';
 import { PeerClient } from './peer-client.ts';
-import { PeerServer } from './peer-server.ts';
+import { PeerServer, type PeerMethods } from './peer-server.ts';
+import type { EmptyCluster } from './promotion.ts';
 import type { ShardName } from './remote-replica.ts';
+import { ServerCare, serversMax, type Witness } from './server-care.ts';
+import { isWitness, startWitness, witnessDirectory, witnessName } from './witness.ts';
 
 const metaBucket = 'meta';
-const serversMax = 3;
 const pollMs = 100;
 /** A start says what it waits for after this time, and again after each of those. */
 const waitSilentMs = 1_000;
@@ -54,6 +59,14 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly timeoutMs: number;
   /** How long to wait for the other servers; then the start fails. */
   readonly quorumTimeoutMs: number;
+  /** Of the cluster's servers; default: of all that were founded with this secret and a list of nodes. */
+  readonly name?: string;
+  /** Nodes that found the cluster together; default: as many as there are routes. */
+  readonly founders?: number;
+  /** A witness votes beside this node's server until three nodes are there. */
+  readonly witness?: { readonly onEnded: () => Promise<void> };
+  /** Puts in what the cluster begins with, where this node makes it. */
+  readonly fill?: (cluster: EmptyCluster) => Promise<void>;
 }
 
 /** The archive of a local shard as it is now. */
@@ -67,6 +80,8 @@ interface ClusterParts {
   readonly nats: NatsService;
   readonly metastore: KvMetastore;
   readonly natsVersion: string;
+  /** What other nodes may ask of this one. */
+  readonly calls: PeerMethods['calls'];
 }
 
 /** What a node says of itself when it has come up. */
@@ -86,9 +101,12 @@ export class ClusterNode implements AsyncDisposable {
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
   readonly #natsVersion: string;
+  readonly #calls: PeerMethods['calls'];
+  readonly #logger: Logger;
   readonly #closers: readonly Closer[];
 
-  private constructor(parts: ClusterParts, closers: readonly Closer[]) {
+  private constructor(parts: ClusterParts, { logger }: ClusterNodeOptions, closers: readonly Closer[]) {
+    this.#logger = logger;
     this.catalog = parts.catalog;
     this.membership = parts.membership;
     this.peers = parts.peers;
@@ -96,6 +114,7 @@ export class ClusterNode implements AsyncDisposable {
     this.metastore = parts.metastore;
     this.#server = parts.server;
     this.#natsVersion = parts.natsVersion;
+    this.#calls = parts.calls;
     this.#closers = closers;
   }
 
@@ -103,7 +122,7 @@ export class ClusterNode implements AsyncDisposable {
   static async start(options: ClusterNodeOptions): Promise<ClusterNode> {
     const closers: Closer[] = [];
     try {
-      return new ClusterNode(await startParts(options, closers), closers);
+      return new ClusterNode(await startParts(options, closers), options, closers);
     } catch (error) {
       await runClosers(closers);
       throw error;
@@ -134,7 +153,7 @@ export class ClusterNode implements AsyncDisposable {
   /** From here on other nodes may copy this node's replicas. */
   serveArchives(open: OpenArchive): void {
     const { catalog } = this;
-    this.#server.serve({ calls: catalog.methods(), streams: {
+    this.#server.serve({ calls: this.#calls, streams: {
       'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal }) => {
         const collection = catalog.nameOf(collectionUuid);
         const shard = collection === undefined ? undefined : catalog.record(collection).shards.find(({ id }) => id === shardId);
@@ -142,6 +161,20 @@ export class ClusterNode implements AsyncDisposable {
         return await open({ collection, shardId }, signal);
       },
     } });
+  }
+
+  /** Tells the routes of all nodes, now and whenever they change. Answers what ends that, when the last one told has been taken. */
+  followRoutes(take: (routes: readonly string[]) => Promise<void>): Closer {
+    let last = Promise.resolve();
+    const tell = (): void => {
+      last = last.then(() => take(this.membership.nodes().map(({ route }) => route).filter((route) => route !== ''))).catch((error: unknown) => this.#logger.warn({ error: String(error) }, 'the routes of the other nodes could not be kept'));
+    };
+    const unwatch = this.metastore.watch(nodePrefix, tell);
+    tell();
+    return async () => {
+      unwatch();
+      await last;
+    };
   }
 
   /** Idempotent enough for a failed start: what was opened is closed, in reverse. */
@@ -168,56 +201,96 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
     }));
   }
   const serverName = `nk-${peerId}`;
-  const { nats, client, version: natsVersion, replicas, founders, route } = await startNats(options, { keys, serverName }, closers);
-  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas, clock, logger });
+  const name = options.name ?? keys.clusterName;
+  const { nats, client, version: natsVersion, founders, streamReplicas, witness, route } = await startNats(options, { keys, serverName, name }, closers);
+  const replicas = (): number => streamReplicas(membership.nodes().length);
+  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
   closers.push(() => metastore.close());
   if (nats instanceof ExternalNats) {
-    await claimAccount(metastore, keys.clusterName);
+    await claimAccount(metastore, name);
     nats.watch(streamOf(metaBucket));
   }
+  await options.fill?.({ client, metastore });
+  await refuseLostMetadata(options, metastore);
+  const self: NodeRecord = { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener };
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
-  const membership = await Membership.join({
-    self: { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener },
-    client, metastore, clock, logger, shards: () => catalog.beats(), founders,
-  });
+  const membership = await Membership.join({ self, client, metastore, clock, logger, shards: () => catalog.beats(), founders });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
-  server.serve({ calls: catalog.methods(), streams: {} });
-  return { server, catalog, membership, peers, nats, metastore, natsVersion };
+  if (nats instanceof NatsServer) {
+    const care = new ServerCare({ client, membership, clock, logger, natsUrl: nats.clientUrl, system: keys.system, witness });
+    closers.push(() => care.close());
+  }
+  const calls = { ...catalog.methods(), ...joinMethods({ name, membership, metastore, nats }) };
+  server.serve({ calls, streams: {} });
+  return { server, catalog, membership, peers, nats, metastore, natsVersion, calls };
 }
 
 interface StartedNats {
   readonly nats: NatsService;
   readonly client: NatsClient;
   readonly version: string;
-  /** Copies of each log. */
-  readonly replicas: number;
+  /** Copies of each log in a cluster of so many nodes. */
+  readonly streamReplicas: (nodes: number) => number;
   readonly founders: number;
+  readonly witness: Witness | undefined;
   /** host:port where its server takes other servers; empty where it runs none. */
   readonly route: string;
 }
 
 /** Resolves when JetStream answers. */
-async function startNats(options: ClusterNodeOptions, { keys, serverName }: { readonly keys: ClusterKeys; readonly serverName: string }, closers: Closer[]): Promise<StartedNats> {
-  const { disk, clock, logger, tls, nats: settings, quorumTimeoutMs: timeoutMs } = options;
-  if ('servers' in settings) {
-    const nats = await ExternalNats.connect({ settings, name: serverName, timeoutMs, disk, clock, logger });
-    closers.push(() => nats.stop());
-    await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1 });
-    return { nats, client: nats.client, version: nats.version, replicas: settings.replicas, founders: 1, route: '' };
-  }
-  const { binary, routes, ...ports } = settings;
-  const nats = await NatsServer.start({
+async function startNats(options: ClusterNodeOptions, names: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
+  const { disk, clock, logger, nats: settings, quorumTimeoutMs: timeoutMs } = options;
+  if (!('servers' in settings)) return await startOwnNats({ ...options, nats: settings }, names, closers);
+  const nats = await ExternalNats.connect({ settings, name: names.serverName, timeoutMs, disk, clock, logger });
+  closers.push(() => nats.stop());
+  await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1 });
+  return { nats, client: nats.client, version: nats.version, streamReplicas: () => settings.replicas, founders: 1, witness: undefined, route: '' };
+}
+
+async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNats }, { keys, serverName, name }: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
+  const { disk, clock, logger, tls, quorumTimeoutMs: timeoutMs, nats: { binary, routes, ...ports } } = options;
+  const founders = options.founders ?? routes.length;
+  const route = `${new URL(options.uri).hostname}:${ports.routePort}`;
+  const serverOptions: NatsServerOptions = {
     binary, directory: path.join(options.dataDirectory, 'nats'), disk, clock, logger,
-    config: { ...ports, serverName, clusterName: keys.clusterName, routeHost: options.host, routes, keys, tls: tls?.files },
-  });
+    config: { ...ports, serverName, clusterName: name, routeHost: options.host, routes, keys, tls: tls?.files },
+  };
+  const nats = await NatsServer.start(serverOptions);
   closers.push(() => nats.stop());
   if (tls !== undefined) closers.push(tls.onRenewed(() => void nats.reload()));
-  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
+  const witness = await startWitnessOf(options, { ...serverOptions, route }, closers);
+  const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
   closers.push(() => client.close());
-  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: routes.length });
-  return { nats, client, version: binary.version, replicas: Math.min(serversMax, routes.length), founders: routes.length, route: `${options.host}:${ports.routePort}` };
+  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length) });
+  return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, Math.max(founders, nodes)), founders, witness, route };
+}
+
+async function startWitnessOf({ witness, dataDirectory, disk, tls }: ClusterNodeOptions, beside: NatsServerOptions & { readonly route: string }, closers: Closer[]): Promise<Witness | undefined> {
+  if (witness === undefined) return undefined;
+  const directory = witnessDirectory(dataDirectory);
+  // A certificate names the node, not loopback.
+  const route = tls === undefined ? `127.0.0.1:${beside.config.routePort}` : beside.route;
+  const server = await startWitness(beside, { directory, route });
+  closers.push(() => server.stop());
+  if (tls !== undefined) closers.push(tls.onRenewed(() => void server.reload()));
+  return {
+    serverName: witnessName(beside.config.serverName),
+    stop: () => server.stop(),
+    forget: async () => {
+      await witness.onEnded();
+      await disk.removeTree(directory);
+    },
+  };
+}
+
+/** What no record names is removed at start: so records that are gone as a whole must not be taken for none. */
+async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, metastore: KvMetastore): Promise<void> {
+  if ((await metastore.get(directoryKey)) !== undefined) return;
+  const folder = path.join(dataDirectory, 'collections');
+  if ((await disk.findStat(folder)) === undefined || (await disk.list(folder)).length === 0) return;
+  throw new CorruptionError({ file: folder, problem: 'holds shards of a cluster whose metadata is gone: the stores of its NATS servers were lost. Put those back (nats/ in the data directories), or restore snapshots into a new cluster' });
 }
 
 interface QuorumWait {
@@ -230,18 +303,19 @@ interface QuorumWait {
 async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
   const until = clock.monotonic() + timeoutMs;
   let sayAt = clock.monotonic() + waitSilentMs;
+  const isOwn = nats instanceof NatsServer;
   for (;;) {
     try {
+      if (isOwn && !(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
       await manager.getAccountInfo();
       return;
     } catch (error) {
       const now = clock.monotonic();
-      const isOwn = nats instanceof NatsServer;
       if (now > until && !isOwn) throw new RequestError('unavailable', `JetStream of the external NATS does not answer this node: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       if (now > until) throw new RequestError('unavailable', 'too few nodes of the cluster came up in time: all are needed when it is founded, a majority after that', { cause: error });
       if (now > sayAt) {
         if (!isOwn) logger.info({}, 'waiting for JetStream of the external NATS');
-        else logger.info({ up: await serversUp(nats), of: founders }, 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
+        else logger.info({ up: await serversUp(nats), of: founders }, founders === 1 ? 'waiting for the NATS servers of this node' : 'waiting for nodes of the cluster: for all of them when it is founded, for a majority after that');
         sayAt = now + waitSayMs;
       }
       await new Promise((resolve) => {
@@ -251,8 +325,13 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock
   }
 }
 
+async function hasLeader(nats: NatsServer): Promise<boolean> {
+  const { meta_cluster: meta } = ((await nats.monitor('jsz')) ?? {}) as { readonly meta_cluster?: { readonly leader?: string } };
+  return meta?.leader !== undefined && meta.leader !== '';
+}
+
 /** This node's NATS server and those that it is connected with. */
 async function serversUp(nats: NatsServer): Promise<number> {
   const { routes = [] } = ((await nats.monitor('routez')) ?? {}) as { readonly routes?: readonly { readonly remote_name?: string }[] };
-  return new Set(routes.map((route) => route.remote_name)).size + 1;
+  return new Set(routes.map((route) => route.remote_name ?? '').filter((name) => !isWitness(name))).size + 1;
 }

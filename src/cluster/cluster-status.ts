@@ -8,6 +8,7 @@ import type { Membership } from './membership.ts';
 import { ExternalNats } from './external-nats.ts';
 import type { NatsService } from './nats-service.ts';
 import type { PeerClient } from './peer-client.ts';
+import { nodeOf } from './witness.ts';
 
 export interface ClusterStatus {
   readonly peerId: number;
@@ -80,7 +81,7 @@ export async function clusterStatus({ membership, metastore, nats, peers }: Part
 /** The node whose server leads the metadata; where servers are no node's, the node that acts for silent ones, as long as the metadata has a leader. */
 function leaderOf(membership: Membership, nats: NatsService, serverName: string | undefined): number | undefined {
   const nodes = membership.nodes();
-  if (!(nats instanceof ExternalNats)) return nodes.find((node) => node.serverName === serverName)?.peerId;
+  if (!(nats instanceof ExternalNats)) return nodes.find((node) => serverName !== undefined && node.serverName === nodeOf(serverName))?.peerId;
   return nats.state.isEnabled ? nodes.find(({ peerId }) => membership.isLive(peerId))?.peerId : undefined;
 }
 

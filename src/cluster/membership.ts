@@ -16,7 +16,7 @@ import { decodeValue, encodeValue } from './peer-wire.ts';
 const beatMs = 1_000;
 const suspectedMs = 4_000;
 const subject = 'hb';
-const nodePrefix = 'n.';
+export const nodePrefix = 'n.';
 
 export interface NodeRecord {
   readonly peerId: number;
@@ -114,7 +114,7 @@ export class Membership {
         if (record !== undefined) membership.#meet(record.value as NodeRecord);
       }
       for (let joined = false; !joined;) {
-        if ((await metastore.get(`gone.${self.peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${self.peerId} was removed from this cluster; start it with --reinit to join as a new one`);
+        if ((await metastore.get(`gone.${self.peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${self.peerId} was removed from this cluster; start it with an empty data directory to join as a new one`);
         const known = await metastore.get(key);
         if (JSON.stringify(known?.value) === JSON.stringify(self)) break;
         joined = (known === undefined ? await metastore.create(key, self) : await metastore.set(key, self, known.revision)) !== undefined;

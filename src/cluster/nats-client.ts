@@ -7,7 +7,7 @@ import { RequestError } from '../base/errors.ts';
 import type { NatsUser } from './cluster-secret.ts';
 
 /** JetStream's codes for what callers decide on. The second of `wrongLastSequence` is of a message that lost to one in flight. */
-export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059] } as const;
+export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059], streamDiffers: [10058], unknownServer: [10044] } as const;
 
 const tryTimeoutMs = 5_000;
 const pauseMs = 100;
@@ -28,6 +28,8 @@ export interface NatsClientOptions {
   readonly user: NatsUser | Authenticator;
   readonly name: string;
   readonly clock: Clock;
+  /** Streams are placed on servers with this tag; undefined: on any. */
+  readonly storeTag?: string;
   /** Given: a server without TLS is not talked to. */
   readonly tls?: TlsOptions | undefined;
   /** For a server that is not there yet, without end; default true. */
@@ -39,20 +41,22 @@ export class NatsClient implements AsyncDisposable {
   readonly jetstream: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly #clock: Clock;
+  readonly #placement: Pick<StreamConfig, 'placement'> | undefined;
 
-  private constructor(connection: NatsConnection, manager: JetStreamManager, clock: Clock) {
+  private constructor(connection: NatsConnection, manager: JetStreamManager, { clock, storeTag }: Pick<NatsClientOptions, 'clock' | 'storeTag'>) {
     this.connection = connection;
     this.jetstream = jetstream(connection, { timeout: tryTimeoutMs });
     this.manager = manager;
     this.#clock = clock;
+    this.#placement = storeTag === undefined ? undefined : { placement: { cluster: '', tags: [storeTag] } };
   }
 
-  static async connect({ url, user, name, clock, tls, waits = true }: NatsClientOptions): Promise<NatsClient> {
+  static async connect({ url, user, name, clock, storeTag, tls, waits = true }: NatsClientOptions): Promise<NatsClient> {
     const connection = await connect({
       servers: typeof url === 'string' ? url : [...url], name, authenticator: typeof user === 'function' ? user : nkeyAuthenticator(user.seed), maxReconnectAttempts: -1, reconnectTimeWait: 200,
       ignoreClusterUpdates: true, ignoreAuthErrorAbort: true, waitOnFirstConnect: waits, timeout: tryTimeoutMs, ...(tls === undefined ? {} : { tls }),
     });
-    return new NatsClient(connection, await jetstreamManager(connection, { checkAPI: false, timeout: tryTimeoutMs }), clock);
+    return new NatsClient(connection, await jetstreamManager(connection, { checkAPI: false, timeout: tryTimeoutMs }), { clock, ...(storeTag === undefined ? {} : { storeTag }) });
   }
 
   /**
@@ -76,9 +80,19 @@ export class NatsClient implements AsyncDisposable {
     }
   }
 
-  /** Makes the stream where it is not there; the same call on several nodes makes one. @throws where one of that name differs */
-  async ensureStream(config: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
-    await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
+  /**
+   * Makes the stream where it is not there; the same call on several nodes makes one. On how many servers one that is there lies is
+   * let be: it has grown with the cluster. @throws where one of that name differs otherwise
+   */
+  async ensureStream(asked: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
+    const config = { ...asked, ...this.#placement };
+    try {
+      await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
+    } catch (error) {
+      if (!hasCode(error, apiCodes.streamDiffers)) throw error;
+      const { config: { num_replicas } } = await this.#retried(() => this.manager.streams.info(config.name), [], deadlineMs);
+      await this.#retried(() => this.manager.streams.add({ ...config, num_replicas }), [], deadlineMs);
+    }
   }
 
   /** Of the stream's last message, as its leader has it. */

@@ -16,6 +16,8 @@ export interface NatsConfig {
   /** host:port of every server that is known, this one included. */
   readonly routes: readonly string[];
   readonly fileStoreBytesMax: number;
+  /** Votes on metadata and keeps no stream; only itself opens connections to others (witness.ts). */
+  readonly isWitness?: boolean;
   readonly keys: Pick<ClusterKeys, 'app' | 'system'>;
   readonly tls: NatsTls | undefined;
 }
@@ -24,12 +26,16 @@ const memoryStoreBytesMax = 256 << 20;
 const payloadBytesMax = 64 << 20;
 const pendingBytesMax = 256 << 20;
 
+/** Streams are placed on servers with this tag: on all but witnesses. */
+export const storeTag = 'store';
+
 /** `sync_interval: always` is what makes an acknowledged entry survive a power cut; supervision refuses a server without it. */
 export function natsConfigText(config: NatsConfig): string {
   const tls = config.tls === undefined ? '' : `
   tls { cert_file: ${quote(config.tls.certFile)}, key_file: ${quote(config.tls.keyFile)}, ca_file: ${quote(config.tls.caFile)}, verify: true }`;
+  const [tags, advertise] = config.isWitness === true ? ['', '\n  no_advertise: true'] : [`server_tags: [ ${storeTag} ]\n`, ''];
   return `server_name: ${quote(config.serverName)}
-listen: "127.0.0.1:${config.clientPort}"
+${tags}listen: "127.0.0.1:${config.clientPort}"
 http: "127.0.0.1:${config.monitorPort}"
 pid_file: ${quote(config.pidFile)}
 max_payload: ${payloadBytesMax}
@@ -44,7 +50,7 @@ jetstream {
 cluster {
   name: ${quote(config.clusterName)}
   listen: ${quote(`${config.routeHost}:${config.routePort}`)}
-  routes: [ ${config.routes.map((route) => quote(`nats://${route}`)).join(', ')} ]${tls}
+  routes: [ ${config.routes.map((route) => quote(`nats://${route}`)).join(', ')} ]${advertise}${tls}
 }
 accounts {
   APP { jetstream: enabled, users: [ { nkey: ${config.keys.app.publicKey} } ] }

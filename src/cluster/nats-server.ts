@@ -111,12 +111,10 @@ export class NatsServer implements NatsService {
 
   async #begin(): Promise<void> {
     const { disk, directory, config, binary } = this.#options;
-    const storeDirectory = path.join(directory, 'store');
-    const pidFile = path.join(directory, 'nats.pid');
-    const file = path.join(directory, 'server.conf');
+    const { storeDirectory, pidFile, file } = placesIn(directory);
     await makeDirectoryDurably(disk, directory);
     await makeDirectoryDurably(disk, storeDirectory);
-    await this.#killLeftOver(pidFile, file);
+    await killLeftOver(this.#options);
     await writeFileAtomically(disk, file, Buffer.from(natsConfigText({ ...config, storeDirectory, pidFile })));
     const program = await this.#parentDeathProgram();
     const [command, args] = program === undefined ? [binary.path, ['-c', file]] : [program, ['--pdeathsig', 'KILL', binary.path, '-c', file]];
@@ -140,7 +138,7 @@ export class NatsServer implements NatsService {
     while (clock.monotonic() < until) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) break;
       const found = await this.monitor('jsz?config=true');
-      if (found !== undefined && typeof found['config'] === 'object' && found['config'] !== null) {
+      if (found !== undefined && found['disabled'] !== true && typeof found['config'] === 'object' && found['config'] !== null) {
         const { sync_always: isSynced } = found['config'] as { readonly sync_always?: boolean };
         if (isSynced !== true) throw new RequestError('unavailable', 'the NATS server does not sync every write; it is not used');
         return;
@@ -189,18 +187,6 @@ export class NatsServer implements NatsService {
     }
   }
 
-  /** Where no parent-death signal was to be had, a server may have outlived its node: the old configuration says where it answers. */
-  async #killLeftOver(pidFile: string, configFile: string): Promise<void> {
-    const { disk, config } = this.#options;
-    const pid = Number((await readOptionalFile(disk, pidFile))?.toString('latin1').trim() ?? '');
-    const port = /^http: "127\.0\.0\.1:(\d+)"$/m.exec((await readOptionalFile(disk, configFile))?.toString('utf8') ?? '')?.[1];
-    if (port === undefined || !Number.isSafeInteger(pid) || pid <= 1 || !isAlive(pid)) return;
-    const facts = await ask(Number(port), 'varz');
-    if (facts?.['server_name'] !== config.serverName) return;
-    process.kill(pid, 'SIGKILL');
-    for (let tries = 0; tries < startTimeoutMs / pollMs && isAlive(pid); tries += 1) await delay(pollMs);
-  }
-
   async #parentDeathProgram(): Promise<string | undefined> {
     if (process.platform !== 'linux') return undefined;
     for (const program of parentDeathPrograms) if ((await this.#options.disk.findStat(program)) !== undefined) return program;
@@ -212,6 +198,39 @@ export class NatsServer implements NatsService {
     this.#output.push(line.trim());
     if (this.#output.length > lastLines) this.#output.shift();
   }
+}
+
+interface Leftover {
+  readonly disk: Disk;
+  readonly directory: string;
+  readonly config: { readonly serverName: string };
+}
+
+/** Whether a server of a node has stored anything there. */
+export async function hasStore(disk: Disk, directory: string): Promise<boolean> {
+  return (await disk.findStat(placesIn(directory).storeDirectory)) !== undefined;
+}
+
+/** Removes what a server has stored, and ends it where it still runs. For a store that counts for nothing. */
+export async function discardStore(of: Leftover): Promise<void> {
+  await killLeftOver(of);
+  await of.disk.removeTree(placesIn(of.directory).storeDirectory);
+}
+
+function placesIn(directory: string): { readonly storeDirectory: string; readonly pidFile: string; readonly file: string } {
+  return { storeDirectory: path.join(directory, 'store'), pidFile: path.join(directory, 'nats.pid'), file: path.join(directory, 'server.conf') };
+}
+
+/** Where no parent-death signal was to be had, a server may have outlived its node: the old configuration says where it answers. */
+async function killLeftOver({ disk, directory, config }: Leftover): Promise<void> {
+  const { pidFile, file } = placesIn(directory);
+  const pid = Number((await readOptionalFile(disk, pidFile))?.toString('latin1').trim() ?? '');
+  const port = /^http: "127\.0\.0\.1:(\d+)"$/m.exec((await readOptionalFile(disk, file))?.toString('utf8') ?? '')?.[1];
+  if (port === undefined || !Number.isSafeInteger(pid) || pid <= 1 || !isAlive(pid)) return;
+  const facts = await ask(Number(port), 'varz');
+  if (facts?.['server_name'] !== config.serverName) return;
+  process.kill(pid, 'SIGKILL');
+  for (let tries = 0; tries < startTimeoutMs / pollMs && isAlive(pid); tries += 1) await delay(pollMs);
 }
 
 /** undefined where nobody answers. */

@@ -27,6 +27,13 @@ export interface PeerClientOptions {
   readonly timeoutMs: number;
 }
 
+/** The other node knows no key that signed this: another secret, or clocks that are too far apart. */
+export class NotAcceptedError extends RequestError {
+  constructor(url: string) {
+    super('unavailable', `${url} does not accept this node: is it of another cluster, with another secret? Or are the clocks more than minutes apart?`);
+  }
+}
+
 export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Until the answer begins; default that of the client. */
@@ -61,7 +68,7 @@ export class PeerClient {
   async call<T>(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<T> {
     const response = await this.#send(url, { method: 'POST', path: `/internal/${method}` }, encodeValue(args), options);
     const body = await this.#whole(url, response);
-    if (response.statusCode === 401) throw new RequestError('unavailable', `${url} does not accept this node: is it of another cluster?`);
+    if (response.statusCode === 401) throw new NotAcceptedError(url);
     return valueOf(decodeValue(body)) as T;
   }
 
@@ -70,7 +77,7 @@ export class PeerClient {
     const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, { ...options, isRepeatable: true });
     if (response.statusCode === 200) return this.#bytes(url, response);
     const body = await this.#whole(url, response);
-    if (response.statusCode === 401) throw new RequestError('unavailable', `${url} does not accept this node: is it of another cluster?`);
+    if (response.statusCode === 401) throw new NotAcceptedError(url);
     return valueOf(decodeValue(body)) as never;
   }
 

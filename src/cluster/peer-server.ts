@@ -22,6 +22,8 @@ export const connectionKeptMs = 60_000;
 export interface PeerContext {
   /** Who asks. */
   readonly peerId: number;
+  /** Where it asks from. */
+  readonly address: string;
   /** Aborted when the asking node is gone. */
   readonly signal: AbortSignal;
 }
@@ -99,7 +101,7 @@ export class PeerServer {
     }
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    const context = { peerId, signal: gone.signal };
+    const context = { peerId, address: request.socket.remoteAddress ?? '', signal: gone.signal };
     try {
       const [path = '', query] = url.split('?');
       const name = path.replace(/^\/internal\//, '');

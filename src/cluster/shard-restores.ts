@@ -240,7 +240,7 @@ export class ShardRestores {
   async #make({ uuid, generation }: Turn, record: ClusterCollection, { staged, originUuid }: { readonly staged: StagedShard; readonly originUuid: string }): Promise<NewGeneration> {
     const access = this.#access();
     const { seq, chain, generation: originGeneration } = staged.position;
-    await createStream(access.client, { collectionUuid: uuid, shardId: staged.id, generation }, { firstSeq: seq + 1, replicas: access.streamReplicas, deadlineMs: access.clock.monotonic() + streamTimeoutMs });
+    await createStream(access.client, { collectionUuid: uuid, shardId: staged.id, generation }, { firstSeq: seq + 1, replicas: access.streamReplicas(), deadlineMs: access.clock.monotonic() + streamTimeoutMs });
     try {
       const { shard } = await access.files.adoptOne(uuid, record.config, { place: { id: staged.id, generation }, staging: staged });
       if (shard === undefined) throw new RequestError('internal', 'an adopted shard is open');

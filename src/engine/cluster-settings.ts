@@ -1,32 +1,22 @@
 // What makes a process a node of a cluster, and the start of that part of it.
 import path from 'node:path';
-import { RequestError } from '../base/errors.ts';
+import { must } from '../base/assert.ts';
+import type { Closer } from '../base/closers.ts';
+import type { Metastore } from '../collection/metastore.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterNode } from '../cluster/cluster-node.ts';
-import type { ExternalNatsSettings } from '../cluster/external-nats.ts';
-import { findNatsServer } from '../cluster/nats-binary.ts';
+import { findNatsServer, type NatsBinary } from '../cluster/nats-binary.ts';
 import { freePort } from '../cluster/free-port.ts';
-import type { NodeTls } from '../cluster/node-tls.ts';
+import { OwnClusterRecord } from '../cluster/own-cluster.ts';
+import { forgetOwnRecords, promote } from '../cluster/promotion.ts';
+import { findWayIn, type WayInSettings } from '../cluster/way-in.ts';
 import { productVersion } from './version.ts';
 
-export interface ClusterSettings {
-  /** Of the peer port, as other nodes reach it. */
-  readonly uri: string;
-  readonly host: string;
-  readonly peerPort: number;
-  /** host:port of the peer ports of all founding nodes, this one included. */
-  readonly peers: readonly string[];
-  readonly secret: string;
+export interface ClusterSettings extends WayInSettings {
   /** Drawn once and kept in the data directory, unless given. */
   readonly peerId: number | undefined;
-  readonly tls: NodeTls | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
-  readonly connectionsMax: number;
-  readonly timeoutMs: number;
-  readonly quorumTimeoutMs: number;
-  /** Servers that somebody else runs; undefined: the node starts one. */
-  readonly external: ExternalNatsSettings | undefined;
   readonly natsServer: string | undefined;
   readonly searchPath: string;
   /** Of its own; free ones where undefined. */
@@ -34,31 +24,42 @@ export interface ClusterSettings {
   readonly natsMonitorPort: number | undefined;
 }
 
-/** A founding node's servers find one another at the peer port plus this. */
-const routePortAbove = 1000;
 /** Of the disk's room, for the streams' share. */
 const storeShare = 0.5;
 
-export async function startClusterNode(settings: ClusterSettings, files: ShardFilesOptions & { readonly peerId: number }): Promise<ClusterNode> {
-  const { peers, natsServer, searchPath } = settings;
-  const own = new URL(settings.uri).host;
-  if (!peers.includes(own)) throw new RequestError('bad-request', `the founding list ${peers.join(',')} does not name this node, ${own}`);
-  if (settings.external !== undefined) return await ClusterNode.start({ ...files, ...settings, version: productVersion, nats: settings.external, peerId: files.peerId });
-  if (peers.length < 2) throw new RequestError('bad-request', 'a cluster is founded by two nodes at least');
-  const binary = await findNatsServer({ given: natsServer, searchPath, folders: [path.join(files.dataDirectory, 'bin')] });
-  if (binary.advice !== undefined) files.logger.warn({ path: binary.path }, binary.advice);
-  const { totalBytes } = await files.disk.space(files.dataDirectory);
-  return await ClusterNode.start({
-    ...files, ...settings, version: productVersion,
-    nats: {
-      binary, routes: peers.map(routeOf), routePort: settings.peerPort + routePortAbove, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
-      clientPort: settings.natsClientPort ?? (await freePort()), monitorPort: settings.natsMonitorPort ?? (await freePort()),
-    },
-    peerId: files.peerId,
-  });
+interface NodeFiles extends ShardFilesOptions {
+  readonly peerId: number;
+  /** Of this node alone. */
+  readonly metastore: Metastore;
 }
 
-function routeOf(peer: string): string {
-  const colon = peer.lastIndexOf(':');
-  return `${peer.slice(0, colon)}:${Number(peer.slice(colon + 1)) + routePortAbove}`;
+/** @throws RequestError where the node has no way into a cluster; its data directory is then as it was */
+export async function startClusterNode(settings: ClusterSettings, files: NodeFiles, closers: Closer[]): Promise<ClusterNode> {
+  const { disk, dataDirectory, logger, peerId, metastore, ...rest } = files;
+  const binary = settings.external === undefined ? await binaryOf(settings, files) : undefined;
+  const { kind, own, ...at } = await findWayIn(settings, { ...files });
+  const record = new OwnClusterRecord(metastore);
+  const { totalBytes } = await disk.space(dataDirectory);
+  const node = await ClusterNode.start({
+    ...rest, ...settings, ...at, disk, dataDirectory, logger, peerId, uri: own.uri, version: productVersion, name: own.name,
+    nats: settings.external ?? {
+      binary: must(binary, 'a server of its own is a program'), routes: own.routes, routePort: own.routePort, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
+      clientPort: settings.natsClientPort ?? (await freePort()), monitorPort: settings.natsMonitorPort ?? (await freePort()),
+    },
+    founders: kind === 'found' ? settings.peers.length : 1,
+    ...(own.hasWitness ? { witness: { onEnded: () => record.change((known) => ({ ...known, hasWitness: false })) } } : {}),
+    ...(kind === 'first' ? { fill: (cluster) => promote(files, cluster, () => record.save({ ...own, phase: 'member' })) } : {}),
+  });
+  closers.push(() => node.close());
+  if (kind === 'found') await record.save(own);
+  await forgetOwnRecords(files);
+  closers.push(node.followRoutes((routes) => record.change((known) => ({ ...known, routes }))));
+  return node;
+}
+
+/** The nats-server to start. @throws RequestError where there is none that may be used */
+async function binaryOf({ natsServer, searchPath }: ClusterSettings, { dataDirectory, logger }: NodeFiles): Promise<NatsBinary> {
+  const binary = await findNatsServer({ given: natsServer, searchPath, folders: [path.join(dataDirectory, 'bin')] });
+  if (binary.advice !== undefined) logger.warn({ path: binary.path }, binary.advice);
+  return binary;
 }

@@ -6,11 +6,13 @@
 // <data>/.staging-*      unfinished restores, removed at start
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { RequestError } from '../base/errors.ts';
 import { makeDirectoryDurably, removeUnfinished } from '../fs/atomic-file.ts';
 import type { DirectoryLock } from '../fs/directory-lock.ts';
 import type { Disk } from '../fs/disk.ts';
 import { metastoreFileName } from '../collection/file-metastore.ts';
 import type { Metastore } from '../collection/metastore.ts';
+import { memberOf } from '../cluster/own-cluster.ts';
 import type { Machine } from './machine.ts';
 
 const stagingPrefix = '.staging-';
@@ -29,11 +31,14 @@ export async function sweepStaging(disk: Disk, directory: string): Promise<void>
   }
 }
 
-/** The node's peer id: a random integer below 2^53, drawn once and kept. */
-export async function loadPeerId(metastore: Metastore): Promise<number> {
+/** The node's peer id: that of its cluster, or the one that is given, or a random integer below 2^53, drawn once and kept. */
+export async function loadPeerId(metastore: Metastore, given?: number): Promise<number> {
+  const inCluster = await memberOf(metastore);
+  if (inCluster !== undefined && given !== undefined && given !== inCluster.peerId) throw new RequestError('bad-request', `this node is peer ${inCluster.peerId} of its cluster, and cannot become ${given}`);
   const known = await metastore.get('self');
-  if (known !== undefined) return (known.value as { peer_id: number }).peer_id;
-  const peerId = Number(randomBytes(8).readBigUInt64LE() >> 11n);
-  await metastore.create('self', { peer_id: peerId });
-  return peerId;
+  const peerId = inCluster?.peerId ?? given ?? (known?.value as { peer_id: number } | undefined)?.peer_id;
+  if (peerId !== undefined) return peerId;
+  const drawn = Number(randomBytes(8).readBigUInt64LE() >> 11n);
+  await metastore.create('self', { peer_id: drawn });
+  return drawn;
 }

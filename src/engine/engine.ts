@@ -6,6 +6,7 @@ import { explainDiskError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { Catalog, type CatalogOptions } from '../collection/catalog.ts';
 import type { ClusterNode } from '../cluster/cluster-node.ts';
+import { refuseMember } from '../cluster/own-cluster.ts';
 import type { Collections } from '../collection/collections.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import { FileMetastore } from '../collection/file-metastore.ts';
@@ -228,13 +229,13 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   await sweepStaging(disk, dataDirectory);
   const metastore = await FileMetastore.open(disk, dataDirectory);
   closers.push(() => metastore.close());
-  const peerId = options.cluster?.peerId ?? await loadPeerId(metastore);
+  if (options.cluster === undefined) await refuseMember(metastore);
+  const peerId = await loadPeerId(metastore, options.cluster?.peerId);
   const indexes = await machine.openIndexes();
   closers.push(() => indexes.close());
   const files = { disk, dataDirectory, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }) };
   // One node by itself loads nothing of a cluster.
-  const cluster = options.cluster === undefined ? undefined : await (await import('./cluster-settings.ts')).startClusterNode(options.cluster, { ...files, peerId });
-  if (cluster !== undefined) closers.push(() => cluster.close());
+  const cluster = options.cluster === undefined ? undefined : await (await import('./cluster-settings.ts')).startClusterNode(options.cluster, { ...files, peerId, metastore }, closers);
   const catalog = cluster?.catalog ?? await openCatalog({ ...files, metastore, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000 }, { closers, tidyMs: options.tidyMs });
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());

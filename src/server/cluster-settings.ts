@@ -2,43 +2,25 @@
 import { RequestError } from '../base/errors.ts';
 import type { NodeTls } from '../cluster/node-tls.ts';
 import type { ClusterSettings } from '../engine/cluster-settings.ts';
-import { isLoopback, type Config } from './config.ts';
+import type { Config } from './config.ts';
 import { externalNats } from './external-nats.ts';
 
-/** Of clusters whose nodes cannot be reached from other machines. */
-const loopbackSecret = 'a cluster on loopback alone';
-const portDefault = 6335;
-
-/** @throws RequestError 'bad-request' where the settings cannot make a node, or would make an open one */
+/** @throws RequestError 'bad-request' where the settings cannot make a node */
 export function clusterSettings(config: Config, tls: NodeTls | undefined): ClusterSettings {
   const { cluster, storage } = config;
   const { p2p } = cluster;
-  const external = externalNats(config);
-  const peers = external !== undefined && cluster.peers.length === 0 ? [lonePeer(cluster)] : cluster.peers;
-  if (peers.length === 0) throw new RequestError('bad-request', 'a node of a cluster needs the list of the founding nodes: --peers host:port,…');
   const scheme = tls === undefined ? 'http:' : 'https:';
-  const uri = new URL(cluster.uri ?? `${scheme}//${ownOf(peers, p2p.port ?? portDefault)}`);
-  if (uri.protocol !== scheme) throw new RequestError('bad-request', `cluster.uri, ${uri.origin}, must begin with ${scheme}// as long as cluster.p2p.enable_tls is ${String(p2p.enable_tls)}`);
-  const isLocal = peers.every((peer) => isLoopback(peer.slice(0, peer.lastIndexOf(':'))));
-  if (cluster.secret === undefined && !isLocal && !cluster.allow_no_secret) {
-    throw new RequestError('bad-request', 'a cluster beyond loopback needs a secret that all nodes share: --cluster-secret-file, or cluster.allow_no_secret=true to do without');
-  }
+  const urlOf = (key: string, text: string | undefined): string | undefined => {
+    if (text === undefined) return undefined;
+    if (!URL.canParse(text)) throw new RequestError('bad-request', `${key}, ${text}, must be a URL such as ${scheme}//host:6335`);
+    const url = new URL(text);
+    if (url.protocol !== scheme) throw new RequestError('bad-request', `${key}, ${url.origin}, must begin with ${scheme}// as long as cluster.p2p.enable_tls is ${String(p2p.enable_tls)}`);
+    return url.origin;
+  };
   return {
-    uri: uri.origin, host: isLocal ? '127.0.0.1' : '0.0.0.0', peerPort: p2p.port ?? (Number(uri.port) || portDefault), peers, secret: cluster.secret ?? loopbackSecret, peerId: cluster.peer_id,
+    uri: urlOf('cluster.uri', cluster.uri), bootstrap: urlOf('cluster.bootstrap', cluster.bootstrap), peerPort: p2p.port, peers: cluster.peers, secret: cluster.secret, allowNoSecret: cluster.allow_no_secret, peerId: cluster.peer_id,
     tls, listener: storage.node_type === 'Listener', shardsPerNode: storage.collection.shard_number_per_node, connectionsMax: p2p.connection_pool_size,
     timeoutMs: cluster.grpc_timeout_ms, quorumTimeoutMs: cluster.consensus.bootstrap_timeout_sec * 1000,
-    external, natsServer: process.env['NATS_SERVER_BIN'] === '' ? undefined : process.env['NATS_SERVER_BIN'], searchPath: process.env['PATH'] ?? '', natsClientPort: cluster.nats_client_port, natsMonitorPort: cluster.nats_monitor_port,
+    external: externalNats(config), natsServer: process.env['NATS_SERVER_BIN'] === '' ? undefined : process.env['NATS_SERVER_BIN'], searchPath: process.env['PATH'] ?? '', natsClientPort: cluster.nats_client_port, natsMonitorPort: cluster.nats_monitor_port,
   };
-}
-
-/** With NATS servers that are there, a node needs to know of no other. */
-function lonePeer({ uri, p2p }: Config['cluster']): string {
-  return uri === undefined ? `127.0.0.1:${p2p.port ?? portDefault}` : new URL(uri).host;
-}
-
-/** The founding node that has this peer port, where that says which one it is. */
-function ownOf(peers: readonly string[], port: number): string {
-  const own = peers.filter((peer) => peer.endsWith(`:${port}`));
-  if (own.length === 1 && own[0] !== undefined) return own[0];
-  throw new RequestError('bad-request', `which of ${peers.join(',')} is this node? Say so with --uri`);
 }

@@ -4,7 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { NodeDisk } from '../fs/node-disk.ts';
-import { environmentSources, flatten, isLoopback, resolveConfig } from './config.ts';
+import { isLoopback } from '../base/loopback.ts';
+import { environmentSources, flatten, resolveConfig } from './config.ts';
 import { refuseOpenServer } from './refuse-open-server.ts';
 import { loadConfig, type ConfigInputs } from './load-config.ts';
 

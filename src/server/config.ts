@@ -44,6 +44,8 @@ export interface Config {
     readonly peer_id: number | undefined;
     /** Of the peer port, as other nodes reach it. */
     readonly uri: string | undefined;
+    /** Of the peer port of a node whose cluster this one joins. */
+    readonly bootstrap: string | undefined;
     /** host:port of the founding nodes' peer ports, this one included. */
     readonly peers: readonly string[];
     readonly secret: string | undefined;
@@ -119,6 +121,7 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'cluster.enabled': { kind: 'boolean', fallback: false },
   'cluster.peer_id': { kind: 'integer', fallback: undefined, from: 1 },
   'cluster.uri': { kind: 'text', fallback: undefined },
+  'cluster.bootstrap': { kind: 'text', fallback: undefined },
   'cluster.peers': { kind: 'list', fallback: [] },
   'cluster.secret': { kind: 'text', fallback: undefined },
   'cluster.allow_no_secret': { kind: 'boolean', fallback: false },
@@ -319,8 +322,4 @@ function checkedConfig(config: Config): Config {
   }
   if (!['Normal', 'Listener'].includes(config.storage.node_type)) throw new RequestError('bad-request', `storage.node_type must be Normal or Listener, not ${config.storage.node_type}`);
   return { ...config, log_level: level };
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { resolveConfig } from './config.ts';
-import { clusterSettings } from './cluster-settings.ts';
 import { externalNats } from './external-nats.ts';
 
 const configOf = (values: Readonly<Record<string, unknown>>): ReturnType<typeof resolveConfig>['config'] => resolveConfig([{ origin: 'test', values: new Map(Object.entries(values)) }]).config;
@@ -30,13 +29,3 @@ for (const [why, values, text] of refused) {
     assert.throws(() => externalNats(configOf(values)), (error: Error) => text.test(error.message) && !error.message.includes('secretword'));
   });
 }
-
-test('with servers that are there a node needs no list of others, and beyond loopback still a secret', () => {
-  const node = (values: Readonly<Record<string, unknown>>): ReturnType<typeof clusterSettings> => clusterSettings(configOf({ 'cluster.engine': 'nats://a', ...values }), undefined);
-  assert.deepEqual([node({}).uri, node({}).peers, node({}).host], ['http://127.0.0.1:6335', ['127.0.0.1:6335'], '127.0.0.1']);
-  assert.throws(() => node({ 'cluster.uri': 'http://node-a:7000' }), /needs a secret/);
-  const far = node({ 'cluster.uri': 'http://node-a:7000', 'cluster.secret': 'a secret of many bytes' });
-  assert.deepEqual([far.peers, far.peerPort, far.host], [['node-a:7000'], 7000, '0.0.0.0']);
-  assert.equal(node({ 'cluster.uri': 'http://127.0.0.1:7000', 'cluster.p2p.port': 6335 }).peerPort, 6335, 'the port to listen on may be another than others reach it by');
-  assert.throws(() => clusterSettings(configOf({}), undefined), /needs the list of the founding nodes/);
-});

@@ -1,7 +1,8 @@
 // A server that listens beyond this machine without a key does not start.
 import { randomBytes } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
-import { isLoopback, type Config } from './config.ts';
+import { isLoopback } from '../base/loopback.ts';
+import type { Config } from './config.ts';
 
 /** A server that anybody in the network can wipe must be asked for by name. @throws RequestError 'bad-request' with a key to copy. */
 export function refuseOpenServer({ service }: Config): void {
