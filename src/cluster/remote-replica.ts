@@ -2,7 +2,8 @@
 //
 // `info` must answer at once: it is what the other node told last, which its heartbeat renews (membership.ts).
 import { RequestError } from '../base/errors.ts';
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { Seq } from '../base/ids.ts';
+import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import type { Replica, ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from '../collection/replica.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -47,6 +48,16 @@ export class RemoteReplica implements Replica {
     return this.#call('shard-write', { operation, options }, options.timeoutMs === undefined ? callTimeoutMs : options.timeoutMs + graceMs);
   }
 
+  async readable({ after }: ReplicaWish, signal?: AbortSignal): Promise<this> {
+    if (after !== undefined) await this.#call('shard-readable', { after } satisfies ReplicaWish, callTimeoutMs + graceMs, signal);
+    return this;
+  }
+
+  /** How far it is now. */
+  applied(signal?: AbortSignal): Promise<Seq> {
+    return this.#client.call<Seq>(this.#url(), 'shard-position', this.#name, signal === undefined ? {} : { signal });
+  }
+
   search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
     return this.#call('shard-search', requests, callTimeoutMs, signal);
   }
@@ -77,6 +88,7 @@ export class RemoteReplica implements Replica {
 /** The other side. @param find the local replica of that generation; throws RequestError 'unavailable' where it is not open here */
 export function replicaMethods(find: (name: ShardName) => Replica): PeerMethods['calls'] {
   return {
+    'shard-readable': async (call: Call<ReplicaWish>, { signal }) => void (await find(call).readable(call.request, signal)),
     'shard-check': (call: Call<WriteOperation>) => find(call).check(call.request),
     'shard-write': (call: Call<{ readonly operation: WriteOperation; readonly options: WriteOptions }>) => find(call).write(call.request.operation, call.request.options),
     'shard-search': (call: Call<readonly ReplicaSearch[]>, { signal }) => find(call).search(call.request, signal),
