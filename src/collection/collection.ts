@@ -92,7 +92,8 @@ export class Collection {
     return this.#read(options, async (slots) => {
       const specs = vectorSpecs(this.#config.params.vectors);
       for (const request of requests) specOf(specs, request.using);
-      const searches = await Promise.all(requests.map((request) => resolveTarget(slots, request)));
+      const targets = await Promise.allSettled(requests.map((request) => resolveTarget(slots, request)));
+      const searches = targets.map(valueOf); // of several that fail the first request's failure is told, whichever shard was faster
       const perShard = await Promise.all(slots.map((slot) => slot.replica.search(searches, signal)));
       return requests.map((request, at) => {
         const lists = perShard.map((results) => must(results[at], 'a replica answers every request'));
