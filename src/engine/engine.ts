@@ -243,7 +243,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  cluster?.serveArchives(async ({ collection, shardId }, signal) => bytesOf(await snapshots.openStream({ kind: 'shard', collection, shardId }, signal)));
+  cluster?.serveArchives(async ({ collection, shardId }, signal) => bytesOf(await snapshots.openStream({ kind: 'shard', collection, shardId }, signal)), snapshots);
   return { indexes, peerId, catalog, cluster, disk, hashes, snapshots, closers };
 }
 

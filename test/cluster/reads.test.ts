@@ -7,7 +7,7 @@ import { seededRandom, type Random } from '../../src/base/testing/random.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { call, type Answer } from '../support/rest-client.ts';
 import { serveFolder, type ServedFolder } from '../support/server-process.ts';
-import { clusterProcesses, until, type ClusterProcesses } from './cluster-processes.ts';
+import { startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const nodes = [0, 1, 2];
@@ -100,15 +100,14 @@ function withoutVersions(result: unknown): unknown {
 const told = ({ status, result, error }: Answer): unknown => ({ status, result, error });
 
 describe('reads of three nodes', { skip: noNats ?? false }, () => {
-  let cluster: ClusterProcesses | undefined;
+  let cluster: ProcessCluster | undefined;
   let single: ServedFolder | undefined;
   const url = (at: number): string => must(cluster, 'it runs').node(at).url;
   const alone = (): string => must(single, 'it runs').server.url;
 
   before(async () => {
-    cluster = await clusterProcesses(3);
-    const running = cluster;
-    [single] = await Promise.all([serveFolder(), ...nodes.map((at) => running.start(at))]);
+    single = await serveFolder();
+    cluster = await startProcesses(3);
   });
   after(async () => {
     await single?.[Symbol.asyncDispose]();
@@ -222,6 +221,6 @@ describe('reads of three nodes', { skip: noNats ?? false }, () => {
       for (const tooMany of ['2', 'majority', 'all']) assert.match(await count(at, 'lost-2', tooMany), /^503 Shard temporarily unavailable: shard \d has 1 (active replicas|replicas that answer) of the 2 /, tooMany);
     }
     await must(cluster, 'it runs').start(2);
-    await until(async () => (await count(2, 'lost-3', 'all')) === '200 30');
+    await must(cluster, 'it runs').until('all replicas answer again', async () => assert.equal(await count(2, 'lost-3', 'all'), '200 30'));
   });
 });
