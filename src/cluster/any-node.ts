@@ -2,9 +2,11 @@
 // peer port. A snapshot is looked for on this node first; one that no node has is told apart from one that may lie on a node that does
 // not answer. Who may ask is decided before: no key travels.
 import { RequestError } from '../base/errors.ts';
+import { shardNotFound } from '../collection/shard-set.ts';
 import type { ArchiveDownload, SnapshotDescription } from '../snapshot/description.ts';
 import type { Snapshots } from '../snapshot/snapshots.ts';
 import type { SnapshotScope } from '../snapshot/snapshot-name.ts';
+import { peersIn, replicaOf, type ClusterCollection } from './cluster-record.ts';
 import type { Membership } from './membership.ts';
 import type { PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
@@ -98,6 +100,16 @@ export class AnyNode {
   }
 }
 
+/** @throws RequestError 'bad-input' where a shard has no replica on this node, and names those that have; 'not-found' where there is no
+ *  such shard */
+export function refuseElsewhere({ shards }: ClusterCollection, { membership, shardId, what }: { readonly membership: Membership; readonly shardId: number; readonly what: string }): void {
+  const shard = shards.find(({ id }) => id === shardId);
+  if (shard === undefined) throw shardNotFound(shardId);
+  if (replicaOf(shard, membership.self.peerId) !== undefined) return;
+  const holders = peersIn(shard).map((peerId) => shown(membership.node(peerId) ?? { peerId, uri: 'an unknown address' }));
+  throw new RequestError('bad-input', `Shard ${shardId} is not a ${what}: it lies on ${holders.join(' and ')}`);
+}
+
 interface BytesWanted extends Wanted {
   /** Of the archive that the reader began with. */
   readonly etag: string;
@@ -133,6 +145,6 @@ export function snapshotMethods(own: OwnSnapshots): PeerMethods {
   };
 }
 
-function shown({ peerId, uri }: Node): string {
+function shown({ peerId, uri }: Pick<Node, 'peerId' | 'uri'>): string {
   return `peer ${peerId} at ${uri}`;
 }

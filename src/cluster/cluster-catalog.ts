@@ -30,6 +30,7 @@ import { shardNotFound } from '../collection/shard-set.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
 import type { Clock } from '../base/clock.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
+import { refuseElsewhere } from './any-node.ts';
 import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
@@ -253,7 +254,10 @@ export class ClusterCatalog implements Collections {
     const { collection } = this.#openOf(name);
     return collection.set.use(async (slots) => {
       const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#routes.isActiveHere(collection.uuid, id));
-      if (shardId !== undefined && mine.length === 0) throw shardNotFound(shardId);
+      if (shardId !== undefined && mine.length === 0) {
+        this.refuseElsewhere(name, shardId, 'local or queue proxy shard');
+        throw new RequestError('unavailable', `shard ${shardId} is not active on this node`);
+      }
       return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
     });
   }
@@ -274,6 +278,11 @@ export class ClusterCatalog implements Collections {
     const { collection } = this.#openOf(name);
     const shard = collection.set.shard(shardId);
     await collection.set.use(() => shard.checkpoint());
+  }
+
+  /** @throws RequestError 'bad-input' that says where a shard lies that has no replica here */
+  refuseElsewhere(name: string, shardId: number, what: string): void {
+    refuseElsewhere(this.record(name), { membership: this.#members(), shardId, what });
   }
 
   checkShard(name: string, shardId: number): void {
