@@ -254,10 +254,7 @@ export class ClusterCatalog implements Collections {
     const { collection } = this.#openOf(name);
     return collection.set.use(async (slots) => {
       const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#routes.isActiveHere(collection.uuid, id));
-      if (shardId !== undefined && mine.length === 0) {
-        this.refuseElsewhere(name, shardId, 'local or queue proxy shard');
-        throw new RequestError('unavailable', `shard ${shardId} is not active on this node`);
-      }
+      if (shardId !== undefined && mine.length === 0) throw this.#notHere(name, shardId);
       return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
     });
   }
@@ -276,8 +273,11 @@ export class ClusterCatalog implements Collections {
 
   async checkpoint(name: string, shardId: number): Promise<void> {
     const { collection } = this.#openOf(name);
-    const shard = collection.set.shard(shardId);
-    await collection.set.use(() => shard.checkpoint());
+    await collection.set.use(async (slots) => {
+      const shard = slots.find(({ id }) => id === shardId)?.shard;
+      if (shard === undefined) throw this.#notHere(name, shardId);
+      await shard.checkpoint();
+    });
   }
 
   /** @throws RequestError 'bad-input' that says where a shard lies that has no replica here */
@@ -338,6 +338,11 @@ export class ClusterCatalog implements Collections {
       this.#offered.clear();
       this.#directory = emptyDirectory;
     });
+  }
+
+  #notHere(name: string, shardId: number): RequestError {
+    this.refuseElsewhere(name, shardId, 'local or queue proxy shard');
+    return new RequestError('unavailable', `shard ${shardId} is not active on this node`);
   }
 
   #aliasesOf({ name }: Collection): readonly string[] {
