@@ -38,7 +38,7 @@ import type { KvMetastore } from './kv-metastore.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
-import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
+import { isServedBeside, peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -278,6 +278,11 @@ export class ClusterCatalog implements Collections {
       if (shard === undefined) throw this.#notHere(name, shardId);
       await shard.checkpoint();
     });
+  }
+
+  /** Whether another node has content of the shard that `priority=replica` keeps. */
+  isServedElsewhere(name: string, shardId: number): boolean {
+    return this.record(name).shards.some((shard) => shard.id === shardId && isServedBeside(shard, this.#members().self.peerId));
   }
 
   /** @throws RequestError 'bad-input' that says where a shard lies that has no replica here */

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { must } from '../base/assert.ts';
 import { isNoSpace, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AdoptMoment, RestoreRules, SnapshotSource, StagedShard } from '../collection/snapshot-source.ts';
+import type { AdoptMoment, RestoreRules, SnapshotPriority, SnapshotSource, StagedShard } from '../collection/snapshot-source.ts';
 import type { Disk } from '../fs/disk.ts';
 import { linkOrCopy } from '../fs/link.ts';
 import { badSnapshot } from './archive-error.ts';
@@ -49,7 +49,7 @@ export interface RestoreContext {
 export interface RestoreOrder {
   readonly target: RestoreTarget;
   readonly rules: RestoreRules;
-  readonly priority: string;
+  readonly priority: SnapshotPriority;
   /** Of the whole archive; lower-case hex. */
   readonly checksum?: string;
   readonly origin: 'upload' | 'recover';
@@ -176,6 +176,7 @@ async function adoptStaged({ source, logger }: RestoreContext, staged: readonly 
   job.progress({ phase: 'adopting' });
   const moment: AdoptMoment = {
     restoreId: job.id,
+    priority: order.priority,
     signal: job.signal,
     onCommit: () => {
       job.commit();

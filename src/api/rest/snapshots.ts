@@ -184,15 +184,22 @@ function snapshotName(params: RestCall['params']): string {
   return name;
 }
 
-/** On one node no other replica holds the points that a restore replaces, so `replica` cannot keep them. */
+/** `replica` keeps what other nodes hold; points that nobody else holds it cannot keep. */
 export function warnOfOverwrite(
   engine: Engine,
   { reply }: RestCall,
-  restore: { readonly collection: string; readonly priority: SnapshotPriority },
+  restore: { readonly collection: string; readonly shardId?: number; readonly priority: SnapshotPriority },
 ): void {
   if (restore.priority !== 'replica' || !engine.collectionExists(restore.collection)) return;
-  const { points } = engine.collectionInfo(restore.collection);
-  if (points > 0) reply.header('x-nearkeep-warning', `priority=replica replaces ${points} points: no other replica holds them`);
+  const { points, shards } = engine.collectionInfo(restore.collection);
+  const concerned = shards.filter(({ id }) => restore.shardId === undefined || id === restore.shardId);
+  const kept = concerned.filter(({ id }) => engine.cluster?.catalog.isServedElsewhere(restore.collection, id) === true).map(({ id }) => id);
+  const lost = kept.length === 0 ? points : concerned.filter(({ id }) => !kept.includes(id)).reduce((sum, shard) => sum + shard.points, 0);
+  const warnings = [
+    ...(kept.length > 0 ? [`priority=replica keeps shards ${kept.join(', ')} as they are: other nodes hold them, and nothing of the archive is taken for them`] : []),
+    ...(lost > 0 ? [`priority=replica replaces ${lost} points: no other replica holds them`] : []),
+  ];
+  if (warnings.length > 0) reply.header('x-nearkeep-warning', warnings.join('; '));
 }
 
 function descriptionJson({ name, creationTime, sizeBytes, checksum, peerId }: PlacedSnapshot): unknown {
