@@ -14,6 +14,7 @@ import type { RestoreResult } from './description.ts';
 import { fetchSnapshot, type Address } from './fetch.ts';
 import { fileBytes } from './file-bytes.ts';
 import type { Hasher } from './hasher.ts';
+import { joinParts, type StagedCollection } from './join-parts.ts';
 import type { JobHandle } from './jobs.ts';
 import { resolveLocation, type Location } from './location.ts';
 import { placedShards, shardFolder, type SealedManifest, type SnapshotCollection } from './manifest.ts';
@@ -185,20 +186,14 @@ async function adoptStaged({ source, logger }: RestoreContext, staged: readonly 
       job.progress({ pointsDone });
     },
   };
-  const collections = staged.flatMap(({ sealed, staging, plan }) => sealed.manifest.collections.map((collection, index) => ({
-    collection, name: must(plan.collections[index], 'a plan for each collection').name, shards: stagedShards(sealed, staging, index),
-  }))).filter(({ shards }) => shards.length > 0 || source.takesSomeShards === true); // none: made on a node that held none of the collection's shards
+  const collections = joinParts(staged.flatMap(({ sealed, staging, plan }) => sealed.manifest.collections.map((collection, index) => ({
+    collection, name: must(plan.collections[index], 'a plan for each collection').name, shards: stagedShards(sealed, staging, index), createdAtMs: sealed.manifest.createdAtMs,
+  })))).filter(({ shards }) => shards.length > 0 || source.takesSomeShards === true); // none: made on a node that held none of the collection's shards
   const points = await adopt(source, { target, rules, moment }, collections);
   job.progress({ pointsDone: points });
   const names = collections.map(({ name }) => name);
   logger.info({ collections: names, target: target.kind, points, priority: order.priority, origin: order.origin }, 'restored');
   return { points, notApplied: [...new Set(staged.flatMap(({ plan }) => plan.collections.flatMap(({ notApplied }) => notApplied)))] };
-}
-
-interface StagedCollection {
-  readonly collection: SnapshotCollection;
-  readonly name: string;
-  readonly shards: readonly StagedShard[];
 }
 
 function adopt(source: SnapshotSource, how: { readonly target: RestoreTarget; readonly rules: RestoreRules; readonly moment: AdoptMoment }, collections: readonly StagedCollection[]): Promise<number> {
