@@ -201,8 +201,8 @@ export class ShardRestores {
   }
 
   #isActiveHere(uuid: string, shard: ShardRecord): boolean {
-    const { membership, localShard } = this.#access();
-    return replicaOf(shard, membership.self.peerId) === 'Active' && localShard(uuid, shard.id, shard.generation) !== undefined;
+    const access = this.#access();
+    return replicaOf(shard, access.membership.self.peerId) === 'Active' && access.localShard(uuid, shard.id, shard.generation) !== undefined;
   }
 
   /** Whether the staged files are the very state that the generation began with, and this node can hold one more replica of it. */
@@ -221,10 +221,10 @@ export class ShardRestores {
   }
 
   async #withdrawUnused(uuid: string, bases: readonly ShardRecord[], record: ClusterCollection | undefined): Promise<void> {
-    const { membership, withdraw } = this.#access();
+    const access = this.#access();
     for (const { id, generation } of bases) {
       const shard = record?.shards.find((each) => each.id === id && each.generation === generation);
-      if (shard === undefined || replicaOf(shard, membership.self.peerId) === undefined) await withdraw(uuid, id, generation);
+      if (shard === undefined || replicaOf(shard, access.membership.self.peerId) === undefined) await access.withdraw(uuid, id, generation);
     }
   }
 

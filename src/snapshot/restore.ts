@@ -17,7 +17,7 @@ import type { Hasher } from './hasher.ts';
 import { joinParts, type StagedCollection } from './join-parts.ts';
 import type { JobHandle } from './jobs.ts';
 import { resolveLocation, type Location } from './location.ts';
-import { placedShards, shardFolder, type SealedManifest, type SnapshotCollection } from './manifest.ts';
+import { placedShards, shardFolder, type SealedManifest } from './manifest.ts';
 import { preflight, refuseLackOfSpace, type RestorePlan, type RestoreTarget } from './preflight.ts';
 import { receiveArchive } from './receive.ts';
 import { shareFolder } from './share.ts';

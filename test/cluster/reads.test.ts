@@ -114,8 +114,8 @@ describe('reads of three nodes', { skip: noNats ?? false }, () => {
     await cluster?.[Symbol.asyncDispose]();
   });
 
-  for (const [shards, replicas] of [[3, 1], [4, 2], [6, 3]] as const) {
-    test(`of ${shards} shards with ${replicas} replicas every node answers what one node does`, async (t) => {
+  for (const [title, shards, replicas] of [['three shards of one replica', 3, 1], ['four shards of two', 4, 2], ['six shards of three', 6, 3]] as const) {
+    test(`${title}: every node answers what one node does`, async (t) => {
       t.diagnostic(`NEARKEEP_SEED=${seed}`);
       const random = seededRandom(seed + shards);
       const name = `twin-${shards}`;
