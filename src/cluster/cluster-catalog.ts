@@ -250,9 +250,10 @@ export class ClusterCatalog implements Collections {
     return await collection.write(operation, options);
   }
 
-  freeze(name: string, shardId?: number): Promise<FrozenCollection> {
+  async freeze(name: string, shardId?: number): Promise<FrozenCollection> {
     const { collection } = this.#openOf(name);
-    return collection.set.use(async (slots) => {
+    await this.#catchUp(collection, shardId);
+    return await collection.set.use(async (slots) => {
       const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#routes.isActiveHere(collection.uuid, id));
       if (shardId !== undefined && mine.length === 0) throw this.#notHere(name, shardId);
       return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
@@ -343,6 +344,20 @@ export class ClusterCatalog implements Collections {
       this.#offered.clear();
       this.#directory = emptyDirectory;
     });
+  }
+
+  /** A snapshot has what was acknowledged before it was asked for, also where this node's replica had not applied that yet. Without a
+   *  majority nobody can say what that is, and what is here is taken. */
+  async #catchUp({ uuid, set }: Collection, shardId?: number): Promise<void> {
+    const { client, logger } = this.#options;
+    const mine = set.slots.filter(({ id }) => (shardId === undefined || id === shardId) && this.#routes.isActiveHere(uuid, id));
+    await Promise.all(mine.map(async ({ id, generation, shard }) => {
+      const facts = await streamFacts(client, { collectionUuid: uuid, shardId: id, generation }).catch((error: unknown) => {
+        logger.warn({ collection: uuid, shard: id, error: String(error) }, 'a snapshot may lack the latest writes: the stream does not answer');
+        return undefined;
+      });
+      if (facts !== undefined) await shard?.readable({ after: { generation, seq: facts.lastSeq } });
+    }));
   }
 
   #notHere(name: string, shardId: number): RequestError {

@@ -225,6 +225,22 @@ describe('restores into clusters', { skip: noNats ?? false }, () => {
     }
   });
 
+  test('a snapshot has what was acknowledged before it, also of a node that stood still meanwhile', async () => {
+    const paused = cluster().node(2);
+    for (let round = 0; round < 3; round += 1) {
+      const name = `paused-${round}`;
+      await ok(url(0), 'PUT', `/collections/${name}`, { vectors, shard_number: 2, replication_factor: 3 });
+      process.kill(paused.pid, 'SIGSTOP');
+      try {
+        await ok(url(0), 'PUT', `/collections/${name}/points?wait=true`, points('file'));
+      } finally {
+        process.kill(paused.pid, 'SIGCONT');
+      }
+      restored(await upload(url(1), `${name}-again`, await snapshotOf(paused.url, name)));
+      assert.deepEqual(await idsOf(url(1), `${name}-again`), allIds);
+    }
+  });
+
   test('from one node to three: all shards lie where the file was uploaded', async () => {
     await using single = await serveFolder();
     await ok(single.server.url, 'PUT', '/collections/c', { vectors, shard_number: 3 });
