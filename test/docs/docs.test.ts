@@ -207,7 +207,7 @@ test('docs/cluster.md has every priority, consistency and parameter of its own a
   const section = (heading: string): string => sectionOf('docs/cluster.md', heading);
   const listIn = (file: string, pattern: RegExp): readonly string[] => Array.from(pattern.exec(textOf(file))?.[1]?.matchAll(/'(\w+)'/g) ?? [], ([, word = '']) => word);
   const rows = (heading: string): readonly string[] => Array.from(section(heading).matchAll(/^ *\| `(\w+)`/gm), ([, word = '']) => word);
-  const priorities = listIn('src/api/rest/snapshot-options.ts', /const priorities[^[]*= \[([^\]]+)\]/);
+  const priorities = listIn('src/api/rest/snapshot-options.ts', /const priorities[^=]*= \[([^\]]+)\]/);
   assert.equal(priorities.length, 3);
   assert.deepEqual(new Set(rows('Snapshots and restores')), new Set(priorities));
   const quorums = listIn('src/api/rest/point-options.ts', /const quorums = \[([^\]]+)\]/);
