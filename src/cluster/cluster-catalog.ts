@@ -30,6 +30,7 @@ import { shardNotFound } from '../collection/shard-set.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
 import type { Clock } from '../base/clock.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
+import { refuseElsewhere } from './any-node.ts';
 import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
@@ -39,7 +40,7 @@ import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
 import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
-import { peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
+import { isServedBeside, peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -266,11 +267,12 @@ export class ClusterCatalog implements Collections {
     return await collection.write(operation, options);
   }
 
-  freeze(name: string, shardId?: number): Promise<FrozenCollection> {
+  async freeze(name: string, shardId?: number): Promise<FrozenCollection> {
     const { collection } = this.#openOf(name);
-    return collection.set.use(async (slots) => {
+    await this.#catchUp(collection, shardId);
+    return await collection.set.use(async (slots) => {
       const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#routes.isActiveHere(collection.uuid, id));
-      if (shardId !== undefined && mine.length === 0) throw shardNotFound(shardId);
+      if (shardId !== undefined && mine.length === 0) throw this.#notHere(name, shardId);
       return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
     });
   }
@@ -289,8 +291,21 @@ export class ClusterCatalog implements Collections {
 
   async checkpoint(name: string, shardId: number): Promise<void> {
     const { collection } = this.#openOf(name);
-    const shard = collection.set.shard(shardId);
-    await collection.set.use(() => shard.checkpoint());
+    await collection.set.use(async (slots) => {
+      const shard = slots.find(({ id }) => id === shardId)?.shard;
+      if (shard === undefined) throw this.#notHere(name, shardId);
+      await shard.checkpoint();
+    });
+  }
+
+  /** Whether another node has content of the shard that `priority=replica` keeps. */
+  isServedElsewhere(name: string, shardId: number): boolean {
+    return this.record(name).shards.some((shard) => shard.id === shardId && isServedBeside(shard, this.#members().self.peerId));
+  }
+
+  /** @throws RequestError 'bad-input' that says where a shard lies that has no replica here */
+  refuseElsewhere(name: string, shardId: number, what: string): void {
+    refuseElsewhere(this.record(name), { membership: this.#members(), shardId, what });
   }
 
   checkShard(name: string, shardId: number): void {
@@ -348,6 +363,25 @@ export class ClusterCatalog implements Collections {
       this.#offered.clear();
       this.#directory = emptyDirectory;
     });
+  }
+
+  /** A snapshot has what was acknowledged before it was asked for, also where this node's replica had not applied that yet. Without a
+   *  majority nobody can say what that is, and what is here is taken. */
+  async #catchUp({ uuid, set }: Collection, shardId?: number): Promise<void> {
+    const { client, logger } = this.#options;
+    const mine = set.slots.filter(({ id }) => (shardId === undefined || id === shardId) && this.#routes.isActiveHere(uuid, id));
+    await Promise.all(mine.map(async ({ id, generation, shard }) => {
+      const facts = await streamFacts(client, { collectionUuid: uuid, shardId: id, generation }).catch((error: unknown) => {
+        logger.warn({ collection: uuid, shard: id, error: String(error) }, 'a snapshot may lack the latest writes: the stream does not answer');
+        return undefined;
+      });
+      if (facts !== undefined) await shard?.readable({ after: { generation, seq: facts.lastSeq } });
+    }));
+  }
+
+  #notHere(name: string, shardId: number): RequestError {
+    this.refuseElsewhere(name, shardId, 'local or queue proxy shard');
+    return new RequestError('unavailable', `shard ${shardId} is not active on this node`);
   }
 
   #aliasesOf({ name }: Collection): readonly string[] {

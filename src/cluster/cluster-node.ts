@@ -1,11 +1,13 @@
 // One node's part in a cluster, put together in the order in which each needs the one before: peer port, NATS server, connection,
 // metastore, catalog, membership. Closed in reverse.
 import path from 'node:path';
+import { must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import { runClosers, type Closer } from '../base/closers.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
+import { AnyNode, snapshotMethods, type OwnSnapshots } from './any-node.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
 import { directoryKey } from './cluster-records.ts';
@@ -104,6 +106,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly #calls: PeerMethods['calls'];
   readonly #logger: Logger;
   readonly #closers: readonly Closer[];
+  #snapshots: AnyNode | undefined;
 
   private constructor(parts: ClusterParts, { logger }: ClusterNodeOptions, closers: readonly Closer[]) {
     this.#logger = logger;
@@ -150,10 +153,18 @@ export class ClusterNode implements AsyncDisposable {
     return this.catalog.isReady();
   }
 
-  /** From here on other nodes may copy this node's replicas. */
-  serveArchives(open: OpenArchive): void {
+  /** Stored snapshots of all nodes. */
+  get snapshots(): AnyNode {
+    return must(this.#snapshots, 'a node that serves archives has snapshots');
+  }
+
+  /** From here on other nodes may copy this node's replicas and reach its snapshots. */
+  serveArchives(open: OpenArchive, own: OwnSnapshots): void {
     const { catalog } = this;
-    this.#server.serve({ calls: this.#calls, streams: {
+    this.#snapshots = new AnyNode(this, own);
+    const stored = snapshotMethods(own);
+    this.#server.serve({ calls: { ...this.#calls, ...stored.calls }, streams: {
+      ...stored.streams,
       'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal }) => {
         const collection = catalog.nameOf(collectionUuid);
         const shard = collection === undefined ? undefined : catalog.record(collection).shards.find(({ id }) => id === shardId);

@@ -47,6 +47,11 @@ export function peersIn(shard: ShardRecord, ...states: readonly ReplicaState[]):
   return Object.entries(shard.replicas).filter(([, state]) => states.length === 0 || states.includes(state)).map(([peer]) => Number(peer));
 }
 
+/** By another node than this one, with content of its own. */
+export function isServedBeside(shard: ShardRecord, peerId: number): boolean {
+  return shard.awaited !== true && peersIn(shard, 'Active').some((peer) => peer !== peerId);
+}
+
 export function shardOf(record: ClusterCollection, id: number): ShardRecord {
   return must(record.shards.find((shard) => shard.id === id), 'a shard of the record');
 }

@@ -49,14 +49,14 @@ export class ClusterRecords {
     }
   }
 
-  /** Likewise for a collection. @throws RequestError 'not-found' where it is gone */
-  async change(uuid: string, change: (record: ClusterCollection) => ClusterCollection): Promise<void> {
+  /** Likewise for a collection; answers its record as it is then. @throws RequestError 'not-found' where it is gone */
+  async change(uuid: string, change: (record: ClusterCollection) => ClusterCollection): Promise<ClusterCollection> {
     for (;;) {
       const found = await this.#metastore.get(recordPrefix + uuid);
       if (found === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
       const before = found.value as ClusterCollection;
       const after = change(before);
-      if (after === before || (await this.#metastore.set(recordPrefix + uuid, after, found.revision)) !== undefined) return;
+      if (after === before || (await this.#metastore.set(recordPrefix + uuid, after, found.revision)) !== undefined) return after;
     }
   }
 

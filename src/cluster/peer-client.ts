@@ -75,7 +75,10 @@ export class PeerClient {
   /** The bytes as they come; throws in the middle where the other side cut them off. */
   async stream(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<AsyncIterable<Uint8Array>> {
     const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, { ...options, isRepeatable: true });
-    if (response.statusCode === 200) return this.#bytes(url, response);
+    if (response.statusCode === 200) {
+      response.socket.setTimeout(0); // between two pieces it is the reader that takes its time
+      return this.#bytes(url, response);
+    }
     const body = await this.#whole(url, response);
     if (response.statusCode === 401) throw new NotAcceptedError(url);
     return valueOf(decodeValue(body)) as never;
@@ -123,10 +126,19 @@ export class PeerClient {
   }
 
   async *#bytes(url: string, response: IncomingMessage): AsyncGenerator<Uint8Array> {
+    const pieces = (response as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
+    const silent = (): unknown => response.destroy(new Error(`no byte within ${this.#options.timeoutMs} ms`));
     try {
-      for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
+      for (;;) {
+        const timer = setTimeout(silent, this.#options.timeoutMs);
+        const piece = await pieces.next().finally(() => clearTimeout(timer));
+        if (piece.done === true) break;
+        yield piece.value;
+      }
     } catch (error) {
       throw this.#failed(url, error);
+    } finally {
+      await pieces.return?.();
     }
     if (!response.complete) throw this.#failed(url, new Error('the answer was cut off'));
   }

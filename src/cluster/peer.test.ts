@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type TestContext } from 'node:test';
 import { systemClock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
+import { waitUntil } from '../base/testing/wait-until.ts';
 import { silentLogger } from '../base/logger.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { PeerClient } from './peer-client.ts';
@@ -13,10 +15,10 @@ import { answerOf, encodeValue } from './peer-wire.ts';
 
 const { peerToken: tokenKey } = clusterKeys('the secret of this test');
 
-async function pair(t: TestContext, methods: PeerMethods, key = tokenKey): Promise<{ readonly client: PeerClient; readonly url: string }> {
+async function pair(t: TestContext, methods: PeerMethods, { key = tokenKey, timeoutMs = 5_000 } = {}): Promise<{ readonly client: PeerClient; readonly url: string }> {
   const server = await PeerServer.listen({ host: '127.0.0.1', port: 0, tokenKey, tls: undefined, clock: systemClock, logger: silentLogger });
   server.serve(methods);
-  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs: 5_000 });
+  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs });
   t.after(async () => {
     client.close();
     await server.close();
@@ -62,9 +64,34 @@ test('a stream that fails half way is seen to be cut off', async (t) => {
   await assert.rejects(client.stream(url, 'none', null), { code: 'not-found' });
 });
 
+test('a reader that takes its time gets all of a stream, a source that falls silent is given up, and one that is left ends', async (t) => {
+  const timeoutMs = 200;
+  const pieces = 40;
+  let ended = 0;
+  async function* bytes(isSilent: boolean, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    signal.addEventListener('abort', () => (ended += 1), { once: true });
+    for (let at = 0; at < pieces; at += 1) {
+      if (isSilent && at === 1) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      yield Buffer.alloc(1 << 20, at);
+    }
+  }
+  const { client, url } = await pair(t, { calls: {}, streams: { some: (isSilent: boolean, { signal }) => Promise.resolve(bytes(isSilent, signal)) } }, { timeoutMs });
+  let size = 0;
+  for await (const piece of await client.stream(url, 'some', false)) {
+    if (size === 0) await sleep(3 * timeoutMs);
+    size += piece.byteLength;
+  }
+  assert.equal(size, pieces << 20);
+  await assert.rejects(async () => {
+    for await (const piece of await client.stream(url, 'some', true)) size += piece.byteLength;
+  }, { code: 'unavailable', message: `${url} cannot be reached: no byte within ${timeoutMs} ms` });
+  for await (const piece of await client.stream(url, 'some', false)) if (piece.byteLength > 0) break;
+  await waitUntil('the other side hears of every end', () => ended === 3);
+});
+
 test('without a token of this cluster nothing runs, whatever else is sent', async (t) => {
   let ran = 0;
-  const { client, url } = await pair(t, { calls: { echo: () => Promise.resolve((ran += 1)) }, streams: {} }, clusterKeys('another secret altogether').peerToken);
+  const { client, url } = await pair(t, { calls: { echo: () => Promise.resolve((ran += 1)) }, streams: {} }, { key: clusterKeys('another secret altogether').peerToken });
   await assert.rejects(client.call(url, 'echo', null), /does not accept this node/);
   const status = (headers: Record<string, string>, path = '/internal/echo'): Promise<number | undefined> => new Promise((resolve, reject) => {
     request(new URL(path, url), { method: 'POST', headers }, (response) => {

@@ -2,7 +2,8 @@
 //
 // `info` must answer at once: it is what the other node told last, which its heartbeat renews (membership.ts).
 import { RequestError } from '../base/errors.ts';
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { Seq } from '../base/ids.ts';
+import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import type { Replica, ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from '../collection/replica.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -47,6 +48,16 @@ export class RemoteReplica implements Replica {
     return this.#client.call(this.#url(), 'shard-write', { ...this.#name, request: { operation, options } }, { timeoutMs: options.timeoutMs === undefined ? callTimeoutMs : options.timeoutMs + graceMs });
   }
 
+  async readable({ after }: ReplicaWish, signal?: AbortSignal): Promise<this> {
+    if (after !== undefined) await this.#ask('shard-readable', { after } satisfies ReplicaWish, signal, callTimeoutMs + graceMs);
+    return this;
+  }
+
+  /** How far it is now. */
+  applied(signal?: AbortSignal): Promise<Seq> {
+    return this.#client.call<Seq>(this.#url(), 'shard-position', this.#name, signal === undefined ? {} : { signal });
+  }
+
   search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
     return this.#ask('shard-search', requests, signal);
   }
@@ -69,14 +80,15 @@ export class RemoteReplica implements Replica {
     return info;
   }
 
-  #ask<T>(method: string, request: unknown, signal?: AbortSignal): Promise<T> {
-    return this.#client.call<T>(this.#url(), method, { ...this.#name, request }, { timeoutMs: callTimeoutMs, isRepeatable: true, ...(signal === undefined ? {} : { signal }) });
+  #ask<T>(method: string, request: unknown, signal?: AbortSignal, timeoutMs = callTimeoutMs): Promise<T> {
+    return this.#client.call<T>(this.#url(), method, { ...this.#name, request }, { timeoutMs, isRepeatable: true, ...(signal === undefined ? {} : { signal }) });
   }
 }
 
 /** The other side. @param find the local replica of that generation; throws RequestError 'unavailable' where it is not open here */
 export function replicaMethods(find: (name: ShardName) => Replica): PeerMethods['calls'] {
   return {
+    'shard-readable': async (call: Call<ReplicaWish>, { signal }) => void (await find(call).readable(call.request, signal)),
     'shard-check': (call: Call<WriteOperation>) => find(call).check(call.request),
     'shard-write': (call: Call<{ readonly operation: WriteOperation; readonly options: WriteOptions }>) => find(call).write(call.request.operation, call.request.options),
     'shard-search': (call: Call<readonly ReplicaSearch[]>, { signal }) => find(call).search(call.request, signal),

@@ -4,15 +4,20 @@
 // published where fewer replicas live than must have it; after that it is never sent twice, for it may be stored.
 import { RequestError } from '../base/errors.ts';
 import { FencedError } from './replicated-log.ts';
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import type { Replica, ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from '../collection/replica.ts';
+import { furthest, replicasAsked, type Candidate } from './read-consistency.ts';
+import type { RemoteReplica } from './remote-replica.ts';
+import type { Shard } from '../shard/shard.ts';
 
 export interface RouteSource {
   /** This node's replica; undefined where it has none or none that is Active and open. */
-  local(): Replica | undefined;
+  local(): Shard | undefined;
   /** Active ones on other nodes, those that answer first. */
-  remotes(): readonly { readonly replica: Replica; readonly isLive: boolean }[];
+  remotes(): readonly { readonly replica: RemoteReplica; readonly isLive: boolean }[];
+  /** How many replicas there are, whatever their states. */
+  replicas(): number;
   /** How many replicas must have a write before it is answered. */
   writesNeeded(): number;
   /** @throws RequestError where no write may be taken now */
@@ -22,6 +27,7 @@ export interface RouteSource {
   appliedElsewhere(seq: number, wanted: number, timeoutMs: number): Promise<number>;
   /** The same shard in the generation that came after this one, as soon as this node has followed it; undefined where none comes. */
   successor(): Promise<Replica | undefined>;
+  readonly generation: number;
   /** For messages. */
   readonly shardId: number;
 }
@@ -45,6 +51,21 @@ export class RoutedReplica implements Replica {
     const remote = this.#source.remotes()[0];
     if (remote === undefined) throw this.#noReplica();
     return await remote.replica.write(operation, options);
+  }
+
+  /** One of those behind it, where it matters which. The caller finds a generation that came after this one by itself. */
+  async readable({ consistency = 1, after }: ReplicaWish, signal?: AbortSignal): Promise<Replica> {
+    const { shardId, generation } = this.#source;
+    if (after !== undefined && after.generation > generation) {
+      if ((await this.#source.successor()) === undefined) throw new RequestError('timeout', `shard ${shardId} is in generation ${generation} here, and not yet in ${after.generation}`);
+      return this;
+    }
+    const asked = replicasAsked(consistency, this.#source.replicas());
+    if (asked <= 1 && after === undefined) return this;
+    const candidates = this.#candidates();
+    const chosen = asked > 1 ? await furthest(candidates, { shardId, asked, signal }) : candidates[0]?.replica;
+    if (chosen === undefined) throw this.#noReplica();
+    return await chosen.readable(after === undefined ? {} : { after }, signal);
   }
 
   search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
@@ -90,6 +111,13 @@ export class RoutedReplica implements Replica {
     const leftMs = (options.timeoutMs ?? waitMs) - (performance.now() - startMs);
     const others = await this.#source.appliedElsewhere(result.seq, needed - 1, Math.max(0, leftMs));
     return others >= needed - 1 ? result : { ...result, status: 'wait_timeout' };
+  }
+
+  /** Active ones, this node's first, then those that answer. */
+  #candidates(): readonly Candidate[] {
+    const local = this.#source.local();
+    const own = local === undefined ? [] : [{ replica: local, applied: () => Promise.resolve(local.applied) }];
+    return [...own, ...this.#source.remotes().map(({ replica }) => ({ replica, applied: (signal?: AbortSignal) => replica.applied(signal) }))];
   }
 
   async #read<T>(work: (replica: Replica) => Promise<T>): Promise<T> {

@@ -8,15 +8,18 @@
 // - Nothing that a restore made is removed before it is certain that no record will name it.
 // - Among files of one origin generation the highest position wins until the first new write, in whatever order they come.
 // - A shard that no file brought stays empty and `awaited`.
+// - Replicas of a shard are copies of one log whatever the priority: it says whose content they all get, and who is left to hold them.
+//   `replica`: a shard that another node serves keeps its content. `no_sync`: nothing is copied between nodes, so that nodes which do
+//   not have the file's content themselves hold the shard no more.
 import { randomUUID } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
 import type { CollectionConfig } from '../command/collection-config.ts';
 import { refuseIncompatible, refuseOtherVectors } from '../collection/compatibility.ts';
 import { resolveName, withCollection, withoutCollection } from '../collection/aliases.ts';
 import { ShardSet } from '../collection/shard-set.ts';
-import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, StagedShard } from '../collection/snapshot-source.ts';
+import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, SnapshotPriority, StagedShard } from '../collection/snapshot-source.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import { isServedBeside, peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
 import { RestoreTurns, type Turn } from './restore-turns.ts';
 import { createStream, deleteStream, sealStream, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
@@ -35,6 +38,29 @@ interface NewGeneration {
 interface Origin {
   readonly collectionUuid: string;
   readonly shards: readonly StagedShard[];
+  /** Of one shard: other replicas of it stay, beyond the number that the collection wants too. */
+  readonly isOneShard: boolean;
+}
+
+/** What becomes of the shards of a file. */
+interface Outcome {
+  readonly made: readonly NewGeneration[];
+  /** What is there stays. */
+  readonly joined: readonly number[];
+  /** Of those: this node's replica is copied from the others anew. */
+  readonly refilled: readonly number[];
+  readonly isOneShard: boolean;
+  readonly generation: number;
+  readonly priority: SnapshotPriority;
+  readonly restoreId: string;
+}
+
+/** What a restore has made before it is in place, and what ends with it. */
+interface Begun {
+  readonly made: readonly NewGeneration[];
+  /** Replicas of the generation that is there. */
+  readonly bases: readonly ShardRecord[];
+  readonly old: readonly StreamIdentity[];
 }
 
 export class ShardRestores {
@@ -69,13 +95,13 @@ export class ShardRestores {
     if (uuid === undefined) throw new RequestError('not-found', `Collection \`${request.name}\` doesn't exist!`);
     const record = await access.records.get(uuid);
     if (record !== undefined) refuseIncompatible(record.config, request.config);
-    return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [request.shard] }, request);
+    return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [request.shard], isOneShard: true }, request);
   }
 
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
     const { uuid, isNew } = await this.#ensureCollection(each.name, each.config);
     try {
-      return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards: each.shards }, request);
+      return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards: each.shards, isOneShard: false }, request);
     } catch (error) {
       if (isNew) await this.#removeUntouched(each.name, uuid);
       throw error;
@@ -142,42 +168,53 @@ export class ShardRestores {
   async #takeShards(uuid: string, origin: Origin, moment: AdoptMoment): Promise<number> {
     const access = this.#access();
     const turn = await this.#turns.take(uuid, moment.signal);
+    const { priority = 'snapshot', restoreId } = moment;
     const made: NewGeneration[] = [];
+    const bases: ShardRecord[] = [];
+    const refilled: number[] = [];
     const old: StreamIdentity[] = [];
+    let after: ClusterCollection;
     try {
       const record = await access.records.get(uuid);
       if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
       const joined: number[] = [];
       for (const staged of origin.shards) {
         const shard = shardOf(record, staged.id);
-        if (await this.#isSuperseded(uuid, shard, { staged, origin })) {
+        if (priority === 'replica' && isServedBeside(shard, access.membership.self.peerId)) {
           joined.push(staged.id);
-          continue;
+          if (origin.isOneShard && this.#isActiveHere(uuid, shard)) refilled.push(staged.id);
+        } else if (await this.#isSuperseded(uuid, shard, { staged, origin })) {
+          joined.push(staged.id);
+          if (this.#isBaseHere(record, shard, staged)) bases.push(await this.#takeAsBase(uuid, record, { shard, staged }));
+        } else {
+          made.push(await this.#make(turn, record, { staged, originUuid: origin.collectionUuid }));
+          old.push({ collectionUuid: uuid, shardId: staged.id, generation: shard.generation });
         }
-        made.push(await this.#make(turn, record, { staged, originUuid: origin.collectionUuid }));
-        old.push({ collectionUuid: uuid, shardId: staged.id, generation: shard.generation });
       }
       moment.onCommit();
-      await access.records.change(uuid, (current) => {
+      after = await access.records.change(uuid, (current) => {
         this.#turns.check(current, turn);
-        return this.#changed(current, { made, joined, generation: turn.generation, restoreId: moment.restoreId });
+        return this.#changed(current, { made, joined, refilled, isOneShard: origin.isOneShard, generation: turn.generation, priority, restoreId });
       });
     } catch (error) {
-      if (!(await this.#settle(turn, made, old))) throw error;
+      if (!(await this.#settle(turn, { made, bases, old }))) throw error;
       return await this.#whenServed(uuid, origin.shards.map(({ id }) => id));
     }
+    await this.#withdrawUnused(uuid, bases, after);
     await this.#inTime(this.#persist('a restore is in place and not finished yet', () => this.#finish(turn, old)));
+    for (const id of refilled) await access.discard(uuid, id, shardOf(after, id).generation);
     return await this.#whenServed(uuid, origin.shards.map(({ id }) => id));
   }
 
   /** After a failure: makes certain whether the restore happened all the same, and ends it either way; answers whether it did. Where
    *  that is not to be had just now it goes on in the background, and the answer is that it did not. */
-  async #settle(turn: Turn, made: readonly NewGeneration[], old: readonly StreamIdentity[]): Promise<boolean> {
+  async #settle(turn: Turn, { made, bases, old }: Begun): Promise<boolean> {
     const access = this.#access();
     let mine: Turn | undefined = turn;
     const end = async (): Promise<boolean> => {
       mine = mine === undefined ? undefined : await this.#turns.renew(mine);
       const record = await access.records.get(turn.uuid);
+      await this.#withdrawUnused(turn.uuid, bases, record);
       if (made.some(({ staged: { id } }) => record?.shards.some((shard) => shard.id === id && shard.generation === turn.generation))) {
         await this.#finish(mine ?? turn, old);
         return true;
@@ -236,6 +273,38 @@ export class ShardRestores {
     return lastSeq <= base.seq + 1; // the note of the restore itself
   }
 
+  #isActiveHere(uuid: string, shard: ShardRecord): boolean {
+    const access = this.#access();
+    return replicaOf(shard, access.membership.self.peerId) === 'Active' && access.localShard(uuid, shard.id, shard.generation) !== undefined;
+  }
+
+  /** Whether the staged files are the very state that the generation began with, and this node can hold one more replica of it. */
+  #isBaseHere(record: ClusterCollection, shard: ShardRecord, { position: { seq, chain } }: StagedShard): boolean {
+    const isRoom = replicaOf(shard, this.#access().membership.self.peerId) === undefined && peersIn(shard).length < this.#wanted(record);
+    return isRoom && shard.base?.seq === seq && shard.base.chain === chain;
+  }
+
+  /** A replica from the staged files that goes on with the stream; no record says so yet. */
+  async #takeAsBase(uuid: string, record: ClusterCollection, { shard, staged }: { readonly shard: ShardRecord; readonly staged: StagedShard }): Promise<ShardRecord> {
+    const access = this.#access();
+    const { shard: opened } = await access.files.adoptOne(uuid, record.config, { place: { id: shard.id, generation: shard.generation }, staging: staged, isCopy: true });
+    if (opened === undefined) throw new RequestError('internal', 'an adopted shard is open');
+    access.offer(uuid, opened, shard.generation);
+    return shard;
+  }
+
+  async #withdrawUnused(uuid: string, bases: readonly ShardRecord[], record: ClusterCollection | undefined): Promise<void> {
+    const access = this.#access();
+    for (const { id, generation } of bases) {
+      const shard = record?.shards.find((each) => each.id === id && each.generation === generation);
+      if (shard === undefined || replicaOf(shard, access.membership.self.peerId) === undefined) await access.withdraw(uuid, id, generation);
+    }
+  }
+
+  #wanted({ config }: ClusterCollection): number {
+    return Math.min(config.params.replication_factor, this.#access().membership.nodes().length);
+  }
+
   /** The next generation of a shard from its staged files, on this node; no record says so yet. */
   async #make({ uuid, generation }: Turn, record: ClusterCollection, { staged, originUuid }: { readonly staged: StagedShard; readonly originUuid: string }): Promise<NewGeneration> {
     const access = this.#access();
@@ -253,22 +322,24 @@ export class ShardRestores {
     }
   }
 
-  #changed(record: ClusterCollection, change: { readonly made: readonly NewGeneration[]; readonly joined: readonly number[]; readonly generation: number; readonly restoreId: string }): ClusterCollection {
-    const { membership } = this.#access();
-    const self = membership.self.peerId;
-    const wanted = Math.min(record.config.params.replication_factor, membership.nodes().length);
-    let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), change.restoreId].slice(-restoresKeptMax) };
-    const { generation } = change;
-    for (const { staged: { id }, base } of change.made) {
+  #changed(record: ClusterCollection, { made, joined, refilled, isOneShard, generation, priority, restoreId }: Outcome): ClusterCollection {
+    const self = this.#access().membership.self.peerId;
+    const wanted = this.#wanted(record);
+    let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), restoreId].slice(-restoresKeptMax) };
+    for (const { staged: { id }, base } of made) {
       next = withShard(next, id, (shard) => {
         const { awaited, ...rest } = shard;
         const before = awaited === true ? [] : peersIn(shard).filter((peer) => peer !== self);
-        const others = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self).slice(0, wanted - 1);
+        const all = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self);
+        const others = priority === 'no_sync' ? [] : all.slice(0, Math.max(wanted - 1, isOneShard ? before.length : 0));
         return { ...rest, generation, base, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others.map((peer) => [String(peer), 'Partial' as const] as const)]) };
       });
     }
-    for (const id of change.joined) {
-      next = withShard(next, id, (shard) => (replicaOf(shard, self) !== undefined || peersIn(shard).length >= wanted ? shard : withReplica(shard, self, 'Partial')));
+    for (const id of joined) {
+      next = withShard(next, id, (shard) => {
+        if (replicaOf(shard, self) === undefined) return peersIn(shard).length >= wanted ? shard : withReplica(shard, self, 'Partial');
+        return refilled.includes(id) && isServedBeside(shard, self) ? withReplica(shard, self, 'Recovery') : shard;
+      });
     }
     return next;
   }

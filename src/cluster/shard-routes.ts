@@ -32,7 +32,7 @@ export class ShardRoutes {
     const recordNow = (): ShardRecord | undefined => this.#access().record(collectionUuid)?.shards.find((shard) => shard.id === shardId && shard.generation === generation);
     const remotes = new Map<number, RemoteReplica>();
     return new RoutedReplica({
-      shardId,
+      shardId, generation,
       local: () => this.#activeHere(name),
       remotes: () => {
         const { membership, peers } = this.#access();
@@ -43,6 +43,10 @@ export class ShardRoutes {
           remotes.set(peer, replica);
           return { replica, isLive: membership.isLive(peer) };
         }).sort((a, b) => Number(b.isLive) - Number(a.isLive));
+      },
+      replicas: () => {
+        const shard = recordNow();
+        return shard === undefined ? 0 : peersIn(shard).length;
       },
       writesNeeded: () => {
         const shard = recordNow();
@@ -62,6 +66,10 @@ export class ShardRoutes {
   methods(): PeerMethods['calls'] {
     return {
       ...replicaMethods((name) => this.#served(name)),
+      'shard-position': async (name: ShardName) => {
+        const shard = this.#activeHere(name);
+        return shard === undefined ? await Promise.reject(notActive(name)) : shard.applied;
+      },
       'shard-applied': ({ seq, timeoutMs, ...name }: ShardName & { readonly seq: number; readonly timeoutMs: number }, { signal }) => this.#whenApplied(name, seq, { timeoutMs, signal }),
     };
   }
@@ -91,7 +99,7 @@ export class ShardRoutes {
 
   /** For another node: only this node's own replica, never a third one's. */
   #served(name: ShardName): Replica {
-    if (this.#activeHere(name) === undefined) throw new RequestError('unavailable', `shard ${name.shardId} of generation ${name.generation} is not active on this node`);
+    if (this.#activeHere(name) === undefined) throw notActive(name);
     return must(this.#access().slot(name.collectionUuid, name.shardId), 'an active shard has a slot').replica;
   }
 
@@ -124,4 +132,8 @@ export class ShardRoutes {
       await sleep(appliedPollMs);
     }
   }
+}
+
+function notActive({ shardId, generation }: ShardName): RequestError {
+  return new RequestError('unavailable', `shard ${shardId} of generation ${generation} is not active on this node`);
 }

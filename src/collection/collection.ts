@@ -4,7 +4,7 @@ import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
 import type { PointId } from '../base/ids.ts';
 import { vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
+import type { CountRequest, PointRecord, ReadOptions, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { VectorSpec } from '../vector/distance.ts';
@@ -55,17 +55,21 @@ export class Collection {
     return this.#set.use(async (slots) => {
       const parts = splitOperation(operation, slots.length);
       if (parts.size > 1) await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.check(part)));
-      const outcomes = await Promise.allSettled([...parts].map(([index, part]) => slotAt(slots, index).replica.write(part, options)));
+      const outcomes = await Promise.allSettled([...parts].map(async ([index, part]) => {
+        const { id: shardId, replica } = slotAt(slots, index);
+        return { shardId, ...(await replica.write(part, options)) };
+      }));
       return joinResults(outcomes.map(valueOf), options); // a failure is told when no part of the write is under way any more
     });
   }
 
-  retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
-    return this.#set.use((slots) => retrieveFrom(slots, request));
+  retrieve(request: RetrieveRequest, options: ReadOptions = {}): Promise<readonly PointRecord[]> {
+    return this.#read(options, (slots) => retrieveFrom(slots, request));
   }
 
-  scroll(request: ScrollRequest, signal?: AbortSignal): Promise<ScrollPage> {
-    return this.#set.use(async (slots) => {
+  scroll(request: ScrollRequest, options: ReadOptions = {}): Promise<ScrollPage> {
+    const { signal } = options;
+    return this.#read(options, async (slots) => {
       const wanted = { ...request, limit: request.limit + 1 };
       const lists = await Promise.all(slots.map((slot) => slot.replica.scroll(wanted, signal)));
       const points = mergeScrolled(lists, request.orderBy, request.limit + 1);
@@ -74,19 +78,22 @@ export class Collection {
     });
   }
 
-  count(request: CountRequest, signal?: AbortSignal): Promise<number> {
-    return this.#set.use(async (slots) => {
+  count(request: CountRequest, options: ReadOptions = {}): Promise<number> {
+    const { signal } = options;
+    return this.#read(options, async (slots) => {
       const counts = await Promise.all(slots.map((slot) => slot.replica.count(request, signal)));
       return counts.reduce((sum, count) => sum + count, 0);
     });
   }
 
   /** One list per request, best first. @throws RequestError for an unknown vector name, dimension or id. */
-  search(requests: readonly SearchRequest[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
-    return this.#set.use(async (slots) => {
+  search(requests: readonly SearchRequest[], options: ReadOptions = {}): Promise<readonly (readonly ScoredRecord[])[]> {
+    const { signal } = options;
+    return this.#read(options, async (slots) => {
       const specs = vectorSpecs(this.#config.params.vectors);
       for (const request of requests) specOf(specs, request.using);
-      const searches = await Promise.all(requests.map((request) => resolveTarget(slots, request)));
+      const targets = await Promise.allSettled(requests.map((request) => resolveTarget(slots, request)));
+      const searches = targets.map(valueOf); // of several that fail the first request's failure is told, whichever shard was faster
       const perShard = await Promise.all(slots.map((slot) => slot.replica.search(searches, signal)));
       return requests.map((request, at) => {
         const lists = perShard.map((results) => must(results[at], 'a replica answers every request'));
@@ -94,6 +101,19 @@ export class Collection {
         return mergeScored(lists, distance, request.limit + request.offset).slice(request.offset);
       });
     });
+  }
+
+  /** Replicas are waited for outside of `use`: a restore does not wait for a read that waits. */
+  async #read<T>(options: ReadOptions, work: (slots: readonly ShardSlot[]) => Promise<T>): Promise<T> {
+    if (options.consistency === undefined && options.after === undefined) return await this.#set.use(work);
+    for (;;) {
+      const set = this.#set;
+      const chosen = await readableSlots(set.slots, options).catch((error: unknown) => {
+        if (set === this.#set) throw error;
+        return [];
+      });
+      if (set === this.#set) return await set.use(() => work(chosen));
+    }
   }
 
   info(aliases: readonly string[]): CollectionInfo {
@@ -121,6 +141,17 @@ export class Collection {
       shards: infos.map(({ id, info }) => ({ id, points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
     };
   }
+}
+
+/** Each shard by the replica that the read may use. @throws RequestError where there is none in time */
+async function readableSlots(slots: readonly ShardSlot[], { consistency, after = [], signal }: ReadOptions): Promise<readonly ShardSlot[]> {
+  const unknown = after.find(({ shardId }) => !slots.some(({ id }) => id === shardId));
+  if (unknown !== undefined) throw new RequestError('bad-request', `the collection has no shard ${unknown.shardId}`);
+  return await Promise.all(slots.map(async (slot) => {
+    const wanted = after.find(({ shardId }) => shardId === slot.id);
+    const wish = { ...(consistency === undefined ? {} : { consistency }), ...(wanted === undefined ? {} : { after: wanted }) };
+    return { ...slot, replica: await slot.replica.readable(wish, signal) };
+  }));
 }
 
 /** @throws what it was rejected with */
@@ -173,10 +204,11 @@ async function vectorOfPoint(slots: readonly ShardSlot[], id: PointId, using: st
   return vector;
 }
 
-function joinResults(results: readonly ReplicaWriteResult[], options: WriteOptions): WriteResult {
+function joinResults(results: readonly (ReplicaWriteResult & { readonly shardId: number })[], options: WriteOptions): WriteResult {
   const operationId = results.length === 0 ? null : Math.max(...results.map((result) => result.seq));
   const late = results.some((result) => result.status === 'wait_timeout');
-  return { operationId, status: late ? 'wait_timeout' : options.wait ? 'completed' : 'acknowledged' };
+  const places = results.map(({ shardId, generation, seq }) => ({ shardId, generation, seq }));
+  return { operationId, status: late ? 'wait_timeout' : options.wait ? 'completed' : 'acknowledged', places };
 }
 
 function shardInfo(slot: ShardSlot): ReplicaInfo {

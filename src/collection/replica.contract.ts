@@ -36,6 +36,25 @@ export function replicaContract(name: string, open: () => Promise<ReplicaFixture
     assert.equal(replica.info().points, 1);
   });
 
+  contractTest('it is readable once it has applied what the read must show, and at once for what is of another generation', async (replica) => {
+    const { seq, generation } = await replica.write({ kind: 'upsert', points: [draft(1)] }, { wait: true });
+    for (const wish of [{}, { after: { generation, seq } }, { after: { generation: generation + 1, seq: seq + 1 } }, { consistency: 'all' }] as const) {
+      assert.equal(await (await replica.readable(wish)).count({ exact: true }), 1);
+    }
+    const next = replica.readable({ after: { generation, seq: seq + 1 } });
+    const order: string[] = [];
+    const isReadable = next.then(() => order.push('readable'));
+    await replica.retrieve({ ids: [id(1)], selectors: none });
+    order.push('written');
+    await replica.write({ kind: 'upsert', points: [draft(2)] }, { wait: true });
+    await isReadable;
+    assert.deepEqual(order, ['written', 'readable']);
+    const abort = new AbortController();
+    const never = replica.readable({ after: { generation, seq: seq + 9 } }, abort.signal);
+    abort.abort(new RequestError('timeout', 'enough'));
+    await assert.rejects(never, { message: 'enough' });
+  });
+
   contractTest('retrieve keeps the order of the ids, and repeats what is asked for twice', async (replica) => {
     await replica.write({ kind: 'upsert', points: [draft(1), draft(2), draft(3)] }, { wait: true });
     const records = await replica.retrieve({ ids: [id(3), id(9), id(1), id(3)], selectors: none });

@@ -15,7 +15,7 @@ replicaContract('a local shard', async () => {
 test('a broken replica refuses everything with its reason', async () => {
   const broken = new BrokenReplica(3, new CorruptionError({ file: '/f', offsetBytes: 7, problem: 'is damaged' }));
   const isReason = (error: unknown): boolean => error instanceof RequestError && error.message === 'shard 3 refused to open: /f at byte 7: is damaged';
-  for (const work of [() => broken.check(), () => broken.write(), () => broken.search(), () => broken.retrieve(), () => broken.scroll(), () => broken.count()]) {
+  for (const work of [() => broken.check(), () => broken.write(), () => broken.readable(), () => broken.search(), () => broken.retrieve(), () => broken.scroll(), () => broken.count()]) {
     await assert.rejects(work(), isReason);
   }
   assert.throws(() => broken.info(), isReason);

@@ -1,5 +1,5 @@
 // The port to one replica of a shard, near (shard/shard.ts) or far (cluster). Collections speak to shards only through it.
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import type { ShardInfo, ShardSearch, ShardWriteResult } from '../shard/shard-types.ts';
 
@@ -12,6 +12,9 @@ export interface Replica {
   check(operation: WriteOperation): Promise<void>;
   /** Checks everything about the operation before the log sees it: nothing half done. */
   write(operation: WriteOperation, options: WriteOptions): Promise<ShardWriteResult>;
+  /** The replica whose answers are as new as is wished, once they are: itself, or one that it stands for. No request on the shard's
+   *  files: a set of shards may be retired meanwhile. @throws RequestError 'timeout', 'unavailable' */
+  readable(wish: ReplicaWish, signal?: AbortSignal): Promise<Replica>;
   search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]>;
   /** In the order of `ids`; absent points are left out; an id given twice appears twice. */
   retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]>;

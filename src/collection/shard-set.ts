@@ -84,6 +84,7 @@ export class BrokenReplica implements Replica {
 
   check(): Promise<never> { return Promise.reject(this.#error); }
   write(): Promise<never> { return Promise.reject(this.#error); }
+  readable(): Promise<never> { return Promise.reject(this.#error); }
   search(): Promise<never> { return Promise.reject(this.#error); }
   retrieve(): Promise<never> { return Promise.reject(this.#error); }
   scroll(): Promise<never> { return Promise.reject(this.#error); }

@@ -39,7 +39,12 @@ export interface AdoptCollection {
   readonly shards: readonly ShardStaging[];
 }
 
+/** Whose content a shard gets that other nodes of a cluster hold as well: the archive's, theirs, or the archive's here alone. */
+export type SnapshotPriority = 'snapshot' | 'replica' | 'no_sync';
+
 export interface AdoptMoment {
+  /** Default `snapshot`. On one node nobody else holds anything, and all do the same. */
+  readonly priority?: SnapshotPriority;
   /** Names the restore in what it commits, so that a start after a crash can tell whether it did. */
   readonly restoreId: string;
   /** Called right before the compare-and-set; what it throws stops the restore. */

@@ -2,7 +2,7 @@
 import type { PointId, Seq } from '../base/ids.ts';
 import type { Filter } from '../payload/filter.ts';
 import type { JsonPath } from '../payload/json-path.ts';
-import type { NamedVectors } from './write.ts';
+import type { NamedVectors, ShardSeq } from './write.ts';
 
 export type PayloadSelector = { readonly kind: 'all' } | { readonly kind: 'none' } | { readonly kind: 'include' | 'exclude'; readonly paths: readonly JsonPath[] };
 export type VectorSelector = { readonly kind: 'all' } | { readonly kind: 'none' } | { readonly kind: 'names'; readonly names: readonly string[] };
@@ -24,6 +24,25 @@ export interface PointRecord {
 
 export interface ScoredRecord extends PointRecord {
   readonly score: number;
+}
+
+/** How many replicas of each shard are asked how far they are; one that is as far as the furthest of them is read. */
+export type ReadConsistency = number | 'majority' | 'quorum' | 'all';
+
+/** What of a read is not about points. */
+export interface ReadOptions {
+  readonly signal?: AbortSignal;
+  /** Default: one replica, and none is asked. */
+  readonly consistency?: ReadConsistency;
+  /** The answer shows these writes. */
+  readonly after?: readonly ShardSeq[];
+}
+
+/** The same for one shard. */
+export interface ReplicaWish {
+  readonly consistency?: ReadConsistency;
+  /** Of a generation that has ended it says nothing any more. */
+  readonly after?: Omit<ShardSeq, 'shardId'>;
 }
 
 export interface RetrieveRequest {

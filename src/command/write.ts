@@ -41,8 +41,17 @@ export interface WriteOptions {
   readonly timeoutMs?: number;
 }
 
+/** Where an entry stands: a place in the log of a shard, in one of its generations. */
+export interface ShardSeq {
+  readonly shardId: number;
+  readonly generation: number;
+  readonly seq: Seq;
+}
+
 export interface WriteResult {
   /** Seq of the last entry; null where the operation reached no shard. */
   readonly operationId: Seq | null;
   readonly status: 'acknowledged' | 'completed' | 'wait_timeout';
+  /** Of the last entry on each shard that the operation reached. */
+  readonly places: readonly ShardSeq[];
 }

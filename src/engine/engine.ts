@@ -11,7 +11,7 @@ import type { Collections } from '../collection/collections.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import { FileMetastore } from '../collection/file-metastore.ts';
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
+import type { CountRequest, PointRecord, ReadOptions, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes, WalkCounts } from '../index/vector-index.ts';
@@ -181,21 +181,21 @@ export class Engine implements AsyncDisposable {
     return await this.#catalog.get(name).write(operation, options);
   }
 
-  async retrieve(name: string, request: RetrieveRequest): Promise<readonly PointRecord[]> {
-    return await this.#catalog.get(name).retrieve(request);
+  async retrieve(name: string, request: RetrieveRequest, options?: ReadOptions): Promise<readonly PointRecord[]> {
+    return await this.#catalog.get(name).retrieve(request, options);
   }
 
-  async scroll(name: string, request: ScrollRequest, signal?: AbortSignal): Promise<ScrollPage> {
-    return await this.#catalog.get(name).scroll(request, signal);
+  async scroll(name: string, request: ScrollRequest, options?: ReadOptions): Promise<ScrollPage> {
+    return await this.#catalog.get(name).scroll(request, options);
   }
 
-  async count(name: string, request: CountRequest, signal?: AbortSignal): Promise<number> {
-    return await this.#catalog.get(name).count(request, signal);
+  async count(name: string, request: CountRequest, options?: ReadOptions): Promise<number> {
+    return await this.#catalog.get(name).count(request, options);
   }
 
   /** One list per request, best first. */
-  async search(name: string, requests: readonly SearchRequest[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
-    return await this.#catalog.get(name).search(requests, signal);
+  async search(name: string, requests: readonly SearchRequest[], options?: ReadOptions): Promise<readonly (readonly ScoredRecord[])[]> {
+    return await this.#catalog.get(name).search(requests, options);
   }
 
   /** Proves a collection as it is at this moment, while it is served. The job's result is the report. @throws RequestError 'not-found' */
@@ -244,7 +244,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
     productVersion, recovery: options.recovery,
   });
   closers.push(() => snapshots.close());
-  cluster?.serveArchives(async ({ collection, shardId }, signal) => bytesOf(await snapshots.openStream({ kind: 'shard', collection, shardId }, signal)));
+  cluster?.serveArchives(async ({ collection, shardId }, signal) => bytesOf(await snapshots.openStream({ kind: 'shard', collection, shardId }, signal)), snapshots);
   return { indexes, peerId, catalog, cluster, disk, hashes, snapshots, closers };
 }
 

@@ -445,6 +445,10 @@ test('flags at the start: all files by one commit, existing names only by force'
   await using other = await openAt();
   const { snapshots } = other.engine;
   await assert.rejects(snapshots.restoreAtStart({ collections: [{ path: a, name: 'x' }, { path: `${b}.no`, name: 'y' }], force: false }), /does not exist/);
+  await assert.rejects(snapshots.restoreAtStart({ collections: [{ path: a, name: 'x' }, { path: b, name: 'x' }], force: false }), refused('bad-request', /^Bad request: the snapshots for collection x are not of one collection$/));
+  await snapshots.restoreAtStart({ collections: [{ path: a, name: 'x' }, { path: a, name: 'x' }], force: false }); // the same shard twice
+  assert.equal(other.engine.collectionInfo('x').points, 10);
+  await other.engine.deleteCollection('x');
   assert.deepEqual(other.engine.listCollections(), []);
   await snapshots.restoreAtStart({ collections: [{ path: a, name: 'x' }, { path: b, name: 'y' }], force: false });
   assert.deepEqual([other.engine.collectionInfo('x').points, other.engine.collectionInfo('y').points], [10, 20]);

@@ -5,6 +5,8 @@ import type { FieldSchema } from '../payload/field-schema.ts';
 
 export interface ShardWriteResult {
   readonly seq: Seq;
+  /** Of the log that has it. */
+  readonly generation: number;
   readonly status: 'acknowledged' | 'completed' | 'wait_timeout';
 }
 

@@ -5,6 +5,7 @@
 //   read    view.ts → search.ts, scroll.ts, read-records.ts
 //   disk    shard-folder.ts, maintenance.ts (checkpoint.ts, merge-job.ts), freeze.ts, adopt.ts
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
@@ -13,7 +14,7 @@ import type { Logger } from '../base/logger.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { FileLog } from '../log/file-log.ts';
 import type { ClosedLogFile, Entry, LogPosition, ShardLog } from '../log/shard-log.ts';
-import type { CountRequest, PointRecord, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
+import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
 import { noIndexing, type Indexing, type Merging } from '../command/indexing-config.ts';
@@ -63,6 +64,10 @@ export interface ShardOptions extends ShardIdentity {
   /** For tests that seal and merge small data. */
   readonly limits?: ShardLimits;
 }
+
+/** How long a read waits for a write that it is to show, and how often it looks. */
+const appliedMsMax = 60_000;
+const appliedPollMs = 2;
 
 interface ShardContents {
   readonly stored: StoredManifest;
@@ -206,6 +211,12 @@ export class Shard {
     if (this.#closing === undefined) this.#maintenance.setIndexing(indexing, merging);
   }
 
+  /** Itself, once what is wished for has been applied; a generation that is not this one's has ended, or was taken back. */
+  async readable({ after }: ReplicaWish, signal?: AbortSignal): Promise<this> {
+    if (after?.generation === this.position().generation) await this.#waitForApplied(after.seq, signal);
+    return this;
+  }
+
   search(requests: readonly ShardSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
     return this.#read((view) => searchView(view, requests, { indexing: this.#maintenance.indexing, ...(signal === undefined ? {} : { signal }) }));
   }
@@ -328,17 +339,26 @@ export class Shard {
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
     const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
+    const { generation } = this.position();
     const applied = Promise.all(submitted.map((entry) => entry.applied));
     applied.catch(() => undefined); // a failure after the answer shows in info() and refuses the next write
     const seqs = await Promise.all(submitted.map((entry) => entry.stored));
     const seq = must(seqs.at(-1), 'a write has an entry');
-    if (!options.wait) return { seq, status: 'acknowledged' };
+    if (!options.wait) return { seq, generation, status: 'acknowledged' };
     if (options.timeoutMs === undefined) {
       await applied;
-      return { seq, status: 'completed' };
+      return { seq, generation, status: 'completed' };
     }
     const isApplied = await endsWithin(applied, options.timeoutMs - (performance.now() - startMs));
-    return { seq, status: isApplied ? 'completed' : 'wait_timeout' };
+    return { seq, generation, status: isApplied ? 'completed' : 'wait_timeout' };
+  }
+
+  /** Does not hold up a close, and ends with it. */
+  async #waitForApplied(seq: Seq, signal?: AbortSignal): Promise<void> {
+    for (const untilMs = performance.now() + appliedMsMax; this.#state.applied < seq && this.#closing === undefined; await sleep(appliedPollMs)) {
+      signal?.throwIfAborted();
+      if (performance.now() > untilMs) throw new RequestError('timeout', `shard ${this.shardId} has applied entry ${this.#state.applied}, and not ${seq} within ${appliedMsMax / 1000} seconds`);
+    }
   }
 
   async #close(): Promise<void> {

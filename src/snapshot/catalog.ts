@@ -107,6 +107,12 @@ export class SnapshotCatalog {
     return found;
   }
 
+  /** Whether something lies under the name, sound or not. */
+  async has(scope: SnapshotScope, name: string): Promise<boolean> {
+    const stat = isSnapshotName(name) ? await this.#disk.findStat(path.join(this.folderOf(scope), name)) : undefined;
+    return stat !== undefined && (stat.isDirectory || stat.isFile);
+  }
+
   async find(scope: SnapshotScope, name: string): Promise<StoredSnapshot | undefined> {
     return isSnapshotName(name) ? await this.#look(scope, name) : undefined;
   }

@@ -1,5 +1,5 @@
 // A snapshot as lists and creates answer it, and what a restore is asked.
-import type { RestoreRules } from '../collection/snapshot-source.ts';
+import type { RestoreRules, SnapshotPriority } from '../collection/snapshot-source.ts';
 
 export interface SnapshotDescription {
   readonly name: string;
@@ -11,7 +11,7 @@ export interface SnapshotDescription {
   readonly checksum?: string;
 }
 
-export type SnapshotPriority = 'snapshot' | 'replica' | 'no_sync';
+export type { SnapshotPriority } from '../collection/snapshot-source.ts';
 
 export interface RecoverOptions extends Partial<Omit<RestoreRules, 'config'>> {
   readonly priority: SnapshotPriority;

@@ -97,7 +97,7 @@ export class PartialSnapshots {
       const post = JSON.stringify(heldJson(held));
       const body = await openSnapshot(url, { ...urlOptions(context), post, signal: job.signal, ...(peer.apiKey === undefined ? {} : { apiKey: peer.apiKey }) });
       if (body === undefined) return false;
-      await this.#restore(target, { kind: 'body', body }, { priority: 'no_sync', job });
+      await this.#restore(target, { kind: 'body', body }, { priority: 'snapshot', job });
       return true;
     });
   }

@@ -13,7 +13,8 @@ import { checkComplete } from './verify.ts';
 
 /** What an archive is restored into. */
 export type RestoreTarget =
-  | { readonly kind: 'collection'; readonly name: string }
+  /** `isPart`: other archives of the same restore bring shards that it lacks. */
+  | { readonly kind: 'collection'; readonly name: string; readonly isPart?: boolean }
   | { readonly kind: 'shard'; readonly name: string; readonly shardId: number; readonly isPartial: boolean }
   | { readonly kind: 'storage' };
 
@@ -79,11 +80,12 @@ function checkKind({ kind, isPartial, collections }: SnapshotManifest, target: R
 function planOf(source: SnapshotSource, collection: SnapshotCollection, at: { readonly name: string; readonly target: RestoreTarget; readonly rules: RestoreRules }): CollectionPlan {
   const { name, target, rules } = at;
   const { shards, config } = collection;
+  const isPart = target.kind === 'collection' && target.isPart === true;
   const live = source.config(name);
-  if (shards.length === 0 && live === undefined && source.takesSomeShards !== true) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
+  if (shards.length === 0 && live === undefined && source.takesSomeShards !== true && !isPart) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
   if (live === undefined) refuseNewName('collection_name', name);
   source.checkCompatible(name, config, rules);
-  if (shards.length > 0 && target.kind !== 'shard' && source.takesSomeShards !== true) checkComplete(collection);
+  if (shards.length > 0 && target.kind !== 'shard' && source.takesSomeShards !== true && !isPart) checkComplete(collection);
   return {
     name,
     action: live === undefined ? 'create' : 'replace',

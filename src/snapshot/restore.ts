@@ -4,7 +4,7 @@ import path from 'node:path';
 import { must } from '../base/assert.ts';
 import { isNoSpace, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { AdoptMoment, RestoreRules, SnapshotSource, StagedShard } from '../collection/snapshot-source.ts';
+import type { AdoptMoment, RestoreRules, SnapshotPriority, SnapshotSource, StagedShard } from '../collection/snapshot-source.ts';
 import type { Disk } from '../fs/disk.ts';
 import { linkOrCopy } from '../fs/link.ts';
 import { badSnapshot } from './archive-error.ts';
@@ -14,9 +14,10 @@ import type { RestoreResult } from './description.ts';
 import { fetchSnapshot, type Address } from './fetch.ts';
 import { fileBytes } from './file-bytes.ts';
 import type { Hasher } from './hasher.ts';
+import { joinParts, type StagedCollection } from './join-parts.ts';
 import type { JobHandle } from './jobs.ts';
 import { resolveLocation, type Location } from './location.ts';
-import { placedShards, shardFolder, type SealedManifest, type SnapshotCollection } from './manifest.ts';
+import { placedShards, shardFolder, type SealedManifest } from './manifest.ts';
 import { preflight, refuseLackOfSpace, type RestorePlan, type RestoreTarget } from './preflight.ts';
 import { receiveArchive } from './receive.ts';
 import { shareFolder } from './share.ts';
@@ -49,7 +50,7 @@ export interface RestoreContext {
 export interface RestoreOrder {
   readonly target: RestoreTarget;
   readonly rules: RestoreRules;
-  readonly priority: string;
+  readonly priority: SnapshotPriority;
   /** Of the whole archive; lower-case hex. */
   readonly checksum?: string;
   readonly origin: 'upload' | 'recover';
@@ -176,6 +177,7 @@ async function adoptStaged({ source, logger }: RestoreContext, staged: readonly 
   job.progress({ phase: 'adopting' });
   const moment: AdoptMoment = {
     restoreId: job.id,
+    priority: order.priority,
     signal: job.signal,
     onCommit: () => {
       job.commit();
@@ -184,20 +186,14 @@ async function adoptStaged({ source, logger }: RestoreContext, staged: readonly 
       job.progress({ pointsDone });
     },
   };
-  const collections = staged.flatMap(({ sealed, staging, plan }) => sealed.manifest.collections.map((collection, index) => ({
-    collection, name: must(plan.collections[index], 'a plan for each collection').name, shards: stagedShards(sealed, staging, index),
-  }))).filter(({ shards }) => shards.length > 0 || source.takesSomeShards === true); // none: made on a node that held none of the collection's shards
+  const collections = joinParts(staged.flatMap(({ sealed, staging, plan }) => sealed.manifest.collections.map((collection, index) => ({
+    collection, name: must(plan.collections[index], 'a plan for each collection').name, shards: stagedShards(sealed, staging, index), createdAtMs: sealed.manifest.createdAtMs,
+  })))).filter(({ shards }) => shards.length > 0 || source.takesSomeShards === true); // none: made on a node that held none of the collection's shards
   const points = await adopt(source, { target, rules, moment }, collections);
   job.progress({ pointsDone: points });
   const names = collections.map(({ name }) => name);
   logger.info({ collections: names, target: target.kind, points, priority: order.priority, origin: order.origin }, 'restored');
   return { points, notApplied: [...new Set(staged.flatMap(({ plan }) => plan.collections.flatMap(({ notApplied }) => notApplied)))] };
-}
-
-interface StagedCollection {
-  readonly collection: SnapshotCollection;
-  readonly name: string;
-  readonly shards: readonly StagedShard[];
 }
 
 function adopt(source: SnapshotSource, how: { readonly target: RestoreTarget; readonly rules: RestoreRules; readonly moment: AdoptMoment }, collections: readonly StagedCollection[]): Promise<number> {

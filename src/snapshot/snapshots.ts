@@ -114,6 +114,11 @@ export class Snapshots implements AsyncDisposable {
     });
   }
 
+  /** Whether there is one of that name, sound or not. @throws RequestError 'not-found' for the scope */
+  async has(of: ScopeLike, name: string): Promise<boolean> {
+    return await explained(this.#catalog.has(this.#scopeOf(of), name));
+  }
+
   /** @throws RequestError 'not-found' for the scope or the snapshot. The caller releases what it gets. */
   async openDownload(of: ScopeLike, name: string): Promise<ArchiveDownload> {
     const stored = await explained(this.#catalog.get(this.#scopeOf(of), name));

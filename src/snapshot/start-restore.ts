@@ -11,7 +11,7 @@ import { restoreTogether, type RestoreContext, type RestoreOrigin } from './rest
 import { readSealedManifest } from './stored-folder.ts';
 
 export interface StartRestore {
-  /** Archive files or snapshot folders, and the collections they become. */
+  /** Archive files or snapshot folders, and the collections they become. Several of one name bring its shards together. */
   readonly collections: readonly { readonly path: string; readonly name: string }[];
   /** A snapshot of the whole storage; the collections above are then left out. */
   readonly storage?: string;
@@ -34,12 +34,10 @@ export async function restoreAtStart(context: RestoreContext, { collections, sto
   }
   if (collections.length === 0) return;
   const names = collections.map(({ name }) => name);
-  const twice = names.find((name, at) => names.indexOf(name) !== at);
-  if (twice !== undefined) throw new RequestError('bad-request', `--snapshot names collection ${twice} twice`);
   if (!force) for (const name of names) refuseTaken(context, name, []);
-  await start({ kind: 'restore', target: names.join(', '), source: collections.map(({ path: file }) => file).join(', ') }, async (job) => {
+  await start({ kind: 'restore', target: [...new Set(names)].join(', '), source: collections.map(({ path: file }) => file).join(', ') }, async (job) => {
     const parts = [];
-    for (const { path: file, name } of collections) parts.push(part(await fileOrigin(context, file), { kind: 'collection', name }, { job, aliases: 'keep' }));
+    for (const { path: file, name } of collections) parts.push(part(await fileOrigin(context, file), { kind: 'collection', name, isPart: names.filter((other) => other === name).length > 1 }, { job, aliases: 'keep' }));
     await restoreTogether(context, parts);
   });
 }

@@ -50,7 +50,7 @@ export async function startCluster(count: number, logger: Logger = silentLogger)
     node.serveArchives(async ({ collection, shardId }, signal) => {
       const archive = await opened.openStream({ kind: 'shard', collection, shardId }, signal);
       return archive.read(0, archive.sizeBytes - 1);
-    });
+    }, opened);
     closers[at] = async () => {
       await opened.close();
       await node.close();

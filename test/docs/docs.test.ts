@@ -194,3 +194,27 @@ test('docs/security.md has every advisory row, with a test or the reason why the
   assert.ok(new Set(named).size > 15);
   for (const row of named) assert.doesNotMatch(rows.get(row) ?? 'does not apply', /^does not apply/, `row ${row}`);
 });
+
+test('headers of our own stand in the documents, and no other', () => {
+  const named = (text: string): readonly string[] => Array.from(text.matchAll(/x-nearkeep-[a-z]+/g), ([header]) => header);
+  const sent = files.filter((file) => /^src\/api\/.*(?<!\.test)\.ts$/.test(file)).flatMap((file) => named(textOf(file)));
+  const written = ['docs/cluster.md', 'docs/snapshots.md'].flatMap((file) => named(textOf(file)));
+  assert.ok(sent.length >= 3);
+  assert.deepEqual(new Set(written), new Set(sent));
+});
+
+test('docs/cluster.md has every priority, consistency and parameter of its own as the code does', () => {
+  const section = (heading: string): string => sectionOf('docs/cluster.md', heading);
+  const listIn = (file: string, pattern: RegExp): readonly string[] => Array.from(pattern.exec(textOf(file))?.[1]?.matchAll(/'(\w+)'/g) ?? [], ([, word = '']) => word);
+  const rows = (heading: string): readonly string[] => Array.from(section(heading).matchAll(/^ *\| `(\w+)`/gm), ([, word = '']) => word);
+  const priorities = listIn('src/api/rest/snapshot-options.ts', /const priorities[^=]*= \[([^\]]+)\]/);
+  assert.equal(priorities.length, 3);
+  assert.deepEqual(new Set(rows('Snapshots and restores')), new Set(priorities));
+  const quorums = listIn('src/api/rest/point-options.ts', /const quorums = \[([^\]]+)\]/);
+  const orderings = listIn('src/api/rest/point-options.ts', /const orderings = \[([^\]]+)\]/);
+  assert.equal(quorums.length + orderings.length, 6);
+  for (const word of [...quorums, ...orderings]) assert.match(section('Reads'), new RegExp(`\\b${word}\``), word);
+  const places = listIn('src/api/rest/snapshots.ts', /const placeParameters = \[([^\]]+)\]/);
+  assert.equal(places.length, 2);
+  for (const parameter of places) assert.match(section('Snapshots of any node'), new RegExp(`\`\\?${parameter}=`), parameter);
+});

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { must } from '../../base/assert.ts';
 import { RequestError } from '../../base/errors.ts';
 import { parsePointId, type PointId } from '../../base/ids.ts';
-import type { PointRecord, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../../command/read.ts';
-import type { WriteResult } from '../../command/write.ts';
+import type { PointRecord, ReadOptions, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../../command/read.ts';
+import type { ShardSeq, WriteResult } from '../../command/write.ts';
 import { parseBody } from '../../vector/lift-json.ts';
 import { pointRoutes, type PointEngine } from './points.ts';
 import type { RestAnswer, RestCall } from './route.ts';
@@ -19,30 +19,38 @@ class NotingEngine implements PointEngine, SearchEngine {
   searches = 0;
   readonly stored: readonly PointId[] = [1, 2, 3, 4, 5].map(id);
   failAt = Number.POSITIVE_INFINITY;
+  /** Of each read. */
+  readonly options: (ReadOptions | undefined)[] = [];
+  /** Where the n-th write stands. */
+  places: readonly (readonly ShardSeq[])[] = [];
 
   async write(...call: Parameters<PointEngine['write']>): Promise<WriteResult> {
     if (this.writes.length === this.failAt) throw new RequestError('bad-input', 'no');
     this.writes.push(call);
     const [, operation, options] = call;
-    return { operationId: operation.kind === 'clear-payload' ? null : this.writes.length, status: options.wait ? 'completed' : 'acknowledged' };
+    return { operationId: operation.kind === 'clear-payload' ? null : this.writes.length, status: options.wait ? 'completed' : 'acknowledged', places: this.places[this.writes.length - 1] ?? [] };
   }
 
-  async retrieve(_collection: string, request: RetrieveRequest): Promise<readonly PointRecord[]> {
+  async retrieve(_collection: string, request: RetrieveRequest, options?: ReadOptions): Promise<readonly PointRecord[]> {
+    this.options.push(options);
     return request.ids.filter((one) => this.stored.includes(one)).map((one) => ({ id: one, version: 1, payload: '{"a":1}', vectors: new Map([['', Float32Array.of(1)]]) }));
   }
 
-  async scroll(_collection: string, request: ScrollRequest): Promise<ScrollPage> {
+  async scroll(_collection: string, request: ScrollRequest, options?: ReadOptions): Promise<ScrollPage> {
+    this.options.push(options);
     const from = request.offset === undefined ? 0 : this.stored.indexOf(request.offset);
     assert.ok(from >= 0, 'an offset is an id');
     const points = this.stored.slice(from, from + request.limit).map((one) => ({ id: one, version: 9 }));
     return { points, nextPageOffset: this.stored[from + request.limit] ?? null };
   }
 
-  async count(): Promise<number> {
+  async count(_collection: string, _request: object, options?: ReadOptions): Promise<number> {
+    this.options.push(options);
     return this.stored.length;
   }
 
-  async search(_collection: string, requests: readonly SearchRequest[]): Promise<readonly (readonly ScoredRecord[])[]> {
+  async search(_collection: string, requests: readonly SearchRequest[], options?: ReadOptions): Promise<readonly (readonly ScoredRecord[])[]> {
+    this.options.push(options);
     this.searches += 1;
     return requests.map((request, index) => [{ id: id(index), version: 2, score: request.limit / 10 }]);
   }
@@ -53,6 +61,9 @@ interface Sent {
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Told what headers the answer has. */
+  readonly told?: (name: string, value: string) => void;
 }
 
 async function send(engine: NotingEngine, sent: Sent): Promise<unknown> {
@@ -60,8 +71,8 @@ async function send(engine: NotingEngine, sent: Sent): Promise<unknown> {
   const route = must(routes.find(({ method, path }) => `${method} ${path.replace('/collections/:collection', '')}` === sent.route), `there is a route ${sent.route}`);
   const body = sent.body === undefined ? undefined : await parseBody(Buffer.from(sent.body));
   const params = { collection: 'c', ...sent.params };
-  const call: Omit<RestCall, 'request' | 'reply'> = { params, query: sent.query ?? {}, body, idleMs: 1000, signal: new AbortController().signal };
-  return valueOf(await route.handle(call as RestCall));
+  const call = { params, query: sent.query ?? {}, body, idleMs: 1000, signal: new AbortController().signal, request: { headers: sent.headers ?? {} }, reply: { header: sent.told ?? (() => undefined) } };
+  return valueOf(await route.handle(call as RestCall & typeof call));
 }
 
 async function valueOf(answer: RestAnswer): Promise<unknown> {
@@ -70,6 +81,49 @@ async function valueOf(answer: RestAnswer): Promise<unknown> {
   let text = '';
   if (answer.kind === 'result-text') for await (const piece of answer.pieces) text += piece;
   return JSON.parse(text) as unknown;
+}
+
+test('a write tells where it stands: a batch, the last of its operations on each shard; what reached none tells nothing', async () => {
+  const engine = new NotingEngine();
+  const place = (shardId: number, seq: number): ShardSeq => ({ shardId, generation: 2, seq });
+  engine.places = [[place(0, 7), place(1, 3)], [place(0, 8)], [place(1, 4), place(2, 1)]];
+  const told: string[] = [];
+  const note = (name: string, value: string): void => void told.push(`${name}: ${value}`);
+  const points = '"points":[1]';
+  await send(engine, { route: 'POST /points/delete', body: `{${points}}`, told: note });
+  await send(engine, { route: 'POST /points/batch', body: `{"operations":[{"delete":{${points}}},{"clear_payload":{${points}}}]}`, told: note });
+  await send(engine, { route: 'POST /points/delete', body: `{${points}}`, told: note });
+  assert.deepEqual(told, ['x-nearkeep-seq: 0:2:7,1:2:3', 'x-nearkeep-seq: 0:2:8,1:2:4,2:2:1']);
+});
+
+const reads: readonly Sent[] = [
+  { route: 'GET /points/:id', params: { id: '1' } },
+  { route: 'POST /points', body: '{"ids":[1]}' },
+  { route: 'POST /points/scroll', body: '{}' },
+  { route: 'POST /points/count', body: '{}' },
+  { route: 'POST /points/query', body: '{"query":[1]}' },
+  { route: 'POST /points/query/batch', body: '{"searches":[{"query":[1]},{"limit":3}]}' },
+  { route: 'POST /points/search', body: '{"vector":[1],"limit":1}' },
+  { route: 'POST /points/search/batch', body: '{"searches":[{"vector":[1],"limit":1}]}' },
+];
+
+for (const read of reads) {
+  test(`${read.route} passes on its consistency and the writes that it must show`, async () => {
+    for (const [consistency, wanted] of [['3', 3], ['majority', 'majority'], ['quorum', 'quorum'], ['all', 'all'], ['99999999999999999999', 1e20]] as const) {
+      const engine = new NotingEngine();
+      await send(engine, { ...read, query: { consistency }, headers: { 'x-nearkeep-seq': '0:1:7, 2:0:3,0:1:9,0:0:11' } });
+      assert.ok(engine.options.length > 0);
+      for (const options of engine.options) {
+        assert.deepEqual([options?.consistency, options?.after], [wanted, [{ shardId: 0, generation: 1, seq: 9 }, { shardId: 2, generation: 0, seq: 3 }]]);
+      }
+    }
+    const plain = new NotingEngine();
+    await send(plain, read);
+    assert.deepEqual(Object.keys(plain.options[0] ?? {}), ['signal']);
+    for (const header of ['', '0:1', '0:1:-2', '0:1:2,', 'a:b:c', '0:0:9999999999999999']) {
+      await assert.rejects(send(plain, { ...read, headers: { 'x-nearkeep-seq': header } }), /^RequestError: Header x-nearkeep-seq: ".*" is not <shard>:<generation>:<seq>$/);
+    }
+  });
 }
 
 const kindsOf = (engine: NotingEngine): readonly string[] => engine.writes.map(([, operation]) => operation.kind);

@@ -9,7 +9,7 @@ import {
 } from './decode-points.ts';
 import { decodeCount, decodeRetrieve, decodeScroll } from './decode-reads.ts';
 import { recordListPieces, recordPieces, scrollPieces } from './encode-points.ts';
-import { checkConsistency, writeOptions } from './point-options.ts';
+import { readOptions, tellPlaces, writeOptions } from './point-options.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
 import { schemaRoutes } from './schema-routes.ts';
 import { decodeBody, type WireValue } from './wire-value.ts';
@@ -48,34 +48,35 @@ async function writeBatch(engine: PointEngine, call: RestCall): Promise<RestAnsw
   const options = writeOptions(call.query);
   const operations = await decodeBody(call.body, decodeBatchUpdate);
   const results = [];
-  for (const operation of operations) results.push(updateResult(await engine.write(collectionOf(call), operation, options)));
-  return { kind: 'result', value: results };
+  for (const operation of operations) results.push(await engine.write(collectionOf(call), operation, options));
+  tellPlaces(call, results.flatMap(({ places }) => places));
+  return { kind: 'result', value: results.map(updateResult) };
 }
 
 async function getPoint(engine: PointEngine, call: RestCall): Promise<RestAnswer> {
-  checkConsistency(call.query);
+  const options = readOptions(call);
   const text = call.params['id'] ?? '';
   const id = parsePointIdText(text);
   if (id === undefined) throw new RequestError('bad-input', `Can not recognize "${text}" as point id`);
-  const [record] = await engine.retrieve(collectionOf(call), { ids: [id], selectors: { payload: { kind: 'all' }, vectors: { kind: 'all' } } });
+  const [record] = await engine.retrieve(collectionOf(call), { ids: [id], selectors: { payload: { kind: 'all' }, vectors: { kind: 'all' } } }, options);
   if (record === undefined) throw new RequestError('not-found', `Point with id ${id} does not exists!`);
   return { kind: 'result-text', pieces: recordPieces(record) };
 }
 
 async function retrieve(engine: PointEngine, call: RestCall): Promise<RestAnswer> {
-  checkConsistency(call.query);
+  const options = readOptions(call);
   const request = await decodeBody(call.body, decodeRetrieve);
-  return { kind: 'result-text', pieces: recordListPieces(await engine.retrieve(collectionOf(call), request)) };
+  return { kind: 'result-text', pieces: recordListPieces(await engine.retrieve(collectionOf(call), request, options)) };
 }
 
 async function scroll(engine: PointEngine, call: RestCall): Promise<RestAnswer> {
-  checkConsistency(call.query);
+  const options = readOptions(call);
   const request = await decodeBody(call.body, decodeScroll);
-  return { kind: 'result-text', pieces: scrollPieces(await engine.scroll(collectionOf(call), request, call.signal)) };
+  return { kind: 'result-text', pieces: scrollPieces(await engine.scroll(collectionOf(call), request, options)) };
 }
 
 async function count(engine: PointEngine, call: RestCall): Promise<RestAnswer> {
-  checkConsistency(call.query);
+  const options = readOptions(call);
   const request = await decodeBody(call.body, decodeCount);
-  return { kind: 'result', value: { count: await engine.count(collectionOf(call), request, call.signal) } };
+  return { kind: 'result', value: { count: await engine.count(collectionOf(call), request, options) } };
 }

@@ -1,10 +1,10 @@
 // Routes that search: /points/query, and the older /points/search. Several requests of one body are one search of the engine.
 import { must } from '../../base/assert.ts';
-import type { ScoredRecord } from '../../command/read.ts';
+import type { ReadOptions, ScoredRecord } from '../../command/read.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { decodeBatch, decodeQuery, decodeSearch, type PlainQuery, type PointQuery } from './decode-search.ts';
 import { queryBatchPieces, queryPieces, scoredBatchPieces, scoredListPieces } from './encode-points.ts';
-import { checkConsistency } from './point-options.ts';
+import { readOptions } from './point-options.ts';
 import type { RestAnswer, RestCall, RestRoute } from './route.ts';
 import { decodeBody, defined, type WireValue } from './wire-value.ts';
 import { collectionOf } from './write-call.ts';
@@ -33,22 +33,22 @@ export function searchRoutes({ engine }: { readonly engine: SearchEngine }): rea
 }
 
 async function answer(engine: SearchEngine, call: RestCall, route: SearchRoute): Promise<RestAnswer> {
-  checkConsistency(call.query);
+  const options = readOptions(call);
   const queries = await decodeBody(call.body, route.decode);
-  const lists = await runQueries({ engine, collection: collectionOf(call), signal: call.signal }, queries);
+  const lists = await runQueries({ engine, collection: collectionOf(call), options }, queries);
   return { kind: 'result-text', pieces: route.encode(lists) };
 }
 
 interface QueryRun {
   readonly engine: SearchEngine;
   readonly collection: string;
-  readonly signal: AbortSignal;
+  readonly options: ReadOptions;
 }
 
 /** One list per query, in their order. */
 async function runQueries(run: QueryRun, queries: readonly PointQuery[]): Promise<Lists> {
   const searches = queries.flatMap((query) => (query.kind === 'nearest' ? [query.search] : []));
-  const found = (await run.engine.search(run.collection, searches, run.signal)).values();
+  const found = (await run.engine.search(run.collection, searches, run.options)).values();
   const lists: (readonly ScoredRecord[])[] = [];
   for (const query of queries) {
     lists.push(query.kind === 'plain' ? await runPlain(run, query.query) : must(found.next().value, 'a search answers every request'));
@@ -57,11 +57,11 @@ async function runQueries(run: QueryRun, queries: readonly PointQuery[]): Promis
 }
 
 /** The points before the offset are read by id only. */
-async function runPlain({ engine, collection, signal }: QueryRun, query: PlainQuery): Promise<readonly ScoredRecord[]> {
+async function runPlain({ engine, collection, options }: QueryRun, query: PlainQuery): Promise<readonly ScoredRecord[]> {
   const { offset: skip, ...request } = query;
-  const skipped = skip === 0 ? undefined : await engine.scroll(collection, { ...request, limit: skip, selectors: nothing }, signal);
+  const skipped = skip === 0 ? undefined : await engine.scroll(collection, { ...request, limit: skip, selectors: nothing }, options);
   if (skipped?.nextPageOffset === null) return [];
-  const page = await engine.scroll(collection, { ...request, ...defined({ offset: skipped?.nextPageOffset }) }, signal);
+  const page = await engine.scroll(collection, { ...request, ...defined({ offset: skipped?.nextPageOffset }) }, options);
   return page.points.map((point) => ({ ...point, score: 0 }));
 }
 

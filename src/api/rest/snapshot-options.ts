@@ -8,12 +8,12 @@ import { queryValidationError, readChoice, readFlag, type Query } from './query-
 
 const priorities: readonly SnapshotPriority[] = ['no_sync', 'snapshot', 'replica'];
 /** Parameters that change what a restore does where it has them: answered, never ignored. */
-const restoreParameters = ['reshard', 'schema', 'aliases', 'keys', 'allow_stale'];
+const restoreParameters = ['reshard', 'schema', 'aliases', 'keys', 'allow_stale', 'peer'];
 const recoverRules: Rules = { priority: choice(...priorities), checksum: { kind: 'text' }, api_key: { kind: 'text' } };
 
 /** How a restore into one collection may go beyond its points. @throws RequestError for a parameter that this version lacks */
 export function readRestoreRules(query: Query): Pick<RecoverOptions, 'aliases' | 'schema' | 'reshard' | 'dryRun'> {
-  refuseParameters(query, ['keys', 'allow_stale']);
+  refuseParameters(query, ['keys', 'allow_stale', 'peer']);
   return {
     ...(query['aliases'] === undefined ? {} : { aliases: readChoice(query, 'aliases', { values: ['restore', 'take', 'keep'], fallback: 'keep' }) }),
     ...(query['schema'] === undefined ? {} : { schema: readChoice(query, 'schema', { values: ['live', 'snapshot'], fallback: 'live' }) }),
@@ -72,7 +72,8 @@ function collectionPlanJson({ pointsReplaced, notApplied, ...rest }: CollectionP
   return { ...rest, points_replaced: pointsReplaced, not_applied: notApplied };
 }
 
-function refuseParameters(query: Query, names: readonly string[]): void {
+/** @throws RequestError for one that is given, by its name */
+export function refuseParameters(query: Query, names: readonly string[]): void {
   const unknown = names.find((name) => query[name] !== undefined);
   if (unknown !== undefined) throw new RequestError('bad-request', `the parameter ${unknown} is not supported here by this version`);
 }

@@ -86,7 +86,7 @@ async function download(engine: Engine, call: RestCall): Promise<RestAnswer> {
 function recoverShard(engine: Engine, call: RestCall): Promise<RestAnswer> {
   const into = target(engine, call);
   const warn = (priority: Parameters<typeof warnOfOverwrite>[2]['priority']): void => {
-    warnOfOverwrite(engine, call, { collection: into.name, priority });
+    warnOfOverwrite(engine, call, { collection: into.name, shardId: into.shardId, priority });
   };
   return recover(engine, call, { into, options: readDryRun(call.query), mustBeUrl: false, warn });
 }
@@ -94,7 +94,7 @@ function recoverShard(engine: Engine, call: RestCall): Promise<RestAnswer> {
 function uploadShard(engine: Engine, call: RestCall): Promise<RestAnswer> {
   const into = target(engine, call);
   const warn = (priority: Parameters<typeof warnOfOverwrite>[2]['priority']): void => {
-    warnOfOverwrite(engine, call, { collection: into.name, priority });
+    warnOfOverwrite(engine, call, { collection: into.name, shardId: into.shardId, priority });
   };
   return upload(engine, call, { into, options: { ...readUploadOptions(call.query), ...readDryRun(call.query) }, answer: null, warn });
 }

@@ -447,3 +447,28 @@ test('a recover passes location, priority, checksum and key on', async (t) => {
     { collection: 'c', request: { location: 'file:///a', priority: 'snapshot' } },
   ]);
 });
+
+test('a snapshot may be named with its node: one node by itself is the only one there is', async (t) => {
+  const rest = await withCollection(t);
+  const own = `peer=${rest.engine.peerId}`;
+  const wanted = [{ name: 'a.snapshot', creation_time: '2026-01-01T00:00:00', size: 10, checksum: 'a'.repeat(64) }];
+  const all = '/collections/c/snapshots';
+  assert.deepEqual((await rest.send('GET', `${all}?${own}`)).json().result, wanted);
+  assert.deepEqual((await rest.send('GET', `${all}?all=true`)).json().result, wanted.map((each) => ({ ...each, peer_id: rest.engine.peerId })));
+  assert.equal((await rest.send('GET', `${all}/a.snapshot?${own}`)).text, '0123456789');
+  const refusals = [
+    ['GET', `${all}?peer=5`, 404, `Not found: Peer 5 is not this server, which is peer ${rest.engine.peerId} and no part of a cluster`],
+    ['DELETE', `${all}/a.snapshot?peer=5`, 404, `Not found: Peer 5 is not this server, which is peer ${rest.engine.peerId} and no part of a cluster`],
+    ['GET', `${all}?peer=x`, 400, 'Deserialize error in query parameters: peer: invalid digit found in string'],
+    ['GET', `${all}?peer=9007199254740992`, 400, 'Deserialize error in query parameters: peer: invalid digit found in string'],
+    ['GET', `${all}?all=yes`, 400, 'Deserialize error in query parameters: all: provided string was not `true` or `false`'],
+    ['GET', `${all}?all=true&${own}`, 400, 'Bad request: of the parameters peer and all only one can be given'],
+    ['POST', `${all}?${own}`, 400, 'Bad request: the parameter peer is not supported here by this version'],
+    ['POST', `${all}?all=true`, 400, 'Bad request: the parameter all is not supported here by this version'],
+  ] as const;
+  for (const [method, path, status, error] of refusals) {
+    const answer = await rest.send(method, path);
+    assert.deepEqual([answer.status, errorOf(answer)], [status, error], `${method} ${path}`);
+  }
+  assert.equal((await rest.send('DELETE', `${all}/a.snapshot?${own}`)).json().result, true);
+});

@@ -2,7 +2,7 @@
 // undo. Everything that can be refused is refused before a body byte is read; `wait=false` answers 202 and leaves the work to its job.
 import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { RecoverOptions, SnapshotDescription, SnapshotPriority } from '../../snapshot/description.ts';
+import type { RecoverOptions, SnapshotPriority } from '../../snapshot/description.ts';
 import type { StartedJob } from '../../snapshot/jobs.ts';
 import type { ScopeLike, TargetLike } from '../../snapshot/snapshots.ts';
 import { checkNewCollectionName } from './collection-name.ts';
@@ -13,9 +13,12 @@ import type { RestContext } from './rest-context.ts';
 import type { RestAnswer, RestCall, RestRoute, RouteAccess } from './route.ts';
 import { sendArchive } from './snapshot-download.ts';
 import { openSnapshotForm } from './snapshot-form.ts';
-import { decodeRecover, planJson, readDryRun, readRestoreRules, readUploadOptions } from './snapshot-options.ts';
+import { decodeRecover, planJson, readDryRun, readRestoreRules, readUploadOptions, refuseParameters } from './snapshot-options.ts';
+import { deleteStored, listStored, openStored, type PlacedSnapshot } from './snapshot-places.ts';
 
 const wholeStorage = { kind: 'storage' } as const;
+/** They name the node that has a snapshot; one is made on the node that is asked. */
+const placeParameters = ['peer', 'all'];
 
 export function snapshotRoutes({ engine }: RestContext): readonly RestRoute[] {
   const all = '/collections/:collection/snapshots';
@@ -63,7 +66,7 @@ export function storedRoutes(engine: Engine, all: string, { scopeOf, change, dow
       method: 'GET',
       path: all,
       access: 'read',
-      handle: result(async (call) => (await engine.snapshots.list(scopeOf(call))).map(descriptionJson)),
+      handle: result(async (call) => (await listStored(engine, call.query, scopeOf(call))).map(descriptionJson)),
     },
     {
       method: 'POST',
@@ -72,6 +75,7 @@ export function storedRoutes(engine: Engine, all: string, { scopeOf, change, dow
       body: 'none',
       handle: (call) => {
         const wait = readFlag(call.query, 'wait', true);
+        refuseParameters(call.query, placeParameters);
         return answerJob(call, engine.snapshots.startCreate(scopeOf(call)), { wait, show: descriptionJson });
       },
     },
@@ -88,7 +92,7 @@ export function storedRoutes(engine: Engine, all: string, { scopeOf, change, dow
 }
 
 export async function sendStored(engine: Engine, call: RestCall, scope: ScopeLike): Promise<RestAnswer> {
-  const archive = await engine.snapshots.openDownload(scope, snapshotName(call.params));
+  const archive = await openStored(engine, call.query, { scope, name: snapshotName(call.params) });
   await sendArchive(archive, call);
   return { kind: 'sent' };
 }
@@ -96,7 +100,7 @@ export async function sendStored(engine: Engine, call: RestCall, scope: ScopeLik
 async function deleteSnapshot(engine: Engine, { params, query }: RestCall, scope: ScopeLike): Promise<RestAnswer> {
   const wait = readFlag(query, 'wait', true);
   const name = snapshotName(params);
-  const work = engine.snapshots.delete(scope, name);
+  const work = deleteStored(engine, query, { scope, name });
   if (wait) {
     await work;
     return { kind: 'result', value: true };
@@ -180,17 +184,24 @@ function snapshotName(params: RestCall['params']): string {
   return name;
 }
 
-/** On one node no other replica holds the points that a restore replaces, so `replica` cannot keep them. */
+/** `replica` keeps what other nodes hold; points that nobody else holds it cannot keep. */
 export function warnOfOverwrite(
   engine: Engine,
   { reply }: RestCall,
-  restore: { readonly collection: string; readonly priority: SnapshotPriority },
+  restore: { readonly collection: string; readonly shardId?: number; readonly priority: SnapshotPriority },
 ): void {
   if (restore.priority !== 'replica' || !engine.collectionExists(restore.collection)) return;
-  const { points } = engine.collectionInfo(restore.collection);
-  if (points > 0) reply.header('x-nearkeep-warning', `priority=replica replaces ${points} points: no other replica holds them`);
+  const { points, shards } = engine.collectionInfo(restore.collection);
+  const concerned = shards.filter(({ id }) => restore.shardId === undefined || id === restore.shardId);
+  const kept = concerned.filter(({ id }) => engine.cluster?.catalog.isServedElsewhere(restore.collection, id) === true).map(({ id }) => id);
+  const lost = kept.length === 0 ? points : concerned.filter(({ id }) => !kept.includes(id)).reduce((sum, shard) => sum + shard.points, 0);
+  const warnings = [
+    ...(kept.length > 0 ? [`priority=replica keeps shards ${kept.join(', ')} as they are: other nodes hold them, and nothing of the archive is taken for them`] : []),
+    ...(lost > 0 ? [`priority=replica replaces ${lost} points: no other replica holds them`] : []),
+  ];
+  if (warnings.length > 0) reply.header('x-nearkeep-warning', warnings.join('; '));
 }
 
-function descriptionJson({ name, creationTime, sizeBytes, checksum }: SnapshotDescription): unknown {
-  return { name, creation_time: creationTime, size: sizeBytes, ...(checksum === undefined ? {} : { checksum }) };
+function descriptionJson({ name, creationTime, sizeBytes, checksum, peerId }: PlacedSnapshot): unknown {
+  return { name, creation_time: creationTime, size: sizeBytes, ...(checksum === undefined ? {} : { checksum }), ...(peerId === undefined ? {} : { peer_id: peerId }) };
 }
