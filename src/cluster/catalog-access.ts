@@ -1,7 +1,8 @@
 // What the parts of the cluster's catalog share: records and how they are changed, local shards, ways to other nodes.
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { ShardFiles } from '../collection/shard-files.ts';
+import type { CollectionConfig } from '../command/collection-config.ts';
+import type { ShardFiles, ShardPlace } from '../collection/shard-files.ts';
 import type { ShardSlot } from '../collection/shard-set.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { Shard } from '../shard/shard.ts';
@@ -45,6 +46,8 @@ export interface CatalogAccess {
   offer(uuid: string, shard: Shard, generation: number): void;
   /** Takes back what no record has taken in. */
   withdraw(uuid: string, shardId: number, generation: number): Promise<void>;
-  /** Closes a local shard, removes its folder and has the records followed anew. */
-  discard(uuid: string, shardId: number, generation: number): Promise<void>;
+  /** Puts what `adopt` makes in the place of what this node has of a shard; false, and nothing is made, where no record places it here. */
+  install(uuid: string, place: ShardPlace, adopt: (config: CollectionConfig) => Promise<Shard>): Promise<boolean>;
+  /** Names of shards that are Active here and are not read yet: they may lack what was written just before. */
+  readonly joining: Set<string>;
 }

@@ -1,4 +1,5 @@
 // What a node tells of its cluster, in the terms of the API: `GET /cluster` and `GET /collections/{c}/cluster`.
+import type { TransferMethod } from '../command/cluster-operation.ts';
 import type { ClusterCatalog } from './cluster-catalog.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
 import type { KvMetastore } from './kv-metastore.ts';
@@ -28,7 +29,16 @@ export interface CollectionClusterStatus {
   readonly shardCount: number;
   readonly local: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly points: number; readonly state: ReplicaState }[];
   readonly remote: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly peerId: number; readonly state: ReplicaState }[];
-  readonly transfers: readonly { readonly shardId: number; readonly from: number; readonly to: number }[];
+  readonly transfers: readonly TransferStatus[];
+}
+
+export interface TransferStatus {
+  readonly shardId: number;
+  readonly from: number;
+  readonly to: number;
+  readonly method: TransferMethod;
+  /** The source keeps its replica. */
+  readonly isKept: boolean;
 }
 
 interface Parts {
@@ -85,6 +95,12 @@ export function collectionClusterStatus({ catalog, membership }: Pick<Parts, 'ca
       return state === undefined ? [] : [{ shardId: shard.id, key: shard.key, points, state }];
     }),
     remote: shards.flatMap((shard) => Object.entries(shard.replicas).filter(([peer]) => Number(peer) !== self).map(([peer, state]) => ({ shardId: shard.id, key: shard.key, peerId: Number(peer), state }))),
-    transfers: catalog.transfers.filter(({ collectionUuid }) => collectionUuid === collection.uuid).map(({ shardId, from, to }) => ({ shardId, from, to })),
+    transfers: [
+      ...shards.flatMap(({ id: shardId, transfer }) => (transfer === undefined ? [] : [{ shardId, from: transfer.from, to: transfer.to, method: transfer.method, isKept: !transfer.isMove }])),
+      // what this node fetches because a replica of it lacks something, which no record says
+      ...catalog.transfers
+        .filter(({ collectionUuid, shardId, to }) => collectionUuid === collection.uuid && shards.find(({ id }) => id === shardId)?.transfer?.to !== to)
+        .map(({ shardId, from, to }) => ({ shardId, from, to, method: 'snapshot' as const, isKept: true })),
+    ],
   };
 }

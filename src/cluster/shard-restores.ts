@@ -16,7 +16,7 @@ import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, StagedShard } from '../collection/snapshot-source.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, withoutTransfer, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
 import { leasePrefix } from './cluster-records.ts';
 import { createStream, deleteStream, sealStream, streamExists, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
@@ -198,8 +198,8 @@ export class ShardRestores {
     let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), change.restoreId].slice(-restoresKeptMax) };
     for (const { staged: { id }, generation, base } of change.made) {
       next = withShard(next, id, (shard) => {
-        const { awaited, ...rest } = shard;
-        const before = awaited === true ? [] : peersIn(shard).filter((peer) => peer !== self);
+        const { awaited, ...rest } = withoutTransfer(shard);
+        const before = awaited === true ? [] : peersIn(rest).filter((peer) => peer !== self);
         const others = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self).slice(0, wanted - 1);
         return { ...rest, generation, base, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others.map((peer) => [String(peer), 'Partial' as const] as const)]) };
       });

@@ -2,13 +2,13 @@
 // own, and waiting until a write has been applied elsewhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
 import type { Replica } from '../collection/replica.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { peersIn, replicaOf, type ShardRecord } from './cluster-record.ts';
+import { peersIn, replicaOf, replicasThatCount, type ShardRecord } from './cluster-record.ts';
 import type { PeerMethods } from './peer-server.ts';
-import { RemoteReplica, replicaMethods, unknownInfo, type ShardName } from './remote-replica.ts';
+import { NotServedError } from './peer-wire.ts';
+import { RemoteReplica, replicaMethods, shardKey, unknownInfo, type ShardName } from './remote-replica.ts';
 import { RoutedReplica } from './routed-replica.ts';
 
 const followTimeoutMs = 10_000;
@@ -31,6 +31,7 @@ export class ShardRoutes {
     return new RoutedReplica({
       shardId,
       local: () => this.#activeHere(name),
+      joining: () => (this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined),
       remotes: () => {
         const { membership, peers } = this.#access();
         const shard = recordNow();
@@ -44,7 +45,7 @@ export class ShardRoutes {
       writesNeeded: () => {
         const shard = recordNow();
         const wanted = this.#access().record(collectionUuid)?.config.params.write_consistency_factor ?? 1;
-        return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
+        return shard === undefined ? 1 : Math.min(wanted, replicasThatCount(shard));
       },
       successor: () => this.#successor(name),
       appliedElsewhere: (seq, wanted, timeoutMs) => this.#appliedElsewhere(name, recordNow(), { seq, wanted, timeoutMs }),
@@ -75,7 +76,7 @@ export class ShardRoutes {
   }
 
   #activeHere(name: ShardName): Shard | undefined {
-    return this.isActiveHere(name.collectionUuid, name.shardId) ? this.#localShard(name) : undefined;
+    return this.isActiveHere(name.collectionUuid, name.shardId) && !this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined;
   }
 
   #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {
@@ -84,7 +85,7 @@ export class ShardRoutes {
 
   /** For another node: only this node's own replica, never a third one's. */
   #served(name: ShardName): Replica {
-    if (this.#activeHere(name) === undefined) throw new RequestError('unavailable', `shard ${name.shardId} of generation ${name.generation} is not active on this node`);
+    if (this.#activeHere(name) === undefined) throw new NotServedError(`shard ${name.shardId} of generation ${name.generation} is not active on this node`);
     return must(this.#access().slot(name.collectionUuid, name.shardId), 'an active shard has a slot').replica;
   }
 

@@ -2,25 +2,48 @@
 import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { result } from './collections.ts';
+import { decodeClusterOperation } from './decode-cluster-operation.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestRoute } from './route.ts';
 
+type Cluster = NonNullable<Engine['cluster']>;
+type TransferStatus = ReturnType<Cluster['collectionStatus']>['transfers'][number];
+type ClusterStatus = Awaited<ReturnType<Cluster['status']>>;
+
+const path = '/collections/:collection/cluster';
+const peerPath = '/cluster/peer/:peer_id';
+
 export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
-  const path = '/collections/:collection/cluster';
   return [
     { method: 'GET', path: '/cluster', access: 'read', handle: result(() => clusterJson(engine)) },
     { method: 'GET', path, access: 'read', handle: result((call) => collectionJson(engine, call.params['collection'] ?? '')) },
+    ...(engine.cluster === undefined ? standaloneRoutes() : changeRoutes(engine.cluster)),
+  ];
+}
+
+/** What changes a cluster, on one node: refused before it is looked at. */
+function standaloneRoutes(): readonly RestRoute[] {
+  const handle = (): Promise<never> => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode'));
+  return [
+    { method: 'POST', path, access: 'manage', body: 'none', handle },
+    { method: 'DELETE', path: peerPath, access: 'manage', handle },
+  ];
+}
+
+function changeRoutes(cluster: Cluster): readonly RestRoute[] {
+  return [
     {
       method: 'POST',
       path,
       access: 'manage',
-      body: 'none',
-      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
+      timeout: 'change',
+      handle: result(async ({ params, body }) => {
+        await cluster.catalog.changeShards(params['collection'] ?? '', await decodeClusterOperation(body));
+        return true;
+      }),
     },
   ];
 }
-
-type ClusterStatus = Awaited<ReturnType<NonNullable<Engine['cluster']>['status']>>;
 
 async function clusterJson({ cluster }: Engine): Promise<unknown> {
   if (cluster === undefined) return { status: 'disabled' };
@@ -71,6 +94,11 @@ function threadJson({ error }: ClusterStatus): unknown {
     : { consensus_thread_status: 'stopped_with_err', err: error };
 }
 
+/** As a collection and /telemetry tell it. */
+export function transferJson({ shardId, from, to, method, isKept }: TransferStatus): unknown {
+  return { shard_id: shardId, from, to, sync: isKept, method };
+}
+
 function collectionJson(engine: Engine, name: string): unknown {
   if (engine.cluster !== undefined) {
     const status = engine.cluster.collectionStatus(name);
@@ -80,7 +108,7 @@ function collectionJson(engine: Engine, name: string): unknown {
       shard_count: status.shardCount,
       local_shards: status.local.map(({ shardId, key, points, state }) => ({ shard_id: shardId, ...keyed(key), points_count: points, state })),
       remote_shards: status.remote.map(({ shardId, key, peerId, state }) => ({ shard_id: shardId, ...keyed(key), peer_id: peerId, state })),
-      shard_transfers: status.transfers.map(({ shardId, from, to }) => ({ shard_id: shardId, from, to, sync: true, method: 'snapshot' })),
+      shard_transfers: status.transfers.map(transferJson),
     };
   }
   const { shards } = engine.collectionInfo(name);
