@@ -24,7 +24,8 @@ export interface CatalogAccess {
   readonly metastore: KvMetastore;
   readonly files: ShardFiles;
   readonly membership: Membership;
-  readonly streamReplicas: number;
+  /** Servers that a new stream is to have. */
+  readonly streamReplicas: () => number;
   readonly records: ClusterRecords;
   createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void>;
   /** Peer id → replicas that it holds, of nodes that answer. */

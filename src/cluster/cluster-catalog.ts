@@ -60,7 +60,7 @@ export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog
   readonly clock: Clock;
   readonly logger: Logger;
   /** Servers that keep each stream. */
-  readonly streamReplicas: number;
+  readonly streamReplicas: () => number;
   /** Shards of a new collection for each node, where nothing is asked. */
   readonly shardsPerNode: number;
 }
@@ -135,8 +135,14 @@ export class ClusterCatalog implements Collections {
   methods(): PeerMethods['calls'] {
     return {
       ...this.#routes.methods(),
+      'is-removed': (_args: unknown, { peerId }) => Promise.resolve(this.#members().isGone(peerId)),
       'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
     };
+  }
+
+  /** For the parts of the node that change shards and nodes. */
+  get access(): CatalogAccess {
+    return this.#access();
   }
 
   /** For heartbeats. */
@@ -358,15 +364,16 @@ export class ClusterCatalog implements Collections {
   }
 
   async #createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
-    const { client, clock, streamReplicas } = this.#options;
+    const { client, clock } = this.#options;
+    const replicas = this.#options.streamReplicas();
     const deadlineMs = clock.monotonic() + followTimeoutMs;
-    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas: streamReplicas, deadlineMs }));
+    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas, deadlineMs }));
   }
 
   /** Peer id → replicas that it holds, of nodes that answer. */
   #load(): ReadonlyMap<number, number> {
     const membership = this.#members();
-    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
+    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !membership.isGone(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
     for (const { record } of this.#open.values()) {
       for (const peer of record.shards.flatMap((shard) => peersIn(shard))) if (load.has(peer)) load.set(peer, (load.get(peer) ?? 0) + 1);
     }

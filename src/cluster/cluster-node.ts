@@ -6,15 +6,17 @@ import { runClosers, type Closer } from '../base/closers.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
+import type { RemovePeer, ShardOperation } from '../command/cluster-operation.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { KvMetastore } from './kv-metastore.ts';
-import { Membership, type Quorum } from './membership.ts';
+import { Membership, wasRemoved, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
 import type { NatsTls } from './nats-config.ts';
 import { NatsServer } from './nats-server.ts';
+import { NodeRemoval } from './node-removal.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerTls } from './peer-server.ts';
 import type { ShardName } from './remote-replica.ts';
@@ -25,6 +27,7 @@ const pollMs = 100;
 /** A start says what it waits for after this time, and again after each of those. */
 const waitSilentMs = 1_000;
 const waitSayMs = 10_000;
+const removedTimeoutMs = 1_000;
 
 /** Between nodes: both sides show a certificate of the cluster's own authority. */
 export interface NodeTls {
@@ -38,6 +41,8 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly secret: string;
   /** As others reach it. */
   readonly uri: string;
+  /** URLs of the peer ports of other nodes, as far as they are known before the start. */
+  readonly others: readonly string[];
   readonly host: string;
   readonly peerPort: number;
   readonly nats: { readonly binary: NatsBinary; readonly clientPort: number; readonly monitorPort: number; readonly routePort: number; readonly routes: readonly string[]; readonly fileStoreBytesMax: number };
@@ -57,6 +62,7 @@ interface ClusterParts {
   readonly server: PeerServer;
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
+  readonly removal: NodeRemoval;
   readonly peers: PeerClient;
   readonly nats: NatsServer;
   readonly metastore: KvMetastore;
@@ -77,6 +83,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly peers: PeerClient;
   readonly nats: NatsServer;
   readonly metastore: KvMetastore;
+  readonly #removal: NodeRemoval;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
   readonly #natsVersion: string;
@@ -88,6 +95,7 @@ export class ClusterNode implements AsyncDisposable {
     this.peers = parts.peers;
     this.nats = parts.nats;
     this.metastore = parts.metastore;
+    this.#removal = parts.removal;
     this.#server = parts.server;
     this.#natsVersion = parts.natsVersion;
     this.#closers = closers;
@@ -118,6 +126,21 @@ export class ClusterNode implements AsyncDisposable {
   /** @throws RequestError 'not-found' */
   collectionStatus(name: string): CollectionClusterStatus {
     return collectionClusterStatus(this, name);
+  }
+
+  /** Replicas of a collection's shards where an operator wants them. @throws RequestError */
+  changeShards(name: string, operation: ShardOperation): Promise<void> {
+    return this.catalog.changeShards(name, operation);
+  }
+
+  /** Takes another node out of the cluster for good. @throws RequestError */
+  removePeer(remove: RemovePeer): Promise<void> {
+    return this.#removal.remove(remove);
+  }
+
+  /** Resolves when this node was removed from the cluster: it has nothing to do any more. */
+  get removed(): Promise<void> {
+    return this.membership.removed;
   }
 
   /** Every shard that the records place here is open and as good as it should be. */
@@ -155,6 +178,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => server.close());
   const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.peer, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
   closers.push(() => peers.close());
+  await refuseRemoved(peers, options.others, peerId);
   const serverName = `nk-${peerId}`;
   const { binary, routes, ...ports } = natsOptions;
   const nats = await NatsServer.start({
@@ -165,10 +189,9 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock });
   closers.push(() => client.close());
   await waitForQuorum(client, nats, { clock, logger, timeoutMs: options.quorumTimeoutMs, founders: routes.length });
-  const replicas = Math.min(serversMax, routes.length);
-  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas, clock, logger });
+  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: Math.min(serversMax, routes.length), clock, logger });
   closers.push(() => metastore.close());
-  const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
+  const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: () => Math.min(serversMax, membership.quorum().of) });
   const membership = await Membership.join({
     self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
     client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length,
@@ -176,8 +199,16 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
+  const removal = new NodeRemoval({ access: catalog.access, nats, system: keys.system });
+  closers.push(() => removal.close());
   server.serve({ calls: catalog.methods(), streams: {} });
-  return { server, catalog, membership, peers, nats, metastore, natsVersion: binary.version };
+  return { server, catalog, membership, removal, peers, nats, metastore, natsVersion: binary.version };
+}
+
+/** Before its server meets the others, which would take it in again. Where none can say, the metadata does later. */
+async function refuseRemoved(peers: PeerClient, others: readonly string[], peerId: number): Promise<void> {
+  const answers = await Promise.all(others.map((uri) => peers.call<boolean>(uri, 'is-removed', null, { timeoutMs: removedTimeoutMs }).catch(() => false)));
+  if (answers.includes(true)) throw wasRemoved(peerId);
 }
 
 interface QuorumWait {

@@ -89,6 +89,18 @@ export function withoutPeer(shard: ShardRecord, peerId: number): ShardRecord {
   return withReplica(shard.transfer?.to === peerId ? withoutTransfer(shard) : shard, peerId, undefined);
 }
 
+/**
+ * Nothing of a node that is removed for good. A transfer from it goes on from another Active replica, or ends.
+ * @param heir takes the place of the last replica there was
+ */
+export function withoutRemoved(shard: ShardRecord, peerId: number, heir?: number): ShardRecord {
+  const rest = withoutPeer(shard, peerId);
+  const [other] = peersIn(rest, 'Active');
+  const { transfer } = rest;
+  const next = transfer?.from !== peerId ? rest : other === undefined ? withoutPeer(rest, transfer.to) : { ...rest, transfer: { ...transfer, from: other, isMove: false } };
+  return other !== undefined || heir === undefined ? next : withReplica(next, heir, 'Partial');
+}
+
 /** How many replicas a write may have to wait for: one that is still to come is none of them. */
 export function replicasThatCount(shard: ShardRecord): number {
   const { transfer } = shard;

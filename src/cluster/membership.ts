@@ -15,7 +15,9 @@ import { decodeValue, encodeValue } from './peer-wire.ts';
 const beatMs = 1_000;
 const suspectedMs = 4_000;
 const subject = 'hb';
-const nodePrefix = 'n.';
+export const nodePrefix = 'n.';
+/** Of nodes that were removed: they are never let in again. */
+export const gonePrefix = 'gone.';
 
 export interface NodeRecord {
   readonly peerId: number;
@@ -77,7 +79,10 @@ export class Membership {
   readonly #nodes = new Map<number, NodeRecord>();
   readonly #heard = new Map<number, Heard>();
   readonly #subscription: Subscription;
-  readonly #unwatch: () => void;
+  readonly #unwatch: readonly (() => void)[];
+  readonly #gone = new Set<number>();
+  /** Resolves when this node was removed from the cluster. */
+  readonly removed: Promise<void>;
   readonly #timer: NodeJS.Timeout;
   /** As the log was told last. */
   #live: ReadonlySet<number> = new Set();
@@ -85,11 +90,19 @@ export class Membership {
   private constructor(options: MembershipOptions) {
     this.self = options.self;
     this.#options = options;
-    this.#unwatch = options.metastore.watch(nodePrefix, (key, record) => {
-      const peerId = Number(key.slice(nodePrefix.length));
-      if (record === undefined) this.#nodes.delete(peerId);
-      else this.#meet(record.value as NodeRecord);
+    let onRemoved = (): void => undefined;
+    this.removed = new Promise((resolve) => {
+      onRemoved = resolve;
     });
+    this.#unwatch = [
+      options.metastore.watch(nodePrefix, (key, record) => {
+        const peerId = Number(key.slice(nodePrefix.length));
+        if (record !== undefined) return this.#meet(record.value as NodeRecord);
+        this.#nodes.delete(peerId);
+        if (peerId === this.self.peerId) onRemoved();
+      }),
+      options.metastore.watch(gonePrefix, (key, record) => this.#noteGone(key, record !== undefined)),
+    ];
     this.#subscription = options.client.connection.subscribe(subject, {
       callback: (error, message) => {
         if (error === null) this.#hear(decodeValue(Buffer.from(message.data)) as Beat);
@@ -112,8 +125,9 @@ export class Membership {
         const record = await metastore.get(name);
         if (record !== undefined) membership.#meet(record.value as NodeRecord);
       }
+      for (const name of await metastore.keys(gonePrefix)) membership.#noteGone(name, true);
       for (let joined = false; !joined;) {
-        if ((await metastore.get(`gone.${self.peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${self.peerId} was removed from this cluster; start it with --reinit to join as a new one`);
+        if (membership.isGone(self.peerId)) throw wasRemoved(self.peerId);
         const known = await metastore.get(key);
         if (JSON.stringify(known?.value) === JSON.stringify(self)) break;
         joined = (known === undefined ? await metastore.create(key, self) : await metastore.set(key, self, known.revision)) !== undefined;
@@ -137,6 +151,16 @@ export class Membership {
     return this.#nodes.get(peerId);
   }
 
+  /** Removed, or about to be. */
+  isGone(peerId: number): boolean {
+    return this.#gone.has(peerId);
+  }
+
+  /** Of the nodes that answer: it does what one node is to do. */
+  isLowestLive(): boolean {
+    return this.nodes().find(({ peerId }) => this.isLive(peerId))?.peerId === this.self.peerId;
+  }
+
   /** Heard lately. */
   isLive(peerId: number): boolean {
     if (peerId === this.self.peerId) return true;
@@ -146,7 +170,7 @@ export class Membership {
 
   quorum(): Quorum {
     const nodes = this.nodes();
-    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };
+    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders - this.#gone.size) };
   }
 
   /** Milliseconds since a node was heard; Infinity where it never was. */
@@ -168,9 +192,15 @@ export class Membership {
 
   close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#unwatch();
+    for (const end of this.#unwatch) end();
     this.#subscription.unsubscribe();
     return Promise.resolve();
+  }
+
+  #noteGone(key: string, isGone: boolean): void {
+    const peerId = Number(key.slice(gonePrefix.length));
+    if (isGone) this.#gone.add(peerId);
+    else this.#gone.delete(peerId);
   }
 
   #isHeard(peerId: number): boolean {
@@ -195,6 +225,10 @@ export class Membership {
   #hear({ peerId, shards }: Beat): void {
     this.#heard.set(peerId, { atMs: this.#options.clock.monotonic(), isCertain: true, shards: new Map(shards.map((shard) => [keyOf(shard), shard])) });
   }
+}
+
+export function wasRemoved(peerId: number): RequestError {
+  return new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with --reinit to join as a new one`);
 }
 
 function keyOf({ collectionUuid, shardId, generation }: { readonly collectionUuid: string; readonly shardId: number; readonly generation: number }): string {

@@ -7,7 +7,7 @@ import { RequestError } from '../base/errors.ts';
 import type { NatsUser } from './cluster-secret.ts';
 
 /** JetStream's codes for what callers decide on. The second of `wrongLastSequence` is of a message that lost to one in flight. */
-export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059] } as const;
+export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059], streamDiffers: [10058] } as const;
 
 const tryTimeoutMs = 5_000;
 const pauseMs = 100;
@@ -71,9 +71,18 @@ export class NatsClient implements AsyncDisposable {
     }
   }
 
-  /** Makes the stream where it is not there; the same call on several nodes makes one. @throws where one of that name differs */
+  /**
+   * Makes the stream where it is not there; the same call on several nodes makes one. On how many servers one that is there lies is
+   * let be: it follows the cluster. @throws where one of that name differs otherwise
+   */
   async ensureStream(config: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
-    await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
+    try {
+      await this.#retried(() => this.manager.streams.add(config), [], deadlineMs);
+    } catch (error) {
+      if (!hasCode(error, apiCodes.streamDiffers)) throw error;
+      const { config: { num_replicas } } = await this.#retried(() => this.manager.streams.info(config.name), [], deadlineMs);
+      await this.#retried(() => this.manager.streams.add({ ...config, num_replicas }), [], deadlineMs);
+    }
   }
 
   /** Of the stream's last message, as its leader has it. */

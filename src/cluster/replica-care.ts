@@ -84,9 +84,10 @@ export class ReplicaCare {
         if (this.#ended.signal.aborted) return;
         const state = replicaOf(shard, membership.self.peerId);
         if (state !== undefined) await this.#careForOwn(uuid, shard, state);
-        if (this.#isLowestLive()) await this.#careForSilent(uuid, shard);
-        if (this.#isLowestLive()) await this.#careForTransfer(uuid, shard);
-        if (isDue && this.#isLowestLive()) await this.#purge(uuid, shard);
+        if (!membership.isLowestLive()) continue;
+        await this.#careForSilent(uuid, shard);
+        await this.#careForTransfer(uuid, shard);
+        if (isDue) await this.#purge(uuid, shard);
       }
     }
   }
@@ -228,11 +229,5 @@ export class ReplicaCare {
       return withShard(record, id, (found) => (state === 'Active' ? withActive(found, peer) : withReplica(found, peer, state)));
     });
     await this.#access.spread();
-  }
-
-  #isLowestLive(): boolean {
-    const { membership } = this.#access;
-    const live = membership.nodes().filter(({ peerId }) => membership.isLive(peerId));
-    return live[0]?.peerId === membership.self.peerId;
   }
 }

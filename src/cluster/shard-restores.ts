@@ -177,7 +177,7 @@ export class ShardRestores {
     let { generation } = shardOf(record, staged.id);
     const stream = (): StreamIdentity => ({ collectionUuid: uuid, shardId: staged.id, generation });
     do generation += 1; while (await streamExists(access.client, stream()));
-    await createStream(access.client, stream(), { firstSeq: seq + 1, replicas: access.streamReplicas, deadlineMs: access.clock.monotonic() + streamTimeoutMs });
+    await createStream(access.client, stream(), { firstSeq: seq + 1, replicas: access.streamReplicas(), deadlineMs: access.clock.monotonic() + streamTimeoutMs });
     try {
       const { shard } = await access.files.adoptOne(uuid, record.config, { place: { id: staged.id, generation }, staging: staged });
       if (shard === undefined) throw new RequestError('internal', 'an adopted shard is open');

@@ -49,7 +49,7 @@ export async function startClusterNode(settings: ClusterSettings, files: ShardFi
       binary, routes: peers.map(routeOf), routePort: settings.peerPort + routePortAbove, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
       clientPort: settings.natsClientPort ?? (await freePort()), monitorPort: settings.natsMonitorPort ?? (await freePort()),
     },
-    peerId: files.peerId,
+    peerId: files.peerId, others: peers.filter((peer) => peer !== own).map((peer) => `${new URL(settings.uri).protocol}//${peer}`),
   });
 }
 

@@ -39,7 +39,7 @@ export async function startCluster(count: number, logger: Logger = silentLogger)
   const start = async (at: number): Promise<ClusterNode> => {
     const node = await ClusterNode.start({
       disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
-      uri: `http://127.0.0.1:${port(at, 3)}`, host: '127.0.0.1', peerPort: port(at, 3), tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
+      uri: `http://127.0.0.1:${port(at, 3)}`, host: '127.0.0.1', peerPort: port(at, 3), others: [], tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
       nats: { binary, clientPort: port(at, 0), monitorPort: port(at, 1), routePort: port(at, 2), routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();

@@ -1,6 +1,7 @@
 // The cluster as clients see it. A single node answers what a single node can.
 import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { readFlag } from './query-parameters.ts';
 import { result } from './collections.ts';
 import { decodeClusterOperation } from './decode-cluster-operation.ts';
 import type { RestContext } from './rest-context.ts';
@@ -38,11 +39,26 @@ function changeRoutes(cluster: Cluster): readonly RestRoute[] {
       access: 'manage',
       timeout: 'change',
       handle: result(async ({ params, body }) => {
-        await cluster.catalog.changeShards(params['collection'] ?? '', await decodeClusterOperation(body));
+        await cluster.changeShards(params['collection'] ?? '', await decodeClusterOperation(body));
+        return true;
+      }),
+    },
+    {
+      method: 'DELETE',
+      path: peerPath,
+      access: 'manage',
+      timeout: 'change',
+      handle: result(async ({ params, query }) => {
+        await cluster.removePeer({ peerId: readPeerParameter(params['peer_id'] ?? ''), force: readFlag(query, 'force', false) });
         return true;
       }),
     },
   ];
+}
+
+function readPeerParameter(text: string): number {
+  if (!/^\d{1,16}$/.test(text)) throw new RequestError('bad-format', 'Deserialize error in path parameters: peer_id: invalid digit found in string');
+  return Number(text);
 }
 
 async function clusterJson({ cluster }: Engine): Promise<unknown> {
