@@ -170,7 +170,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => metastore.close());
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
   const membership = await Membership.join({
-    self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
+    self: { peerId, uri: options.uri, serverName, route: `${new URL(options.uri).hostname}:${ports.routePort}`, version: options.version, listener: options.listener },
     client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length,
   });
   closers.push(() => membership.close());
