@@ -3,9 +3,10 @@ import { after, before, describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
+import { waitUntil } from '../base/testing/wait-until.ts';
 import { metastoreContract } from '../collection/metastore.contract.ts';
 import { KvMetastore } from './kv-metastore.ts';
-import { noNats, startNatsCluster, waitUntil, type NatsCluster } from './testing/nats-cluster.ts';
+import { noNats, startNatsCluster, type NatsCluster } from './testing/nats-cluster.ts';
 
 describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
   let cluster: NatsCluster | undefined;
@@ -41,7 +42,7 @@ describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
     assert.deepEqual(increments, [20, 20, 20]);
     const last = Math.max(...stores.map(({ revision }) => revision));
     for (const store of stores) {
-      await waitUntil(() => store.revision >= last);
+      await waitUntil('a store knows the last change', () => store.revision >= last);
       assert.deepEqual((await store.get('n'))?.value, { count: 60 });
     }
   });
@@ -50,7 +51,7 @@ describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
     const [a, b] = await Promise.all([open('again', 0), open('again', 1)]);
     const first = must(await a.create('k', 1), 'it is new');
     assert.equal(await a.delete('k', first), true);
-    await waitUntil(() => b.revision >= a.revision);
+    await waitUntil('the other store knows it', () => b.revision >= a.revision);
     const both = await Promise.all([a.create('k', 2), b.create('k', 3)]);
     assert.equal(both.filter((revision) => revision !== undefined).length, 1);
     await Promise.all([a.close(), b.close()]);

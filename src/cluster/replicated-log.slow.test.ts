@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
+import { waitUntil } from '../base/testing/wait-until.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { temporaryFolder, type TemporaryFolder } from '../fs/testing/temporary-folder.ts';
 import { FileLog } from '../log/file-log.ts';
@@ -13,7 +14,7 @@ import type { Entry } from '../log/shard-log.ts';
 import { draft, logContract, numbersOf, readAll } from '../log/shard-log.contract.ts';
 import { FencedError, ReplicatedLog } from './replicated-log.ts';
 import { createStream, purgeStream, sealStream, streamFacts, type StreamIdentity } from './shard-stream.ts';
-import { noNats, startNatsCluster, waitUntil, type NatsCluster } from './testing/nats-cluster.ts';
+import { noNats, startNatsCluster, type NatsCluster } from './testing/nats-cluster.ts';
 
 const inTime = (): number => systemClock.monotonic() + 30_000;
 
@@ -66,7 +67,7 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     const copies = await Promise.all([0, 1, 2].map((node) => openCopy(of, node)));
     const written = await Promise.all(copies.flatMap(({ log }, node) => Array.from({ length: 40 }, (_, at) => log.append(draft(node * 1000 + at, 200 + at)))));
     assert.equal(new Set(written.map(({ seq }) => seq)).size, 120);
-    await waitUntil(() => copies.every(({ log }) => log.lastSeq === 120));
+    await waitUntil('every copy has all entries', () => copies.every(({ log }) => log.lastSeq === 120));
     const [a, b, c] = await Promise.all(copies.map(({ log }) => readAll(log)));
     assert.deepEqual(numbersOf(b ?? []), numbersOf(a ?? []));
     assert.deepEqual(numbersOf(c ?? []), numbersOf(a ?? []));
@@ -83,11 +84,11 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     const writer = await openCopy(of, 0);
     for (let at = 0; at < 10; at += 1) await writer.log.append(draft(at));
     const away = await openCopy(of, 1);
-    await waitUntil(() => away.log.lastSeq === 10);
+    await waitUntil('the copy that goes away has all', () => away.log.lastSeq === 10);
     await away.log.close();
     for (let at = 10; at < 20; at += 1) await writer.log.append(draft(at));
     const back = await openCopy(of, 1);
-    await waitUntil(() => back.log.lastSeq === 20);
+    await waitUntil('the copy has caught up', () => back.log.lastSeq === 20);
     assert.deepEqual(back.foreign.map(({ seq }) => seq), Array.from({ length: 10 }, (_, at) => at + 11));
     await back.log.close();
     const client = await must(cluster, 'it runs').connect();
@@ -95,7 +96,7 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     await purgeStream(client, of, 1000); // beyond the end: what is next stays next
     assert.equal((await writer.log.append(draft(21))).seq, 22);
     const late = await openCopy(of, 1);
-    await waitUntil(() => late.log.lost !== undefined);
+    await waitUntil('the copy says what it lost', () => late.log.lost !== undefined);
     assert.match(must(late.log.lost, 'it is lost').message, /entry 21 is not there, 22 comes next/);
     assert.equal(late.log.lastSeq, 20);
     await late.log.close();
@@ -116,7 +117,7 @@ describe('the log of a shard in a cluster', { skip: noNats ?? false }, () => {
     assert.ok(stored.length <= lastSeq && stored.every((seq) => seq <= lastSeq), 'nothing is acknowledged behind the seal');
     assert.ok(outcomes.every((outcome) => typeof outcome === 'number' || outcome instanceof FencedError), String(outcomes.find((outcome) => typeof outcome !== 'number' && !(outcome instanceof FencedError))));
     await assert.rejects(log.append(draft(99)), FencedError);
-    await waitUntil(() => log.lastSeq === lastSeq);
+    await waitUntil('the copy has all up to the seal', () => log.lastSeq === lastSeq);
     await purgeStream(client, of, 5); // refused by a sealed stream, so it is not asked
     const { seq, chain } = log.position();
     await log.close();

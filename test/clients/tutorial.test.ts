@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { inTime } from '../../src/base/testing/wait-until.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { judgingProxy } from '../support/judging-proxy.ts';
@@ -13,6 +14,7 @@ import { cleanEnvironment, root, serveFolder } from '../support/server-process.t
 const python = process.env['NEARKEEP_TEST_PYTHON'] ?? '';
 const skipPython = python === '' ? 'no Python with the official client' : false;
 const key = 'tutorial-key';
+const runMsMax = 600_000;
 const tutorial = path.join(root, 'examples/tutorial');
 const arxiv = process.env['NEARKEEP_PAPERS'] ?? path.resolve(root, '../shared/data/arxiv');
 
@@ -21,10 +23,11 @@ interface Run {
   readonly output: string;
 }
 
-function run(program: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Run> {
-  return new Promise((resolve) => {
-    const child = spawn(program, args, { cwd: root, env: { ...cleanEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
+/** @throws RangeError with its output where it does not end */
+async function run(program: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Run> {
+  const child = spawn(program, args, { cwd: root, env: { ...cleanEnvironment(), ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  const ended = new Promise<Run>((resolve) => {
     child.stdout.on('data', (data: Buffer) => {
       output += data.toString();
     });
@@ -34,6 +37,10 @@ function run(program: string, args: readonly string[], env: Readonly<Record<stri
     child.on('close', (status) => {
       resolve({ status, output });
     });
+  });
+  return await inTime(ended, runMsMax, () => {
+    child.kill('SIGTERM');
+    return new RangeError(`${program} ${args.join(' ')} did not end within ${runMsMax} ms:\n${output}`);
   });
 }
 

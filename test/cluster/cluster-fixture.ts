@@ -1,5 +1,6 @@
 // A cluster of nodes in one process: each with its own folder, NATS server and ports, all real.
 import path from 'node:path';
+import { must } from '../../src/base/assert.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger, type Logger } from '../../src/base/logger.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
@@ -9,7 +10,8 @@ import { thisMachine } from '../../src/engine/machine.ts';
 import { Snapshots } from '../../src/snapshot/snapshots.ts';
 import { ClusterNode } from '../../src/cluster/cluster-node.ts';
 import { findNatsServer } from '../../src/cluster/nats-binary.ts';
-import { freePorts, natsProgram } from '../../src/cluster/testing/nats-cluster.ts';
+import { natsProgram } from '../../src/cluster/testing/nats-cluster.ts';
+import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 
 export interface ClusterFixture extends AsyncDisposable {
   readonly nodes: (ClusterNode | undefined)[];
@@ -23,24 +25,22 @@ export interface ClusterFixture extends AsyncDisposable {
 
 export const clusterSecret = 'the secret of this test';
 
-const portsPerNode = 4;
-
 export async function startCluster(count: number, logger: Logger = silentLogger): Promise<ClusterFixture> {
   const folder = await temporaryFolder();
-  const ports = await freePorts(count * portsPerNode);
-  const port = (node: number, kind: number): number => ports[node * portsPerNode + kind] ?? 0;
+  const ports = await nodePorts(count);
   const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
-  const routes = Array.from({ length: count }, (_, at) => `127.0.0.1:${port(at, 2)}`);
+  const routes = ports.map(({ route }) => `127.0.0.1:${route}`);
   const indexes = await openVectorIndexes();
   const nodes: (ClusterNode | undefined)[] = Array.from({ length: count });
   const snapshots: (Snapshots | undefined)[] = Array.from({ length: count });
   const closers: ((() => Promise<void>) | undefined)[] = Array.from({ length: count });
   const data = (at: number): string => path.join(folder.path, `node-${at}`);
   const start = async (at: number): Promise<ClusterNode> => {
+    const { peer, route, natsClient, natsMonitor } = must(ports[at], 'one for each node');
     const node = await ClusterNode.start({
       disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
-      uri: `http://127.0.0.1:${port(at, 3)}`, host: '127.0.0.1', peerPort: port(at, 3), tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
-      nats: { binary, clientPort: port(at, 0), monitorPort: port(at, 1), routePort: port(at, 2), routes, fileStoreBytesMax: 4 * 2 ** 30 },
+      uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
+      nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();
     const opened = await Snapshots.open({

@@ -3,10 +3,11 @@ import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { RequestError } from '../../src/base/errors.ts';
 import { parsePointId, type PointId } from '../../src/base/ids.ts';
+import { waitUntil } from '../../src/base/testing/wait-until.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import type { Collection } from '../../src/collection/collection.ts';
 import { startCluster, type ClusterFixture } from './cluster-fixture.ts';
-import { noNats, waitUntil } from '../../src/cluster/testing/nats-cluster.ts';
+import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 
 const vectors = { size: 2, distance: 'Dot' } as const;
 const id = (value: number): PointId => must(parsePointId(value), 'a good id');
@@ -77,11 +78,11 @@ describe('a cluster of three nodes', { skip: noNats ?? false }, () => {
     await write(0);
     await cluster().stop(2);
     await write(100);
-    await waitUntil(async () => (await cluster().node(1).catalog.get('away').count({ exact: true })) === 40);
+    await waitUntil('what was written is read through another node', async () => (await cluster().node(1).catalog.get('away').count({ exact: true })) === 40);
     const node = await cluster().start(2);
     const local = must(node.catalog.get('away').set.slots[0]?.shard, 'it has a replica');
-    await waitUntil(() => local.applied >= 2);
-    await waitUntil(async () => (await local.count({ exact: true })) === 40);
+    await waitUntil('the node that was away has the last write', () => local.applied >= 2);
+    await waitUntil('the node that was away has all points', async () => (await local.count({ exact: true })) === 40);
     const positions = new Set([0, 1, 2].map((at) => must(cluster().node(at).catalog.get('away').set.slots[0]?.shard, 'each has one').position().chain));
     assert.equal(positions.size, 1);
   });

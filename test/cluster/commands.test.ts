@@ -6,12 +6,14 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
+import { must } from '../../src/base/assert.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
-import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { call } from '../support/rest-client.ts';
-import { root, startServer, verifySound, type ServerProcess } from '../support/server-process.ts';
+import { root } from '../support/server-process.ts';
+import { startProcesses, type NodePlace } from './process-cluster.ts';
 
 const skip = noNats ?? false;
+const portOf = (peer = ''): string => peer.slice(peer.lastIndexOf(':') + 1);
 const textOf = (file: string): string => readFileSync(path.join(root, file), 'utf8');
 
 interface Command {
@@ -20,40 +22,32 @@ interface Command {
   readonly folder: string;
 }
 
+type Replacements = readonly (readonly [from: string | RegExp, to: string])[];
+
 /** Runs the commands at once and proves that they are one cluster. @param key sent where it is given */
-async function checkCluster(commands: readonly Command[], replacements: readonly (readonly [from: string | RegExp, to: string])[], key?: string): Promise<void> {
-  await using folder = await temporaryFolder();
-  const dataOf = (at: number): string => path.join(folder.path, `node-${at}`);
-  const started = await Promise.allSettled(commands.map(({ words, folder: own }, at) => startServer({
-    data: dataOf(at),
-    args: words.map((word) => (word === own ? dataOf(at) : replacements.reduce((text, [from, to]) => text.replaceAll(from, to), word))),
-  })));
-  const servers = started.flatMap((outcome): readonly ServerProcess[] => (outcome.status === 'fulfilled' ? [outcome.value] : []));
-  try {
-    for (const outcome of started) assert.equal(outcome.status, 'fulfilled', outcome.status === 'rejected' ? String(outcome.reason) : '');
-    const headers = key === undefined ? {} : { 'api-key': key };
-    const urls = servers.map(({ url }) => url);
-    const [first = '', , last = ''] = urls;
-    for (const url of urls) assert.equal(Object.keys(((await call(url, 'GET', '/cluster', { headers })).result as { readonly peers: object }).peers).length, 3);
-    if (key !== undefined) assert.equal((await call(first, 'GET', '/cluster')).status, 401);
-    assert.equal((await call(first, 'PUT', '/collections/c', { headers, body: { vectors: { size: 2, distance: 'Dot' } } })).status, 200);
-    const points = Array.from({ length: 20 }, (_, id) => ({ id, vector: [id, 1] }));
-    assert.equal((await call(last, 'PUT', '/collections/c/points?wait=true', { headers, body: { points } })).status, 200);
-    for (const url of urls) assert.deepEqual((await call(url, 'POST', '/collections/c/points/count', { headers, body: { exact: true } })).result, { count: 20 });
-  } finally {
-    await Promise.all(servers.map((server) => server.stop()));
-  }
-  for (const at of commands.keys()) verifySound(dataOf(at));
+async function checkCluster(commands: readonly Command[], replacementsOf: (node: NodePlace) => Replacements, key?: string): Promise<void> {
+  await using nodes = await startProcesses(commands.length, { argsOf: (node) => {
+    const { words, folder } = must(commands[node.at], 'one for each node');
+    return words.map((word) => (word === folder ? node.data : replacementsOf(node).reduce((text, [from, to]) => text.replaceAll(from, to), word)));
+  } });
+  const headers = key === undefined ? {} : { 'api-key': key };
+  const urls = commands.map((_, at) => nodes.node(at).url);
+  const [first = '', , last = ''] = urls;
+  for (const url of urls) assert.equal(Object.keys(((await call(url, 'GET', '/cluster', { headers })).result as { readonly peers: object }).peers).length, 3);
+  if (key !== undefined) assert.equal((await call(first, 'GET', '/cluster')).status, 401);
+  assert.equal((await call(first, 'PUT', '/collections/c', { headers, body: { vectors: { size: 2, distance: 'Dot' } } })).status, 200);
+  const points = Array.from({ length: 20 }, (_, id) => ({ id, vector: [id, 1] }));
+  assert.equal((await call(last, 'PUT', '/collections/c/points?wait=true', { headers, body: { points } })).status, 200);
+  for (const url of urls) assert.deepEqual((await call(url, 'POST', '/collections/c/points/count', { headers, body: { exact: true } })).result, { count: 20 });
 }
 
 test('the three commands of README.md start three nodes', { skip }, async () => {
   const section = textOf('README.md').split(/^## /m).find((part) => part.startsWith('Three nodes\n')) ?? '';
   const lines = Array.from(section.matchAll(/^node bin\/nearkeep serve ([^#\n]*)/gm), ([, rest = '']) => rest.trim().split(/\s+/));
   assert.equal(lines.length, 3);
-  const ports = await nodePorts(3);
   await checkCluster(
     lines.map((words) => ({ words, folder: words[words.indexOf('--data') + 1] ?? '' })),
-    [...['6335', '6345', '6355'].map((port, at) => [port, String(ports[at]?.peer)] as const), [/^63[345]3$/g, '0']],
+    ({ peers }) => [...['127.0.0.1:6335', '127.0.0.1:6345', '127.0.0.1:6355'].map((peer, at) => [peer, peers[at] ?? ''] as const), ...['6335', '6345', '6355'].map((port, at) => [new RegExp(`^${port}$`, 'g'), portOf(peers[at])] as const), [/^63[345]3$/g, '0']],
   );
 });
 
@@ -86,15 +80,14 @@ test('the commands of deploy/compose.yaml start three nodes with a key', { skip 
   const key = 'key-of-this-test';
   await writeFile(path.join(folder.path, 'cluster-secret'), 'secret-of-this-test\n');
   await writeFile(path.join(folder.path, 'api-key'), `${key}\n`);
-  const ports = await nodePorts(3);
   const names = Object.keys(compose.services);
-  const commands = Object.values(compose.services).map(({ command }, at) => {
+  const commands = Object.values(compose.services).map(({ command }) => {
     const [verb, ...words] = command.split(/\s+/);
     assert.equal(verb, 'serve');
-    return { words: words.map((word, place) => (words[place - 1] === '--peer-port' ? String(ports[at]?.peer) : word)), folder: '/data' };
+    return { words, folder: '/data' };
   });
-  await checkCluster(commands, [
-    ...names.map((name, at) => [`${name}:6335`, `127.0.0.1:${ports[at]?.peer}`] as const),
+  await checkCluster(commands, ({ ports, peers }) => [
+    ...names.map((name, at) => [`${name}:6335`, peers[at] ?? ''] as const), [/^6335$/g, String(ports.peer)],
     ['/run/secrets', folder.path], [/^0\.0\.0\.0$/g, '127.0.0.1'], [/^6333$/g, '0'],
   ], key);
 });

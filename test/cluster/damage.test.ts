@@ -7,6 +7,7 @@ import { must } from '../../src/base/assert.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { RequestError } from '../../src/base/errors.ts';
 import { parsePointId, type PointId } from '../../src/base/ids.ts';
+import { waitUntil } from '../../src/base/testing/wait-until.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import { replicaOf, type ReplicaState } from '../../src/cluster/cluster-record.ts';
 import { clusterKeys } from '../../src/cluster/cluster-secret.ts';
@@ -21,7 +22,6 @@ const id = (value: number): PointId => must(parsePointId(value), 'a good id');
 const draft = (value: number): PointDraft => ({ id: id(value), vectors: new Map([['', Float32Array.of(value, 1)]]), payload: `{"n":${value}}` });
 const all = { payload: { kind: 'all' }, vectors: { kind: 'all' } } as const;
 const victim = 2;
-const healMs = 60_000;
 
 describe('a replica that lost or damaged its part', { skip: noNats ?? false }, () => {
   let fixture: ClusterFixture | undefined;
@@ -45,16 +45,13 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
   /** Until the replica of the victim is Active again with what the others have; answers the states that it had on the way. */
   const untilHealed = async (name: string): Promise<ReadonlySet<ReplicaState | undefined>> => {
     const states = new Set<ReplicaState | undefined>();
-    const until = performance.now() + healMs;
-    for (;;) {
+    await waitUntil(`the replica of ${name} is healed`, () => {
       const [shard] = cluster().node(0).catalog.record(name).shards;
       const state = replicaOf(must(shard, 'it has one'), 100 + victim);
       states.add(state);
       const positions = new Set([0, 1, victim].map((at) => `${local(at, name)?.applied} ${local(at, name)?.position().chain}`));
-      if (state === 'Active' && positions.size === 1) break;
-      if (performance.now() > until) assert.fail(`${state}: ${[...positions].join(' | ')}`);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+      assert.ok(state === 'Active' && positions.size === 1, `${state}: ${[...positions].join(' | ')}`);
+    }, { pollMs: 5 });
     const [wanted, found] = await Promise.all([0, victim].map(async (at) => {
       const { points } = await cluster().node(at).catalog.get(name).scroll({ limit: 1000, selectors: all });
       return points.map(({ id: point, payload, vectors: rows }) => [point, payload, [...(rows?.get('') ?? [])]]);

@@ -5,10 +5,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { seededRandom, type Random } from '../../src/base/testing/random.ts';
+import { pause } from '../../src/base/testing/wait-until.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { History } from './history.ts';
 import { json } from './json-client.ts';
-import { pause, startProcesses, type ProcessCluster } from './process-cluster.ts';
+import { startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 interface Kept {
   readonly name: string;
@@ -22,7 +23,6 @@ const faultsWanted = Number(process.env['NEARKEEP_CLUSTER_FAULTS'] ?? 3);
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const writers = 4;
 const keysPerWriter = 8;
-const settleMs = 60_000;
 const failurePauseMs = 50;
 
 type Point = { readonly id: number; readonly payload: { readonly value: number } };
@@ -55,7 +55,8 @@ class Load {
   }
 
   #url(): string | undefined {
-    return this.#cluster.servers[this.#random.below(this.#cluster.servers.length)]?.url;
+    const at = this.#random.below(this.#cluster.count);
+    return this.#cluster.isUp(at) ? this.#cluster.node(at).url : undefined;
   }
 
   async #write(): Promise<void> {
@@ -111,6 +112,10 @@ class Load {
   }
 }
 
+function allOf({ count }: ProcessCluster): readonly number[] {
+  return Array.from({ length: count }, (_, at) => at);
+}
+
 async function allPoints(url: string, name: string): Promise<ReadonlyMap<number, number>> {
   const { points } = (await json(url, 'POST', `/collections/${name}/points/scroll`, { limit: 100_000, with_payload: true })) as { readonly points: readonly Point[] };
   return new Map(points.map(({ id, payload }) => [id, payload.value]));
@@ -119,33 +124,22 @@ async function allPoints(url: string, name: string): Promise<ReadonlyMap<number,
 /** Nobody writes: every node has all that was acknowledged, nothing else, and all have the same. */
 async function checkAll(cluster: ProcessCluster, kept: readonly Kept[]): Promise<void> {
   for (const { name, history } of kept) {
-    const look = async (): Promise<string | undefined> => {
-      const found = await Promise.all(cluster.servers.map((server) => allPoints(must(server, 'all are up').url, name)));
+    await cluster.until(`seed ${seed}: every node has in ${name} what was acknowledged`, async () => {
+      const found = await Promise.all(allOf(cluster).map((at) => allPoints(cluster.node(at).url, name)));
       for (const [at, points] of found.entries()) {
-        for (const id of history.ids()) {
-          const problem = history.problemOf(id, points.get(id), history.acked(id));
-          if (problem !== undefined) return `${name} on node ${at}: ${problem}`;
-        }
-        for (const id of points.keys()) if (!history.ids().includes(id)) return `${name} on node ${at}: nobody wrote ${id}`;
-        for (const [id, value] of points) if (found[0]?.get(id) !== value) return `${name}: ${id} differs between node 0 and ${at}`;
+        for (const id of history.ids()) assert.equal(history.problemOf(id, points.get(id), history.acked(id)), undefined, `on node ${at}`);
+        for (const id of points.keys()) assert.ok(history.ids().includes(id), `on node ${at}: nobody wrote ${id}`);
+        for (const [id, value] of points) assert.equal(value, found[0]?.get(id), `${id} differs between node 0 and ${at}`);
       }
-      return undefined;
-    };
-    const until = performance.now() + settleMs;
-    for (;;) {
-      const problem = await look().catch((error: unknown) => String(error));
-      if (problem === undefined) break;
-      if (performance.now() > until) assert.fail(problem);
-      await pause(failurePauseMs);
-    }
+    });
   }
 }
 
 async function doFault(cluster: ProcessCluster, kind: (typeof faults)[number], random: Random): Promise<number> {
-  const count = cluster.servers.length;
+  const { count } = cluster;
   if (kind === 'kill all') {
-    await Promise.all(cluster.servers.map((_, at) => cluster.kill(at)));
-    await Promise.all(Array.from({ length: count }, (_, at) => cluster.start(at)));
+    await Promise.all(allOf(cluster).map((at) => cluster.kill(at)));
+    await cluster.startAll();
     return count;
   }
   const at = (kind === 'kill the leader of a log' ? await cluster.streamLeader() : undefined) ?? random.below(count);
@@ -162,15 +156,9 @@ async function doFault(cluster: ProcessCluster, kind: (typeof faults)[number], r
 
 /** Every node takes writes of every collection again. */
 async function untilWritable(cluster: ProcessCluster, kept: readonly Kept[]): Promise<void> {
-  const until = performance.now() + settleMs;
-  for (const server of cluster.servers) {
+  for (const at of allOf(cluster)) {
     for (const { name } of kept) {
-      for (;;) {
-        const failure = await json(must(server, 'all are up').url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [999_999_999] }).then(() => undefined, (error: unknown) => String(error));
-        if (failure === undefined) break;
-        if (performance.now() > until) assert.fail(`${name} cannot be written: ${failure}\n${server?.output()}`);
-        await pause(failurePauseMs);
-      }
+      await cluster.until(`seed ${seed}: ${name} is written through node ${at}`, () => json(cluster.node(at).url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [999_999_999] }));
     }
   }
 }
@@ -181,7 +169,7 @@ describe('three nodes of a cluster, killed under load', { skip: noNats ?? false 
     await using cluster = await startProcesses(3);
     await cluster.untilReady();
     const kept: readonly Kept[] = [[3, 1], [3, 3], [1, 1]].map(([replicas = 1, waitsFor = 1]) => ({ name: `r${replicas}w${waitsFor}`, replicas, waitsFor, history: new History() }));
-    const first = must(cluster.servers[0], 'it is up').url;
+    const first = cluster.node(0).url;
     for (const { name, replicas, waitsFor } of kept) {
       await json(first, 'PUT', `/collections/${name}`, { vectors: { size: 8, distance: 'Dot' }, shard_number: 2, replication_factor: replicas, write_consistency_factor: waitsFor });
     }

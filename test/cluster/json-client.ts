@@ -1,8 +1,13 @@
 // One JSON call of the API, its result or its error; for tests whose nodes may be killed while they answer.
 
-/** @throws RangeError with status and text of what is not 200 */
+/** Beyond every deadline that a node has. */
+const answerMsMax = 90_000;
+
+/** @throws RangeError with status and text of what is not 200; whatever `fetch` throws, also where no answer comes */
 export async function json(url: string, method: string, path: string, body?: unknown): Promise<unknown> {
-  const response = await fetch(url + path, { method, ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }) });
+  const response = await fetch(url + path, {
+    method, signal: AbortSignal.timeout(answerMsMax), ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+  });
   const answer = (await response.json()) as { readonly result: unknown; readonly status: unknown };
   if (response.status !== 200) throw new RangeError(`${response.status} ${JSON.stringify(answer.status)}`);
   return answer.result;

@@ -1,115 +1,192 @@
-// A cluster of real processes on loopback, each with its own folder and its own NATS server, to be killed and started again.
+// A cluster of real processes on loopback, as an operator starts it: each node with a data directory and a NATS server of its own, to
+// be stopped, killed and started again.
+//
+// Invariants:
+// - No wait is without an end: one that fails says what it waited for and shows the last lines of every node.
+// - When it ends every node is stopped, and the data directory of each that ever started is verified.
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { must } from '../../src/base/assert.ts';
+import { inTime, waitMsMax, waitUntil } from '../../src/base/testing/wait-until.ts';
+import { nodePorts, type NodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { logsDirectory } from '../../src/shard/shard-folder.ts';
 import { readManifest } from '../../src/shard/shard-manifest.ts';
 import { verifyLog } from '../../src/shard/verify-log.ts';
-import { freePorts } from '../../src/cluster/testing/nats-cluster.ts';
 import { startServer, verifySound, type ServerProcess } from '../support/server-process.ts';
 
+export interface NodePlace {
+  readonly at: number;
+  readonly data: string;
+  readonly ports: NodePorts;
+  /** Peer ports of all nodes as `host:port`. */
+  readonly peers: readonly string[];
+}
+
+export interface ProcessClusterOptions {
+  /** Instead of the arguments that found one cluster of all nodes. */
+  readonly argsOf?: (node: NodePlace) => readonly string[];
+  /** Of every node, at every start. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export interface ProcessCluster extends AsyncDisposable {
-  /** undefined while it is down. */
-  readonly servers: readonly (ServerProcess | undefined)[];
-  start(at: number): Promise<void>;
+  readonly count: number;
+  /** Resolves when the node listens, which takes a majority; all nodes when a cluster is founded. */
+  start(at: number, env?: Readonly<Record<string, string>>): Promise<ServerProcess>;
+  /** Every node that is down, at once. */
+  startAll(): Promise<void>;
+  /** One that does not listen yet is killed. */
+  stop(at: number): Promise<void>;
   kill(at: number): Promise<void>;
   killNats(at: number): Promise<void>;
+  /** @throws RangeError while it is down */
+  node(at: number): ServerProcess;
+  isUp(at: number): boolean;
+  /** What the process that runs there, or ran there last, has written so far. */
+  output(at: number): string;
+  place(at: number): NodePlace;
+  /** As other nodes reach it. */
+  peerUrl(at: number): string;
+  /** `isTrue` answers false, or throws, until it is. */
+  until(what: string, isTrue: () => unknown, timeoutMs?: number): Promise<void>;
+  untilSaid(at: number, wanted: RegExp): Promise<void>;
+  /** Every node is up and says that it is ready. */
+  untilReady(): Promise<void>;
   /** The node whose NATS server leads a stream of a shard; undefined while none does. */
   streamLeader(): Promise<number | undefined>;
-  /** Resolves when every node says that it is ready. */
-  untilReady(): Promise<void>;
   /** Ends all in order and verifies their folders. Answers for each node: shard folder → where its log leads to. */
   stopAndVerify(): Promise<readonly ReadonlyMap<string, string>[]>;
 }
 
-const routePortAbove = 1000;
 const pollMs = 50;
-const readyTimeoutMs = 120_000;
+const stopMsMax = 60_000;
+const answerMsMax = 5_000;
+const linesTold = 30;
 
-export async function startProcesses(count: number): Promise<ProcessCluster> {
+/** All nodes are up. */
+export async function startProcesses(count: number, options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
+  const cluster = await processCluster(count, options);
+  try {
+    await cluster.startAll();
+    return cluster;
+  } catch (error) {
+    await Promise.allSettled([cluster[Symbol.asyncDispose]()]); // what kept it from starting says more
+    throw error;
+  }
+}
+
+/** None is started. */
+export async function processCluster(count: number, options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
   const folder = await temporaryFolder();
-  const ports = await peerPorts(count);
-  const peers = ports.map((port) => `127.0.0.1:${port}`).join(',');
-  const servers: (ServerProcess | undefined)[] = Array.from({ length: count });
-  const data = (at: number): string => path.join(folder.path, `node-${at}`);
-  const start = async (at: number): Promise<void> => {
-    const port = ports[at] ?? 0;
-    servers[at] = await startServer({
-      data: data(at), args: ['--peer-port', String(port), '--uri', `http://127.0.0.1:${port}`, '--peers', peers], env: { QDRANT__CLUSTER__ENABLED: 'true' },
+  const ports = await nodePorts(count);
+  const peers = ports.map(({ peer }) => `127.0.0.1:${peer}`);
+  const places = ports.map((of, at): NodePlace => ({ at, data: path.join(folder.path, `node-${at}`), ports: of, peers }));
+  const place = (at: number): NodePlace => {
+    const found = places[at];
+    if (found === undefined) throw new RangeError(`there is no node ${at}`);
+    return found;
+  };
+  const peerUrl = (at: number): string => `http://127.0.0.1:${place(at).ports.peer}`;
+  const argsOf = options.argsOf ?? (({ at, ports: { peer } }) => ['--peer-port', String(peer), '--uri', peerUrl(at), '--peers', peers.join(',')]);
+  const running = new Map<number, { readonly starting: Promise<ServerProcess>; readonly giveUp: AbortController }>();
+  const nodes = new Map<number, ServerProcess>();
+  const outputs = new Map<number, string>();
+
+  const told = (): string => [...outputs].map(([at, output]) => `── node ${at}${nodes.has(at) ? '' : ' (not listening)'}\n${output.trimEnd().split('\n').slice(-linesTold).join('\n')}`).join('\n');
+  const until: ProcessCluster['until'] = (what, isTrue, timeoutMs = waitMsMax) => waitUntil(what, isTrue, { timeoutMs, pollMs, tell: told });
+
+  const start: ProcessCluster['start'] = async (at, env = {}) => {
+    const { data, ports: { natsClient, natsMonitor } } = place(at);
+    outputs.set(at, '');
+    const giveUp = new AbortController();
+    const starting = startServer({
+      data, args: argsOf(place(at)), signal: AbortSignal.any([giveUp.signal, AbortSignal.timeout(waitMsMax)]),
+      env: { NEARKEEP__CLUSTER__NATS_CLIENT_PORT: String(natsClient), NEARKEEP__CLUSTER__NATS_MONITOR_PORT: String(natsMonitor), ...options.env, ...env },
+      onOutput: (output) => void outputs.set(at, output),
+    });
+    running.set(at, { starting, giveUp });
+    const node = await starting;
+    if (running.get(at)?.starting === starting) nodes.set(at, node);
+    return node;
+  };
+  const end = async (at: number, how: 'stop' | 'kill'): Promise<void> => {
+    const own = running.get(at);
+    if (!nodes.has(at)) own?.giveUp.abort();
+    running.delete(at);
+    nodes.delete(at);
+    const node = await own?.starting.catch(() => undefined);
+    if (node === undefined) return;
+    await inTime<unknown>(node[how](), stopMsMax, () => {
+      node.child.kill('SIGKILL');
+      return new RangeError(`node ${at} did not end within ${stopMsMax} ms of a ${how}\n${told()}`);
     });
   };
-  const kill = async (at: number): Promise<void> => {
-    const server = servers[at];
-    servers[at] = undefined;
-    await server?.kill();
+  const stopAndVerify = async (): Promise<readonly ReadonlyMap<string, string>[]> => {
+    const ended = await Promise.allSettled([...running.keys()].map((at) => end(at, 'stop')));
+    for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason;
+    const found: ReadonlyMap<string, string>[] = [];
+    for (const [at, { data }] of places.entries()) {
+      if (!outputs.has(at)) continue;
+      verifySound(data);
+      found.push(await positionsIn(data));
+    }
+    outputs.clear(); // they are verified
+    return found;
   };
-  const cluster: ProcessCluster = {
-    servers, start, kill,
+
+  return {
+    count, start, place, peerUrl, until, stopAndVerify,
+    startAll: async () => {
+      const started = await Promise.allSettled(places.flatMap(({ at }) => (running.has(at) ? [] : [start(at)])));
+      for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason;
+    },
+    stop: (at) => end(at, 'stop'),
+    kill: (at) => end(at, 'kill'),
     killNats: async (at) => {
-      const pid = Number((await readFile(path.join(data(at), 'nats/nats.pid'), 'utf8')).trim());
+      const pid = Number((await readFile(path.join(place(at).data, 'nats/nats.pid'), 'utf8')).trim());
       process.kill(pid, 'SIGKILL');
     },
+    node: (at) => {
+      const node = nodes.get(at);
+      if (node === undefined) throw new RangeError(`node ${at} is down`);
+      return node;
+    },
+    isUp: (at) => nodes.has(at),
+    output: (at) => outputs.get(at) ?? '',
+    untilSaid: (at, wanted) => until(`node ${at} says ${wanted}`, () => wanted.test(outputs.get(at) ?? '')),
+    untilReady: async () => {
+      for (const { at } of places) {
+        await until(`node ${at} is ready`, async () => {
+          const node = nodes.get(at);
+          return node !== undefined && (await fetch(`${node.url}/readyz`, { signal: AbortSignal.timeout(answerMsMax) })).status === 200;
+        });
+      }
+    },
     streamLeader: async () => {
-      const facts = await Promise.all(servers.map((_, at) => streamsOf(data(at)).catch(() => undefined)));
+      const facts = await Promise.all(places.map(({ ports: { natsMonitor } }) => streamsOf(natsMonitor).catch(() => undefined)));
       const leader = facts.flatMap((fact) => fact?.leaders ?? []).at(0);
       const at = facts.findIndex((fact) => fact !== undefined && fact.name === leader);
       return at < 0 ? undefined : at;
     },
-    untilReady: async () => {
-      const until = performance.now() + readyTimeoutMs;
-      for (const server of servers) {
-        while (!(await isReady(must(server, 'all are up').url))) {
-          if (performance.now() > until) throw new RangeError(`a node does not become ready:\n${server?.output()}`);
-          await pause(pollMs);
-        }
-      }
-    },
-    stopAndVerify: async () => {
-      await Promise.all(servers.map(async (server) => await server?.stop()));
-      servers.fill(undefined);
-      const found: ReadonlyMap<string, string>[] = [];
-      for (const at of servers.keys()) {
-        verifySound(data(at));
-        found.push(await positionsIn(data(at)));
-      }
-      return found;
-    },
     [Symbol.asyncDispose]: async () => {
-      await Promise.all(servers.map((_, at) => kill(at)));
-      await folder[Symbol.asyncDispose]();
+      try {
+        await stopAndVerify();
+      } finally {
+        await Promise.allSettled([...running.keys()].map((at) => end(at, 'kill')));
+        await folder[Symbol.asyncDispose]();
+      }
     },
   };
-  await Promise.all(servers.map((_, at) => start(at)));
-  return cluster;
 }
 
-/** Free ones whose route ports are free as well. */
-async function peerPorts(count: number): Promise<readonly number[]> {
-  const found: number[] = [];
-  while (found.length < count) {
-    const [port = 0] = await freePorts(1);
-    if (port + routePortAbove < 65_536 && !found.includes(port) && !found.includes(port - routePortAbove) && !found.includes(port + routePortAbove)) found.push(port);
-  }
-  return found;
-}
-
-async function streamsOf(data: string): Promise<{ readonly name: string; readonly leaders: readonly string[] }> {
-  const port = /^http: "127\.0\.0\.1:(\d+)"$/m.exec(await readFile(path.join(data, 'nats/server.conf'), 'utf8'))?.[1];
-  const response = await fetch(`http://127.0.0.1:${port}/jsz?accounts=true&streams=true`);
-  const { account_details: accounts = [] } = (await response.json()) as { readonly account_details?: readonly { readonly stream_detail?: readonly { readonly name: string; readonly cluster?: { readonly leader?: string } }[] }[] };
-  const { server_name: name } = (await (await fetch(`http://127.0.0.1:${port}/varz`)).json()) as { readonly server_name: string };
+/** A NATS server's name and who leads the streams of shards that it holds. */
+async function streamsOf(monitorPort: number): Promise<{ readonly name: string; readonly leaders: readonly string[] }> {
+  const ask = async (query: string): Promise<unknown> => await (await fetch(`http://127.0.0.1:${monitorPort}/${query}`, { signal: AbortSignal.timeout(answerMsMax) })).json();
+  const { account_details: accounts = [] } = (await ask('jsz?accounts=true&streams=true')) as { readonly account_details?: readonly { readonly stream_detail?: readonly { readonly name: string; readonly cluster?: { readonly leader?: string } }[] }[] };
+  const { server_name: name } = (await ask('varz')) as { readonly server_name: string };
   const streams = accounts.flatMap(({ stream_detail: details = [] }) => details).filter((stream) => stream.name.startsWith('L_'));
   return { name, leaders: streams.flatMap(({ cluster }) => cluster?.leader ?? []) };
-}
-
-async function isReady(url: string): Promise<boolean> {
-  try {
-    return (await fetch(`${url}/readyz`)).status === 200;
-  } catch {
-    return false;
-  }
 }
 
 async function positionsIn(data: string): Promise<ReadonlyMap<string, string>> {
@@ -124,10 +201,4 @@ async function positionsIn(data: string): Promise<ReadonlyMap<string, string>> {
     }
   }
   return positions;
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms);
-  });
 }

@@ -6,10 +6,11 @@ import { describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { parsePointId } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
+import { pause } from '../../src/base/testing/wait-until.ts';
 import { routePoint } from '../../src/collection/route.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { json } from './json-client.ts';
-import { pause, startProcesses, type ProcessCluster } from './process-cluster.ts';
+import { startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const rounds = Number(process.env['NEARKEEP_CLUSTER_FAULTS'] ?? 0);
@@ -18,8 +19,8 @@ const name = 'restored';
 const points = 600;
 const nodes = [0, 1, 2];
 const uploadMsMax = 400;
-const healMs = 120_000;
-const pollMs = 100;
+/** Beyond what a restore waits for another that does not end. */
+const uploadAnswerMsMax = 300_000;
 
 interface Shards {
   readonly local_shards: readonly { readonly shard_id: number; readonly state: string }[];
@@ -29,7 +30,7 @@ type Point = { readonly id: number; readonly payload: { readonly value: number }
 
 const idsByShard = nodes.map((shard) => Array.from({ length: points }, (_, at) => at + 1).filter((id) => routePoint(must(parsePointId(id), 'a good id'), nodes.length) === shard));
 
-const urlOf = (cluster: ProcessCluster, at: number): string => must(cluster.servers[at], 'all are up').url;
+const urlOf = (cluster: ProcessCluster, at: number): string => cluster.node(at).url;
 
 async function write(cluster: ProcessCluster, value: number): Promise<void> {
   const body = { points: Array.from({ length: points }, (_, at) => ({ id: at + 1, vector: [value, at], payload: { value } })) };
@@ -46,7 +47,7 @@ async function download(cluster: ProcessCluster, at: number): Promise<Blob> {
 async function upload(cluster: ProcessCluster, at: number, file: Blob): Promise<boolean> {
   const form = new FormData();
   form.append('snapshot', file, 'file.snapshot');
-  const response = await fetch(`${urlOf(cluster, at)}/collections/${name}/snapshots/upload?priority=snapshot`, { method: 'POST', body: form });
+  const response = await fetch(`${urlOf(cluster, at)}/collections/${name}/snapshots/upload?priority=snapshot`, { method: 'POST', body: form, signal: AbortSignal.timeout(uploadAnswerMsMax) });
   const text = await response.text();
   assert.equal(response.status, 200, text);
   return true;
@@ -59,14 +60,11 @@ async function values(cluster: ProcessCluster, at: number): Promise<ReadonlyMap<
 
 async function untilHealed(cluster: ProcessCluster, replicas: number): Promise<void> {
   await cluster.untilReady();
-  const until = performance.now() + healMs;
-  for (;;) {
+  await cluster.until(`seed ${seed}: every replica is active`, async () => {
     const seen = await Promise.all(nodes.map((at) => json(urlOf(cluster, at), 'GET', `/collections/${name}/cluster`) as Promise<Shards>));
     const states = seen.flatMap(({ local_shards: local, remote_shards: remote }) => [...local, ...remote].map(({ state }) => state));
-    if (states.every((state) => state === 'Active') && states.length === nodes.length * replicas * 3) return;
-    if (performance.now() > until) assert.fail(`seed ${seed}: not healed: ${JSON.stringify(seen)}`);
-    await pause(pollMs);
-  }
+    assert.ok(states.every((state) => state === 'Active') && states.length === nodes.length * replicas * 3, JSON.stringify(seen));
+  });
 }
 
 describe('a restore on three nodes, each killed in the middle', { skip: noNats ?? notAsked ?? false }, () => {

@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { parsePointId, type PointId } from '../../src/base/ids.ts';
+import { waitUntil } from '../../src/base/testing/wait-until.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import { peersIn } from '../../src/cluster/cluster-record.ts';
-import { noNats, waitUntil } from '../../src/cluster/testing/nats-cluster.ts';
+import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { startCluster, type ClusterFixture } from './cluster-fixture.ts';
 
 const vectors = { size: 2, distance: 'Dot' } as const;
@@ -60,7 +61,7 @@ describe('snapshots of three nodes', { skip: noNats ?? false }, () => {
   const checkHealthy = async (name: string, source: string, replicationFactor: number): Promise<void> => {
     const wanted = await contents(0, source);
     const isHealthy = (): boolean => cluster().node(0).catalog.record(name).shards.every((shard) => shard.awaited === undefined && peersIn(shard, 'Active').length === replicationFactor && peersIn(shard).length === replicationFactor);
-    await waitUntil(isHealthy);
+    await waitUntil(`all replicas of ${name} are active`, isHealthy, { tell: () => JSON.stringify(cluster().node(0).catalog.record(name).shards) });
     for (const node of [0, 1, 2]) {
       assert.deepEqual(await contents(node, name), wanted);
       const filter = { must: [{ kind: 'has-id', ids: [id(1), id(3), id(119)] }] } as const;
@@ -117,7 +118,7 @@ describe('snapshots of three nodes', { skip: noNats ?? false }, () => {
     })();
     await Promise.all([0, 1, 2].map((node) => upload(node, 'live', must(files[node], 'three'))));
     const restoredAt = must(acknowledged.at(-1) ?? 1000, 'a number');
-    await waitUntil(() => acknowledged.length > 0 && acknowledged.at(-1) !== restoredAt);
+    await waitUntil('a write after the restore is acknowledged', () => acknowledged.length > 0 && acknowledged.at(-1) !== restoredAt);
     isOver = true;
     await writing;
     const after = new Set((await contents(1, 'live') as [PointId][]).map(([pointId]) => Number(pointId)));

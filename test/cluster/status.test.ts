@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { call } from '../support/rest-client.ts';
 import { root } from '../support/server-process.ts';
-import { clusterProcesses, until, type ClusterProcesses } from './cluster-processes.ts';
+import { processCluster, type ProcessCluster } from './process-cluster.ts';
 
 interface ClusterAnswer {
   readonly status: string;
@@ -37,22 +37,22 @@ interface TelemetryAnswer {
 
 const all = [0, 1, 2];
 
-async function clusterOf(nodes: ClusterProcesses, at: number): Promise<ClusterAnswer> {
+async function clusterOf(nodes: ProcessCluster, at: number): Promise<ClusterAnswer> {
   return (await call(nodes.node(at).url, 'GET', '/cluster')).result as ClusterAnswer;
 }
 
-async function collectionOf(nodes: ClusterProcesses, at: number, name: string): Promise<CollectionAnswer> {
+async function collectionOf(nodes: ProcessCluster, at: number, name: string): Promise<CollectionAnswer> {
   return (await call(nodes.node(at).url, 'GET', `/collections/${name}/cluster`)).result as CollectionAnswer;
 }
 
-async function metric(nodes: ClusterProcesses, at: number, name: string): Promise<number | undefined> {
+async function metric(nodes: ProcessCluster, at: number, name: string): Promise<number | undefined> {
   const { text } = await call(nodes.node(at).url, 'GET', '/metrics');
   const found = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1];
   return found === undefined ? undefined : Number(found);
 }
 
 test('three nodes tell what they are, what they wait for, and which of them are up', { skip: noNats ?? false }, async (t) => {
-  await using nodes = await clusterProcesses(3);
+  await using nodes = await processCluster(3);
   const founding = [nodes.start(0), nodes.start(1)];
 
   await t.test('nodes that found a cluster say that they wait for the others', async () => {
@@ -83,7 +83,7 @@ test('three nodes tell what they are, what they wait for, and which of them are 
       assert.equal(answer.consensus_thread_status.consensus_thread_status, 'working');
     }
     assert.equal(answers.filter(({ raft_info: { role } }) => role === 'Leader').length, 1);
-    await until(async () => new Set((await Promise.all(all.map((at) => clusterOf(nodes, at)))).map((answer) => answer.raft_info.commit)).size === 1);
+    await nodes.until('all nodes know the same change', async () => new Set((await Promise.all(all.map((at) => clusterOf(nodes, at)))).map((answer) => answer.raft_info.commit)).size === 1);
   });
 
   await t.test('GET /collections/{c}/cluster places every shard once for each replica, the same on every node', async () => {
@@ -103,7 +103,7 @@ test('three nodes tell what they are, what they wait for, and which of them are 
     for (const at of all) {
       const { local_shards: local, remote_shards: remote } = await collectionOf(nodes, at, 'copied');
       assert.deepEqual([local.length, remote.length], [2, 4]);
-      await until(async () => (await collectionOf(nodes, at, 'copied')).local_shards.reduce((sum, shard) => sum + shard.points_count, 0) === 60);
+      await nodes.until(`node ${at} has all points of its replicas`, async () => (await collectionOf(nodes, at, 'copied')).local_shards.reduce((sum, shard) => sum + shard.points_count, 0) === 60);
     }
   });
 
@@ -149,26 +149,26 @@ test('three nodes tell what they are, what they wait for, and which of them are 
     await nodes.kill(2);
     for (const at of [0, 1]) await nodes.untilSaid(at, new RegExp(`"url":"${nodes.peerUrl(2)}","up":2,"of":3,"msg":"a node of the cluster is not heard"`));
     assert.deepEqual([await metric(nodes, 0, 'cluster_peers_total'), await metric(nodes, 0, 'cluster_peers_up')], [3, 2]);
-    await until(async () => (await collectionOf(nodes, 0, 'copied')).remote_shards.filter(({ state }) => state === 'Dead').length === 2);
+    await nodes.until('the replicas of the killed node are dead', async () => (await collectionOf(nodes, 0, 'copied')).remote_shards.filter(({ state }) => state === 'Dead').length === 2);
     assert.match((await call(nodes.node(1).url, 'GET', '/metrics')).text, /^collection_dead_replicas\{id="copied"\} 2$/m);
     assert.match((await call(nodes.node(1).url, 'GET', '/metrics')).text, /^collection_active_replicas_min\{id="copied"\} 2$/m);
     assert.equal((await call(nodes.node(0).url, 'PUT', '/collections/copied/points?wait=true', { body: { points: [{ id: 1000, vector: [1, 1] }] } })).status, 200);
     await nodes.start(2);
-    await until(async () => (await call(nodes.node(2).url, 'GET', '/readyz')).status === 200);
+    await nodes.untilReady();
     assert.equal((await clusterOf(nodes, 2)).peer_id, peerIds[2]);
     const told = await call(nodes.node(2).url, 'GET', '/collections/copied/cluster');
     assert.equal(told.status, 200, told.error);
     const { local_shards: local } = told.result as CollectionAnswer;
     assert.deepEqual([local.map(({ state }) => state), local.reduce((sum, shard) => sum + shard.points_count, 0)], [['Active', 'Active'], 61]);
-    await until(async () => (await metric(nodes, 0, 'cluster_peers_up')) === 3 && (await metric(nodes, 0, 'collection_dead_replicas')) === 0);
+    await nodes.until('all nodes are up and no replica is dead', async () => (await metric(nodes, 0, 'cluster_peers_up')) === 3 && (await metric(nodes, 0, 'collection_dead_replicas')) === 0);
   });
 
   await t.test('a node without a majority says that the metadata has no leader', async () => {
     await Promise.all([nodes.stop(1), nodes.stop(2)]);
-    await until(async () => (await metric(nodes, 0, 'cluster_working_state')) === 0);
+    await nodes.until('the metadata has no leader', async () => (await metric(nodes, 0, 'cluster_working_state')) === 0);
     const answer = await clusterOf(nodes, 0);
     assert.deepEqual([answer.raft_info.leader, answer.raft_info.role, answer.consensus_thread_status.consensus_thread_status], [null, 'Candidate', 'stopped_with_err']);
-    await until(async () => (await metric(nodes, 0, 'cluster_peers_up')) === 1);
+    await nodes.until('one node is up', async () => (await metric(nodes, 0, 'cluster_peers_up')) === 1);
     await nodes.stop(0);
   });
 

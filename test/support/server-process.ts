@@ -26,6 +26,8 @@ export interface ServerOptions {
   readonly onOutput?: (output: string) => void;
   /** A program that runs the server, with its arguments. */
   readonly under?: readonly string[];
+  /** Aborted before it listens, it is killed. */
+  readonly signal?: AbortSignal;
 }
 
 /** Resolves when the server listens. @throws RangeError with its output where it ends before. */
@@ -36,6 +38,9 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
   const ended = new Promise<number | null>((resolve) => {
     child.on('close', resolve);
   });
+  const { signal } = options;
+  const giveUp = (): void => void child.kill('SIGKILL');
+  signal?.addEventListener('abort', giveUp);
   const url = await new Promise<string>((resolve, reject) => {
     const listen = (data: Buffer): void => {
       output += data.toString();
@@ -46,9 +51,10 @@ export async function startServer(options: ServerOptions): Promise<ServerProcess
     child.stdout.on('data', listen);
     child.stderr.on('data', listen);
     void ended.then((code) => {
-      reject(new RangeError(`the server ended with ${code} before it listened:\n${output}`));
+      const how = signal?.aborted === true ? `was killed (${String(signal.reason)})` : `ended with ${code}`;
+      reject(new RangeError(`the server ${how} before it listened:\n${output}`));
     });
-  });
+  }).finally(() => signal?.removeEventListener('abort', giveUp));
   return {
     url,
     pid: child.pid ?? 0,

@@ -6,6 +6,8 @@ import { createServer } from 'node:net';
 
 export interface NodePorts {
   readonly peer: number;
+  /** Of its NATS server, for other servers. */
+  readonly route: number;
   readonly natsClient: number;
   readonly natsMonitor: number;
 }
@@ -26,8 +28,8 @@ export async function nodePorts(count: number): Promise<readonly NodePorts[]> {
     const block = (process.pid * 7 + tried * stride) % blocks;
     tried += 1;
     const first = pairs.first + Math.floor(block / blocksPerPair) * 2 * routeAbove + (block % blocksPerPair) * blockSize;
-    const nodes = Array.from({ length: count }, (_, at) => ({ peer: first + at * 3, natsClient: first + at * 3 + 1, natsMonitor: first + at * 3 + 2 }));
-    const wanted = nodes.flatMap(({ peer, natsClient, natsMonitor }) => [peer, peer + routeAbove, natsClient, natsMonitor]);
+    const nodes = Array.from({ length: count }, (_, at) => ({ peer: first + at * 3, route: first + at * 3 + routeAbove, natsClient: first + at * 3 + 1, natsMonitor: first + at * 3 + 2 }));
+    const wanted = nodes.flatMap(({ peer, route, natsClient, natsMonitor }) => [peer, route, natsClient, natsMonitor]);
     if ((await Promise.all(wanted.map(isFree))).every(Boolean)) return nodes;
   }
   throw new RangeError('no block of free ports');
