@@ -171,7 +171,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
   const membership = await Membership.join({
     self: { peerId, uri: options.uri, serverName, route: `${new URL(options.uri).hostname}:${ports.routePort}`, version: options.version, listener: options.listener },
-    client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length,
+    client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length, onGone: ({ uri }) => peers.abandon(uri),
   });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());

@@ -14,6 +14,8 @@ import { decodeValue, encodeValue } from './peer-wire.ts';
 
 const beatMs = 1_000;
 const suspectedMs = 4_000;
+/** Nothing is expected of a node any more that was silent for so long. */
+export const goneMs = 10_000;
 const subject = 'hb';
 const nodePrefix = 'n.';
 
@@ -63,6 +65,8 @@ export interface MembershipOptions {
   readonly shards: () => readonly ShardBeat[];
   /** How many nodes founded the cluster: those that have not come yet count among it all the same. */
   readonly founders: number;
+  /** Told once each time a node has gone. */
+  readonly onGone: (node: NodeRecord) => void;
 }
 
 export interface Quorum {
@@ -81,6 +85,7 @@ export class Membership {
   readonly #timer: NodeJS.Timeout;
   /** As the log was told last. */
   #live: ReadonlySet<number> = new Set();
+  readonly #gone = new Set<number>();
 
   private constructor(options: MembershipOptions) {
     this.self = options.self;
@@ -98,6 +103,7 @@ export class Membership {
     this.#timer = setInterval(() => {
       this.beat();
       this.#logChanges();
+      this.#tellGone();
     }, beatMs);
     this.#timer.unref();
   }
@@ -184,6 +190,16 @@ export class Membership {
     this.#live = live;
     for (const peerId of live) if (!before.has(peerId) && peerId !== this.self.peerId) logger.info({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is up');
     for (const peerId of before) if (!live.has(peerId)) logger.warn({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is not heard');
+  }
+
+  #tellGone(): void {
+    for (const node of this.nodes()) {
+      if (node.peerId === this.self.peerId || this.silenceMs(node.peerId) < goneMs) this.#gone.delete(node.peerId);
+      else if (!this.#gone.has(node.peerId)) {
+        this.#gone.add(node.peerId);
+        this.#options.onGone(node);
+      }
+    }
   }
 
   /** A node that is new here has the time to be heard. */

@@ -9,10 +9,10 @@ import { RequestError } from '../base/errors.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withReplica, withShard, type ReplicaState, type ShardRecord } from './cluster-record.ts';
+import { goneMs } from './membership.ts';
 import { purgeStream, streamFacts } from './shard-stream.ts';
 
 const careMs = 500;
-const deadMs = 10_000;
 const purgeMs = 60_000;
 const openAgainMs = 5_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
@@ -102,7 +102,7 @@ export class ReplicaCare {
   async #careForSilent(uuid: string, shard: ShardRecord): Promise<void> {
     const { membership } = this.#access;
     for (const peer of peersIn(shard, 'Active')) {
-      if (peer === membership.self.peerId || membership.silenceMs(peer) < deadMs) continue;
+      if (peer === membership.self.peerId || membership.silenceMs(peer) < goneMs) continue;
       const others = peersIn(shard, 'Active').filter((other) => other !== peer && membership.isLive(other));
       if (others.length > 0) await this.#setState(uuid, shard, peer, 'Dead');
     }

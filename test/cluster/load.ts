@@ -20,6 +20,8 @@ const writers = 4;
 const keysPerWriter = 8;
 const shardCount = 2;
 const failurePauseMs = 50;
+/** A client that waited so long gives up and goes elsewhere; the outcome is unknown to it. */
+const patienceMs = 5_000;
 
 type Point = { readonly id: number; readonly payload: { readonly value: number } };
 
@@ -102,8 +104,8 @@ export class Load {
       try {
         const vector = Array.from({ length: 8 }, () => this.#random.next());
         const result = isDelete
-          ? await json(url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [id] })
-          : await json(url, 'PUT', `/collections/${name}/points?wait=true`, { points: [{ id, vector, payload: { value, id, ...this.#ballast() } }] });
+          ? await json(url, 'POST', `/collections/${name}/points/delete?wait=true`, { points: [id] }, patienceMs)
+          : await json(url, 'PUT', `/collections/${name}/points?wait=true`, { points: [{ id, vector, payload: { value, id, ...this.#ballast() } }] }, patienceMs);
         const isCompleted = (result as { readonly status: string }).status === 'completed';
         history.end(id, value, isCompleted);
         if (isCompleted) this.acknowledged.push({ collection: name, at, sentMs });
@@ -133,7 +135,7 @@ export class Load {
       }
       const from = waitsFor === replicas ? history.acked(id) : 0;
       try {
-        const [found] = (await json(url, 'POST', `/collections/${name}/points`, { ids: [id], with_payload: true })) as readonly Point[];
+        const [found] = (await json(url, 'POST', `/collections/${name}/points`, { ids: [id], with_payload: true }, patienceMs)) as readonly Point[];
         const problem = history.problemOf(id, found?.payload.value, from);
         if (problem !== undefined) this.problems.push(`${name} through ${url}: ${problem}`);
         this.reads += 1;
