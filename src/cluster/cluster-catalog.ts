@@ -135,7 +135,7 @@ export class ClusterCatalog implements Collections {
   methods(): PeerMethods['calls'] {
     return {
       ...this.#routes.methods(),
-      'is-removed': (_args: unknown, { peerId }) => Promise.resolve(this.#members().isGone(peerId)),
+      'is-removed': (_args: unknown, { peerId }) => Promise.resolve(this.#members().isRemoved(peerId)),
       'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
     };
   }
@@ -373,7 +373,7 @@ export class ClusterCatalog implements Collections {
   /** Peer id → replicas that it holds, of nodes that answer. */
   #load(): ReadonlyMap<number, number> {
     const membership = this.#members();
-    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !membership.isGone(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
+    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !membership.isRemoved(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
     for (const { record } of this.#open.values()) {
       for (const peer of record.shards.flatMap((shard) => peersIn(shard))) if (load.has(peer)) load.set(peer, (load.get(peer) ?? 0) + 1);
     }

@@ -139,8 +139,8 @@ export class ClusterNode implements AsyncDisposable {
   }
 
   /** Resolves when this node was removed from the cluster: it has nothing to do any more. */
-  get removed(): Promise<void> {
-    return this.membership.removed;
+  get whenRemoved(): Promise<void> {
+    return this.membership.whenRemoved;
   }
 
   /** Every shard that the records place here is open and as good as it should be. */
@@ -193,8 +193,8 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => metastore.close());
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: () => Math.min(serversMax, membership.quorum().of) });
   const membership = await Membership.join({
-    self: { peerId, uri: options.uri, serverName, route: `${options.host}:${ports.routePort}`, version: options.version, listener: options.listener },
-    client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length,
+    self: { peerId, uri: options.uri, serverName, route: `${new URL(options.uri).hostname}:${ports.routePort}`, version: options.version, listener: options.listener },
+    client, metastore, clock, logger, shards: () => catalog.beats(), founders: routes.length, onGone: ({ uri }) => peers.abandon(uri),
   });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());

@@ -14,10 +14,12 @@ import { decodeValue, encodeValue } from './peer-wire.ts';
 
 const beatMs = 1_000;
 const suspectedMs = 4_000;
+/** Nothing is expected of a node any more that was silent for so long. */
+export const goneMs = 10_000;
 const subject = 'hb';
 export const nodePrefix = 'n.';
 /** Of nodes that were removed: they are never let in again. */
-export const gonePrefix = 'gone.';
+export const removedPrefix = 'gone.';
 
 export interface NodeRecord {
   readonly peerId: number;
@@ -65,6 +67,8 @@ export interface MembershipOptions {
   readonly shards: () => readonly ShardBeat[];
   /** How many nodes founded the cluster: those that have not come yet count among it all the same. */
   readonly founders: number;
+  /** Told once each time a node has gone. */
+  readonly onGone: (node: NodeRecord) => void;
 }
 
 export interface Quorum {
@@ -80,18 +84,19 @@ export class Membership {
   readonly #heard = new Map<number, Heard>();
   readonly #subscription: Subscription;
   readonly #unwatch: readonly (() => void)[];
-  readonly #gone = new Set<number>();
+  readonly #removedNodes = new Set<number>();
   /** Resolves when this node was removed from the cluster. */
-  readonly removed: Promise<void>;
+  readonly whenRemoved: Promise<void>;
   readonly #timer: NodeJS.Timeout;
   /** As the log was told last. */
   #live: ReadonlySet<number> = new Set();
+  readonly #gone = new Set<number>();
 
   private constructor(options: MembershipOptions) {
     this.self = options.self;
     this.#options = options;
     let onRemoved = (): void => undefined;
-    this.removed = new Promise((resolve) => {
+    this.whenRemoved = new Promise((resolve) => {
       onRemoved = resolve;
     });
     this.#unwatch = [
@@ -101,7 +106,7 @@ export class Membership {
         this.#nodes.delete(peerId);
         if (peerId === this.self.peerId) onRemoved();
       }),
-      options.metastore.watch(gonePrefix, (key, record) => this.#noteGone(key, record !== undefined)),
+      options.metastore.watch(removedPrefix, (key, record) => this.#noteRemoved(key, record !== undefined)),
     ];
     this.#subscription = options.client.connection.subscribe(subject, {
       callback: (error, message) => {
@@ -111,6 +116,7 @@ export class Membership {
     this.#timer = setInterval(() => {
       this.beat();
       this.#logChanges();
+      this.#tellGone();
     }, beatMs);
     this.#timer.unref();
   }
@@ -125,9 +131,9 @@ export class Membership {
         const record = await metastore.get(name);
         if (record !== undefined) membership.#meet(record.value as NodeRecord);
       }
-      for (const name of await metastore.keys(gonePrefix)) membership.#noteGone(name, true);
+      for (const name of await metastore.keys(removedPrefix)) membership.#noteRemoved(name, true);
       for (let joined = false; !joined;) {
-        if (membership.isGone(self.peerId)) throw wasRemoved(self.peerId);
+        if (membership.isRemoved(self.peerId)) throw wasRemoved(self.peerId);
         const known = await metastore.get(key);
         if (JSON.stringify(known?.value) === JSON.stringify(self)) break;
         joined = (known === undefined ? await metastore.create(key, self) : await metastore.set(key, self, known.revision)) !== undefined;
@@ -152,8 +158,8 @@ export class Membership {
   }
 
   /** Removed, or about to be. */
-  isGone(peerId: number): boolean {
-    return this.#gone.has(peerId);
+  isRemoved(peerId: number): boolean {
+    return this.#removedNodes.has(peerId);
   }
 
   /** Of the nodes that answer: it does what one node is to do. */
@@ -170,7 +176,7 @@ export class Membership {
 
   quorum(): Quorum {
     const nodes = this.nodes();
-    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders - this.#gone.size) };
+    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders - this.#removedNodes.size) };
   }
 
   /** Milliseconds since a node was heard; Infinity where it never was. */
@@ -197,10 +203,10 @@ export class Membership {
     return Promise.resolve();
   }
 
-  #noteGone(key: string, isGone: boolean): void {
-    const peerId = Number(key.slice(gonePrefix.length));
-    if (isGone) this.#gone.add(peerId);
-    else this.#gone.delete(peerId);
+  #noteRemoved(key: string, isRemoved: boolean): void {
+    const peerId = Number(key.slice(removedPrefix.length));
+    if (isRemoved) this.#removedNodes.add(peerId);
+    else this.#removedNodes.delete(peerId);
   }
 
   #isHeard(peerId: number): boolean {
@@ -214,6 +220,16 @@ export class Membership {
     this.#live = live;
     for (const peerId of live) if (!before.has(peerId) && peerId !== this.self.peerId) logger.info({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is up');
     for (const peerId of before) if (!live.has(peerId)) logger.warn({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is not heard');
+  }
+
+  #tellGone(): void {
+    for (const node of this.nodes()) {
+      if (node.peerId === this.self.peerId || this.silenceMs(node.peerId) < goneMs) this.#gone.delete(node.peerId);
+      else if (!this.#gone.has(node.peerId)) {
+        this.#gone.add(node.peerId);
+        this.#options.onGone(node);
+      }
+    }
   }
 
   /** A node that is new here has the time to be heard. */

@@ -10,7 +10,7 @@ import type { RemovePeer } from '../command/cluster-operation.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { NatsUser } from './cluster-secret.ts';
 import { peersIn, replicaOf, withoutRemoved, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
-import { nodePrefix, gonePrefix, type NodeRecord } from './membership.ts';
+import { nodePrefix, removedPrefix, type NodeRecord } from './membership.ts';
 import { NatsClient } from './nats-client.ts';
 import type { NatsServer } from './nats-server.ts';
 import { streamFacts } from './shard-stream.ts';
@@ -64,7 +64,7 @@ export class NodeRemoval {
     if (membership.nodes().length <= nodesMin) throw new RequestError('bad-request', `Cannot remove peer ${peerId}: a cluster has ${nodesMin} nodes at least`);
     await this.#refuseNeeded(peerId, force);
     const gone: GoneNode = { peerId, serverName: node.serverName, uri: node.uri };
-    const key = gonePrefix + String(peerId);
+    const key = removedPrefix + String(peerId);
     const revision = await metastore.create(key, gone); // from here on no new shard is placed there
     try {
       await this.#refuseNeeded(peerId, force);
@@ -88,7 +88,7 @@ export class NodeRemoval {
   async #finish(): Promise<void> {
     const { membership, metastore } = this.#options.access;
     if (!membership.isLowestLive()) return;
-    for (const key of await metastore.keys(gonePrefix)) {
+    for (const key of await metastore.keys(removedPrefix)) {
       const gone = (await metastore.get(key))?.value as GoneNode | undefined;
       if (gone === undefined || this.#closed) continue;
       await this.#leaveRecords(gone);

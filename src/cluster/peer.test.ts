@@ -88,6 +88,25 @@ test('a node that cannot be reached is counted until it answers again', async (t
   assert.equal(client.failures.has(url), false);
 });
 
+test('what is asked of a node that is given up ends, and it can be asked again', async (t) => {
+  let asked = (): void => undefined;
+  const { client, url } = await pair(t, { calls: {
+    silent: () => new Promise(() => asked()),
+    echo: (args: unknown) => Promise.resolve(args),
+  }, streams: {} });
+  await client.call(url, 'echo', 1); // its connection is kept
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const calls = [client.call(url, 'silent', null), client.call(url, 'silent', null)].map((call) => assert.rejects(call, { code: 'unavailable', message: /not heard any more/ }));
+  await isAsked;
+  client.abandon(url.replace('127.0.0.1', '127.0.0.2'));
+  assert.equal(await client.call(url, 'echo', 2), 2);
+  client.abandon(url);
+  await Promise.all(calls);
+  assert.equal(await client.call(url, 'echo', 3), 3);
+});
+
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };
   assert.equal(checkPeerToken(tokenKey, signPeerToken(tokenKey, 9_007_199_254_740_991, call, 1e12), call, 1e12), 9_007_199_254_740_991);

@@ -12,12 +12,11 @@ import { must } from '../base/assert.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withActive, withReplica, withShard, withoutPeer, type ReplicaState, type ShardRecord } from './cluster-record.ts';
-import type { NodeRecord } from './membership.ts';
+import { goneMs, type NodeRecord } from './membership.ts';
 import { shardKey, type ShardName } from './remote-replica.ts';
 import { purgeStream, streamFacts } from './shard-stream.ts';
 
 const careMs = 500;
-const deadMs = 10_000;
 const purgeMs = 60_000;
 const openAgainMs = 5_000;
 /** A transfer whose target is silent for so long has failed. */
@@ -161,7 +160,7 @@ export class ReplicaCare {
   async #careForSilent(uuid: string, shard: ShardRecord): Promise<void> {
     const { membership } = this.#access;
     for (const peer of peersIn(shard, 'Active')) {
-      if (peer === membership.self.peerId || membership.silenceMs(peer) < deadMs) continue;
+      if (peer === membership.self.peerId || membership.silenceMs(peer) < goneMs) continue;
       const others = peersIn(shard, 'Active').filter((other) => other !== peer && membership.isLive(other));
       if (others.length > 0) await this.#setState(uuid, shard, peer, 'Dead');
     }

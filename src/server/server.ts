@@ -93,8 +93,8 @@ export class Server implements AsyncDisposable {
   }
 
   /** Never resolves on one node. */
-  get removed(): Promise<'removed'> {
-    return this.engine.cluster?.removed.then(() => 'removed' as const) ?? new Promise(() => undefined);
+  get whenRemoved(): Promise<'removed'> {
+    return this.engine.cluster?.whenRemoved.then(() => 'removed' as const) ?? new Promise(() => undefined);
   }
 
   /** Not ready, no new connections, requests in flight end, then the engine. Idempotent. */
