@@ -39,6 +39,8 @@ export class ReplicaCare {
   readonly #access: CatalogAccess;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
+  /** Where the stream of a replica that catches up ended at the last look: while writes go on it is never at the very end. */
+  readonly #seen = new Map<string, number>();
   /** Work on own replicas that goes on from one look to the next; by name. */
   readonly #work = new Map<string, { readonly done: Promise<void>; readonly end: AbortController }>();
   #timer: NodeJS.Timeout | undefined;
@@ -107,7 +109,9 @@ export class ReplicaCare {
     }
     if (state === 'Active' || state === 'Listener') return;
     const { lastSeq } = await streamFacts(client, name);
-    if (local.applied >= lastSeq) this.#begin(name, (signal) => this.#join(name, shard, signal));
+    const wanted = this.#seen.get(shardKey(name)) ?? lastSeq;
+    this.#seen.set(shardKey(name), lastSeq);
+    if (local.applied >= wanted) this.#begin(name, (signal) => this.#join(name, shard, signal));
     else if (state === 'PartialSnapshot') await this.#setState(uuid, shard, self, 'Partial');
   }
 
@@ -128,6 +132,7 @@ export class ReplicaCare {
       .filter((shard) => replicaOf(shard, membership.self.peerId) !== undefined)
       .map(({ id, generation }) => shardKey({ collectionUuid, shardId: id, generation }))));
     for (const [key, { end }] of this.#work) if (!wanted.has(key)) end.abort();
+    for (const key of this.#seen.keys()) if (!wanted.has(key)) this.#seen.delete(key);
   }
 
   /**
@@ -138,6 +143,7 @@ export class ReplicaCare {
     const { client, clock, joining } = this.#access;
     const key = shardKey(name);
     const { collectionUuid: uuid, shardId, generation } = name;
+    this.#seen.delete(key);
     joining.add(key);
     try {
       await this.#setState(uuid, shard, this.#access.membership.self.peerId, 'Active');
