@@ -32,7 +32,7 @@ export interface CollectionClusterStatus {
   readonly transfers: readonly TransferStatus[];
 }
 
-export interface TransferStatus {
+interface TransferStatus {
   readonly shardId: number;
   readonly from: number;
   readonly to: number;

@@ -57,7 +57,8 @@ export class NodeRemoval {
 
   /** Resolves when the node is no part of the cluster any more. @throws RequestError, and nothing has changed */
   async remove({ peerId, force }: RemovePeer): Promise<void> {
-    const { membership, metastore, spread } = this.#options.access;
+    const { access } = this.#options;
+    const { membership, metastore } = access;
     const node = membership.node(peerId);
     if (node === undefined) throw new RequestError('bad-request', `Peer ${peerId} does not exist`);
     if (peerId === membership.self.peerId) throw new RequestError('bad-request', `Peer ${peerId} is the node that was asked: a node is removed by another one`);
@@ -73,7 +74,7 @@ export class NodeRemoval {
       throw error;
     }
     await this.#leaveRecords(gone);
-    await spread();
+    await access.spread();
     await this.#leaveServers(gone);
   }
 
@@ -140,10 +141,10 @@ export class NodeRemoval {
 
   /** A node that can build the shard from its log alone: that begins at the beginning. */
   async #heirOf(uuid: string, shard: ShardRecord): Promise<number | undefined> {
-    const { client, load } = this.#options.access;
+    const { access } = this.#options;
     if (shard.base !== null) return undefined;
-    const { firstSeq } = await streamFacts(client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
-    return firstSeq > 1 ? undefined : [...load()].sort(([a, x], [b, y]) => x - y || a - b)[0]?.[0];
+    const { firstSeq } = await streamFacts(access.client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
+    return firstSeq > 1 ? undefined : [...access.load()].sort(([a, x], [b, y]) => x - y || a - b)[0]?.[0];
   }
 
   async #leaveServers({ serverName, peerId }: GoneNode): Promise<void> {
@@ -171,9 +172,9 @@ export class NodeRemoval {
   }
 }
 
+/** No other node has an Active one. */
 function isOnlyActive(shard: ShardRecord, peerId: number): boolean {
-  const active = peersIn(shard, 'Active');
-  return active.length === 0 || active.every((peer) => peer === peerId);
+  return peersIn(shard, 'Active').every((peer) => peer === peerId);
 }
 
 /** What the server refuses is its to say: a peer that is no member is gone already. */

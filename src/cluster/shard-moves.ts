@@ -73,12 +73,12 @@ export class ShardMoves {
   }
 
   async #change({ uuid, name }: Named, shardId: number, change: (shard: ShardRecord) => ShardRecord): Promise<void> {
-    const { records, spread } = this.#access();
-    await records.change(uuid, (record: ClusterCollection) => {
+    const access = this.#access();
+    await access.records.change(uuid, (record: ClusterCollection) => {
       if (!record.shards.some(({ id }) => id === shardId)) throw new RequestError('bad-request', `Shard ${shardId} of ${name} does not exist`);
       return withShard(record, shardId, change);
     });
-    await spread();
+    await access.spread();
   }
 
   #refuseUnknown(peer: number): void {

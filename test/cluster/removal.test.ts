@@ -31,61 +31,62 @@ describe('nodes are removed', { skip }, () => {
     await using cluster = await startProcesses(3);
     await cluster.untilReady();
     const ids = await peerIds(cluster);
-    const dead = 2;
-    const deadPeer = must(ids[dead], 'three nodes');
     const kept = await createKept(cluster.node(0).url, [[2, 1], [1, 1]]);
+    const [copied = '', single = ''] = kept.map(({ name }) => name);
+    const [deadPeer = 0] = holders(await shardMap(cluster, 0, single), 0);
+    const dead = ids.indexOf(deadPeer);
+    const [one = 0, other = 0] = [0, 1, 2].filter((at) => at !== dead);
+    const two: ProcessCluster = { ...cluster, count: 2, node: (at) => cluster.node(at === 0 ? one : other) };
     const load = new Load(cluster, kept, random);
     load.begin();
     await pause(loadMs);
     await cluster.kill(dead);
     await load.end();
-    const [copied, single] = kept.map(({ name }) => name);
     await cluster.until('what it held is dead', async () => {
-      const { shards } = await shardMap(cluster, 0, must(copied, 'the first'));
+      const { shards } = await shardMap(two, 0, copied);
       for (const states of shards.values()) assert.ok(!states.has(deadPeer) || states.get(deadPeer) === 'Dead');
     });
-    const refused = await call(cluster.node(0).url, 'DELETE', `/cluster/peer/${deadPeer}`);
+    const refused = await call(two.node(0).url, 'DELETE', `/cluster/peer/${deadPeer}`);
     assert.equal(refused.status, 400);
-    assert.match(refused.error, new RegExp(`^Bad request: Cannot remove peer ${deadPeer} as there are shards on it`));
+    assert.match(refused.error, new RegExp(`^Bad request: Cannot remove peer ${deadPeer} as there are shards on it; it has the only active replica of shard 0 of ${single}`));
 
     load.begin();
-    const before = await shardMap(cluster, 0, must(copied, 'the first'));
+    const before = await shardMap(two, 0, copied);
     for (const shard of before.shards.keys()) {
       const held = holders(before, shard);
       if (!held.includes(deadPeer)) continue;
       const from = must(held.find((peer) => peer !== deadPeer), 'two replicas');
       const to = must(ids.find((peer) => peer !== deadPeer && peer !== from), 'another node lives');
-      const { status, error } = await change(cluster, 0, must(copied, 'the first'), { replicate_shard: { shard_id: shard, from_peer_id: from, to_peer_id: to } });
+      const { status, error } = await change(two, 0, copied, { replicate_shard: { shard_id: shard, from_peer_id: from, to_peer_id: to } });
       assert.equal(status, 200, error);
     }
     await cluster.until('every shard has two active replicas', async () => {
-      const { shards } = await shardMap(cluster, 1, must(copied, 'the first'));
+      const { shards } = await shardMap(two, 1, copied);
       for (const states of shards.values()) assert.equal([...states.values()].filter((state) => state === 'Active').length, 2);
     });
-    assert.deepEqual((await call(cluster.node(0).url, 'DELETE', `/cluster/peer/${deadPeer}?force=true`)).result, true);
+    assert.deepEqual((await call(two.node(0).url, 'DELETE', `/cluster/peer/${deadPeer}?force=true`)).result, true);
     await load.end();
     assert.deepEqual(load.problems, [], `seed ${seed}`);
-    const two = { ...cluster, count: 2 };
     for (const at of [0, 1]) {
-      assert.deepEqual(await peersOf(cluster, at), ids.filter((peer) => peer !== deadPeer).sort((a, b) => a - b));
-      assert.equal((await meta(cluster, at)).cluster_size, 2, 'its server has no vote any more');
+      assert.deepEqual(await peersOf(two, at), ids.filter((peer) => peer !== deadPeer).sort((a, b) => a - b));
+      assert.equal((await meta(cluster, one)).cluster_size, 2, 'its server has no vote any more');
     }
-    await untilSettled(cluster, [0, 1], must(copied, 'the first'), 4);
-    await untilSettled(cluster, [0, 1], must(single, 'the second'), 2); // what only the dead node had is built anew from the log
+    await untilSettled(two, [0, 1], copied, 4);
+    await untilSettled(two, [0, 1], single, 2); // what only the dead node had is built anew from the log
     await checkAll(two, kept);
 
     load.begin();
     await pause(loadMs);
     await load.end();
     await checkAll(two, kept);
-    assert.equal((await call(cluster.node(1).url, 'PUT', '/collections/later', { body: { vectors: { size: 2, distance: 'Dot' }, replication_factor: 2 } })).status, 200);
+    assert.equal((await call(two.node(1).url, 'PUT', '/collections/later', { body: { vectors: { size: 2, distance: 'Dot' }, replication_factor: 2 } })).status, 200);
 
     await assert.rejects(cluster.start(dead), new RegExp(`peer ${deadPeer} was removed from this cluster; start it with --reinit to join as a new one`));
-    assert.equal((await meta(cluster, 0)).cluster_size, 2, 'nor has it one again');
-    await Promise.all([0, 1].map((at) => cluster.kill(at)));
-    await Promise.all([0, 1].map((at) => cluster.start(at)));
+    assert.equal((await meta(cluster, one)).cluster_size, 2, 'nor has it one again');
+    await Promise.all([one, other].map((at) => cluster.kill(at)));
+    await Promise.all([one, other].map((at) => cluster.start(at)));
     await cluster.until('both serve again', async () => {
-      for (const at of [0, 1]) assert.equal((await call(cluster.node(at).url, 'GET', '/readyz')).status, 200);
+      for (const at of [0, 1]) assert.equal((await call(two.node(at).url, 'GET', '/readyz')).status, 200);
     });
     await checkAll(two, kept);
   });
@@ -131,5 +132,26 @@ describe('nodes are removed', { skip }, () => {
     const last = await call(url, 'DELETE', `/cluster/peer/${second}?force=true`);
     assert.deepEqual([last.status, last.error], [400, `Bad request: Cannot remove peer ${second}: a cluster has 2 nodes at least`]);
     await cluster.untilSaid(0, /two nodes are left, and both keep every log: while either is away nothing can be written/);
+  });
+
+  test('a removal whose node is killed in the middle is finished by another', async () => {
+    const random = seededRandom(seed);
+    await using cluster = await startProcesses(3);
+    await cluster.untilReady();
+    const [, , third = 0] = await peerIds(cluster);
+    await cluster.kill(2);
+    const path = `/cluster/peer/${third}?force=true`;
+    const asked = fetch(cluster.node(0).url + path, { method: 'DELETE' }).catch(() => undefined); // it may be killed before it answers
+    await pause(random.below(200));
+    await cluster.kill(0);
+    await asked;
+    await cluster.start(0);
+    await cluster.until(`seed ${seed}: two nodes and two servers are left`, async () => {
+      if ((await peersOf(cluster, 1)).length === 3) await json(cluster.node(1).url, 'DELETE', path); // it was killed before it began
+      for (const at of [0, 1]) {
+        assert.equal((await peersOf(cluster, at)).length, 2);
+        assert.equal((await meta(cluster, at)).cluster_size, 2);
+      }
+    });
   });
 });
