@@ -52,6 +52,6 @@ export class LeavingShards {
 
   /** Resolves when all that has left so far is gone, of that collection or of all. */
   async settled(collectionUuid?: string): Promise<void> {
-    for (const [uuid, retired] of [...this.#retired]) if (collectionUuid === undefined || uuid === collectionUuid) await retired;
+    for (const [uuid, retired] of this.#retired) if (collectionUuid === undefined || uuid === collectionUuid) await retired;
   }
 }
