@@ -172,12 +172,12 @@ export class ClusterCatalog implements Collections {
     return this.#openOf(name).record;
   }
 
-  /** Whether every replica that the records place here is open and Active. */
+  /** Whether every replica that the records place here is open and Active, but for those that an operator has on the way here. */
   isReady(): boolean {
     const self = this.#members().self.peerId;
     return [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
       const state = replicaOf(shard, self);
-      return state === undefined || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
+      return state === undefined || shard.transfer?.to === self || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
     }));
   }
 

@@ -21,6 +21,8 @@ const purgeMs = 60_000;
 const openAgainMs = 5_000;
 /** A transfer whose target is silent for so long has failed. */
 const transferLostMs = 60_000;
+/** A replica may be that far behind when it becomes Active. */
+const lagMsMax = 2_000;
 const joinTimeoutMs = 10_000;
 const joinPollMs = 5;
 /** Copies that a node takes in at a time: each is bound by the disk and by the source's. */
@@ -40,7 +42,7 @@ export class ReplicaCare {
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
   /** Where the stream of a replica that catches up ended at the last look: while writes go on it is never at the very end. */
-  readonly #seen = new Map<string, number>();
+  readonly #seen = new Map<string, { readonly lastSeq: number; readonly atMs: number }>();
   /** Work on own replicas that goes on from one look to the next; by name. */
   readonly #work = new Map<string, { readonly done: Promise<void>; readonly end: AbortController }>();
   #timer: NodeJS.Timeout | undefined;
@@ -109,10 +111,17 @@ export class ReplicaCare {
     }
     if (state === 'Active' || state === 'Listener') return;
     const { lastSeq } = await streamFacts(client, name);
-    const wanted = this.#seen.get(shardKey(name)) ?? lastSeq;
-    this.#seen.set(shardKey(name), lastSeq);
-    if (local.applied >= wanted) this.#begin(name, (signal) => this.#join(name, shard, signal));
+    if (local.applied >= this.#wanted(name, lastSeq)) this.#begin(name, (signal) => this.#join(name, shard, signal));
     else if (state === 'PartialSnapshot') await this.#setState(uuid, shard, self, 'Partial');
+  }
+
+  /** What a replica must have to count as caught up, where its stream ends at `lastSeq` now. */
+  #wanted(name: ShardName, lastSeq: number): number {
+    const key = shardKey(name);
+    const now = this.#access.clock.monotonic();
+    const seen = this.#seen.get(key);
+    this.#seen.set(key, { lastSeq, atMs: now });
+    return seen === undefined || now - seen.atMs > lagMsMax ? lastSeq : seen.lastSeq;
   }
 
   #begin(name: ShardName, work: (signal: AbortSignal) => Promise<void>): void {
