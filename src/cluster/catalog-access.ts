@@ -1,7 +1,8 @@
 // What the parts of the cluster's catalog share: records and how they are changed, local shards, ways to other nodes.
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { ShardFiles } from '../collection/shard-files.ts';
+import type { CollectionConfig } from '../command/collection-config.ts';
+import type { ShardFiles, ShardPlace } from '../collection/shard-files.ts';
 import type { ShardSlot } from '../collection/shard-set.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { Shard } from '../shard/shard.ts';
@@ -23,6 +24,7 @@ export interface CatalogAccess {
   readonly metastore: KvMetastore;
   readonly files: ShardFiles;
   readonly membership: Membership;
+  /** Servers that a new stream is to have. */
   readonly streamReplicas: () => number;
   readonly records: ClusterRecords;
   createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void>;
@@ -45,6 +47,10 @@ export interface CatalogAccess {
   offer(uuid: string, shard: Shard, generation: number): void;
   /** Takes back what no record has taken in. */
   withdraw(uuid: string, shardId: number, generation: number): Promise<void>;
-  /** Closes a local shard and removes its folder. What is put there is not opened before it is offered; `withdraw` ends that too. */
+  /** Closes a local shard and removes its folder. */
   discard(uuid: string, shardId: number, generation: number): Promise<void>;
+  /** Puts what `adopt` makes in the place of what this node has of a shard; false, and nothing is made, where no record places it here. */
+  install(uuid: string, place: ShardPlace, adopt: (config: CollectionConfig) => Promise<Shard>): Promise<boolean>;
+  /** Names of shards that are Active here and are not read yet: they may lack what was written just before. */
+  readonly joining: Set<string>;
 }

@@ -17,12 +17,13 @@ import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollecti
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf, mergingOf } from '../command/indexing-config.ts';
 import { refuseNewName, refuseVectorName } from '../command/names.ts';
+import type { ShardOperation } from '../command/cluster-operation.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
-import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
+import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible } from '../collection/compatibility.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
@@ -36,6 +37,7 @@ import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
+import { LeavingShards } from './leaving-shards.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
 import { ShardRestores } from './shard-restores.ts';
@@ -45,8 +47,9 @@ import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
-import type { ShardName } from './remote-replica.ts';
+import { shardKey, type ShardName } from './remote-replica.ts';
 import { ReplicatedLog } from './replicated-log.ts';
+import { ShardMoves } from './shard-moves.ts';
 import { ShardRoutes } from './shard-routes.ts';
 import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
 
@@ -79,13 +82,13 @@ export class ClusterCatalog implements Collections {
   readonly #reconciling = new Lock();
   readonly #unwatch: (() => void)[] = [];
   readonly #restores = new ShardRestores(() => this.#access());
+  readonly #moves = new ShardMoves(() => this.#access());
   readonly marks = new ReplicaMarks(() => this.#access());
   readonly #routes = new ShardRoutes(() => this.#access(), this.marks);
   /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
-  /** Names of shards whose folders are being filled: a folder that is half there looks like a shard. */
-  readonly #filling = new Set<string>();
+  readonly #leaving: LeavingShards;
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
   #leftovers: Leftovers | undefined;
@@ -101,9 +104,10 @@ export class ClusterCatalog implements Collections {
     this.#records = new ClusterRecords(options.metastore);
     this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
       const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
-      this.#logs.set(keyOf(name), log);
+      this.#logs.set(shardKey(name), log);
       return log;
     } });
+    this.#leaving = new LeavingShards(this.#files, options.logger);
   }
 
   /** Nothing is open before `serve`. */
@@ -129,7 +133,7 @@ export class ClusterCatalog implements Collections {
     try {
       await this.#restores.turns.endLost(uuid, false);
       const record = await this.#records.get(uuid);
-      if (record !== undefined) await this.#files.sweepShards(uuid, record.shards);
+      if (record !== undefined) await this.#files.sweepShards(uuid, placesOf(record, this.#members().self.peerId)); // and replicas that left while this node was away
     } catch (error) {
       this.#options.logger.warn({ collection: uuid, error: String(error) }, 'what a dead restore left could not be removed; the next start tries again');
     }
@@ -144,8 +148,14 @@ export class ClusterCatalog implements Collections {
   methods(): PeerMethods['calls'] {
     return {
       ...this.#routes.methods(),
+      'is-removed': (_args: unknown, { peerId }) => Promise.resolve(this.#members().isRemoved(peerId)),
       'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
     };
+  }
+
+  /** For the parts of the node that change shards and nodes. */
+  get access(): CatalogAccess {
+    return this.#access();
   }
 
   /** For heartbeats. */
@@ -174,12 +184,12 @@ export class ClusterCatalog implements Collections {
     return this.#openOf(name).record;
   }
 
-  /** Whether every replica that the records place here is open and Active. */
+  /** Whether every replica that the records place here is open and Active, but for those that an operator has on the way here. */
   isReady(): boolean {
     const self = this.#members().self.peerId;
     return [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
       const state = replicaOf(shard, self);
-      return state === undefined || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
+      return state === undefined || shard.transfer?.to === self || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
     }));
   }
 
@@ -248,6 +258,11 @@ export class ClusterCatalog implements Collections {
   async update(name: string, update: UpdateCollection): Promise<void> {
     await this.#records.change(this.get(name).uuid, (record) => ({ ...record, config: mergeConfig(record.config, update) }));
     await this.#spread();
+  }
+
+  /** Replicas where an operator wants them. @throws RequestError */
+  changeShards(name: string, operation: ShardOperation): Promise<void> {
+    return this.#moves.run(this.get(name), operation);
   }
 
   async changeAliases(actions: readonly AliasAction[]): Promise<void> {
@@ -357,6 +372,7 @@ export class ClusterCatalog implements Collections {
     await this.#care?.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
+      await this.#leaving.settled();
       await Promise.all([...this.#open.values()].map(({ collection }) => collection.set.retire()));
       this.#open.clear();
       for (const shard of this.#offered.values()) await shard.close();
@@ -395,15 +411,16 @@ export class ClusterCatalog implements Collections {
   }
 
   async #createStreams(uuid: string, shards: readonly ShardRecord[]): Promise<void> {
-    const { client, clock, streamReplicas } = this.#options;
+    const { client, clock } = this.#options;
+    const replicas = this.#options.streamReplicas();
     const deadlineMs = clock.monotonic() + followTimeoutMs;
-    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas: streamReplicas(), deadlineMs }));
+    await mapLimit(shards, streamsMakingMax, (shard) => createStream(client, nameOf(uuid, shard), { firstSeq: (shard.base?.seq ?? 0) + 1, replicas, deadlineMs }));
   }
 
   /** Peer id → replicas that it holds, of nodes that answer. */
   #load(): ReadonlyMap<number, number> {
     const membership = this.#members();
-    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
+    const load = new Map(membership.nodes().filter(({ peerId, listener }) => membership.isLive(peerId) && !membership.isRemoved(peerId) && !listener).map(({ peerId }) => [peerId, 0]));
     for (const { record } of this.#open.values()) {
       for (const peer of record.shards.flatMap((shard) => peersIn(shard))) if (load.has(peer)) load.set(peer, (load.get(peer) ?? 0) + 1);
     }
@@ -447,6 +464,7 @@ export class ClusterCatalog implements Collections {
       for (const [uuid, { collection }] of this.#open) {
         if (named.has(uuid)) continue;
         this.#open.delete(uuid);
+        await this.#leaving.settled(uuid);
         await collection.set.retire();
         await this.#files.removeCollection(uuid);
       }
@@ -455,43 +473,43 @@ export class ClusterCatalog implements Collections {
   }
 
   async #follow(uuid: string, name: string, record: ClusterCollection): Promise<void> {
+    const self = this.#members().self.peerId;
     const open = this.#open.get(uuid);
     const before = open?.collection.set.slots ?? [];
     const slots: ShardSlot[] = [];
+    const held = placesOf(record, self);
     for (const shard of record.shards) {
       const known = before.find(({ id, generation }) => id === shard.id && generation === shard.generation);
-      const isMine = replicaOf(shard, this.#members().self.peerId) !== undefined;
+      const isMine = replicaOf(shard, self) !== undefined;
       const local = !isMine ? undefined : known?.shard ?? (await this.#openShard(uuid, record, shard));
       slots.push(known !== undefined && known.shard === local ? known : { id: shard.id, generation: shard.generation, shard: local, replica: this.#routes.route(nameOf(uuid, shard)) });
     }
     if (open === undefined) {
       this.#open.set(uuid, { collection: new Collection(name, uuid, { config: record.config, set: new ShardSet(slots) }), record });
     } else {
+      const gone = placesOf(open.record, self).filter((place) => !held.some(({ id, generation }) => id === place.id && generation === place.generation));
       open.record = record;
-      if (slots.length !== before.length || slots.some((slot) => !before.includes(slot))) await this.#replaceSlots(open.collection, slots);
+      if (gone.length > 0 || slots.length !== before.length || slots.some((slot) => !before.includes(slot))) void this.#replaceSlots(open.collection, slots, gone);
       open.collection.setConfig(record.config);
     }
     for (const { shard } of slots) shard?.setIndexing(indexingOf(record.config), mergingOf(record.config));
   }
 
-  /** Shards that are not in the new set are closed when their last request has ended; then their folders go. */
-  async #replaceSlots(collection: Collection, slots: readonly ShardSlot[]): Promise<void> {
-    const set = new ShardSet(slots);
-    const old = collection.replaceSet(set);
-    await old.retire(set);
-    const gone = old.slots.filter(({ shard }) => shard !== undefined && !slots.some((slot) => slot.shard === shard));
-    await this.#files.removeShards(collection.uuid, gone);
+  /** From here on requests reach the new set; resolves when the folders of what is gone from it are removed. */
+  async #replaceSlots(collection: Collection, slots: readonly ShardSlot[], places: readonly ShardPlace[]): Promise<void> {
+    const kept = new ShardSet(slots);
+    await this.#leaving.retire({ collectionUuid: collection.uuid, set: collection.replaceSet(kept), kept, places });
   }
 
   /** undefined where this node has not got its content yet. */
   async #openShard(uuid: string, { config }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
     const { client, logger } = this.#options;
     const place = { id: shard.id, generation: shard.generation };
-    const key = keyOf(nameOf(uuid, shard));
+    const key = shardKey(nameOf(uuid, shard));
     const offered = this.#offered.get(key);
     this.#offered.delete(key);
     if (offered !== undefined) return offered;
-    if (this.#filling.has(key)) return undefined;
+    await this.#leaving.whenGone(key);
     try {
       let slot: ShardSlot | undefined;
       if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
@@ -531,29 +549,40 @@ export class ClusterCatalog implements Collections {
       record: (uuid) => this.#open.get(uuid)?.record,
       slot: (uuid, shardId) => this.#open.get(uuid)?.collection.set.slots.find(({ id }) => id === shardId),
       localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
-      logOf: (uuid, shardId, generation) => this.#logs.get(keyOf({ collectionUuid: uuid, shardId, generation })),
-      offer: (uuid, shard, generation) => {
-        const key = keyOf({ collectionUuid: uuid, shardId: shard.shardId, generation });
-        this.#offered.set(key, shard);
-        this.#filling.delete(key);
-      },
+      logOf: (uuid, shardId, generation) => this.#logs.get(shardKey({ collectionUuid: uuid, shardId, generation })),
+      offer: (uuid, shard, generation) => void this.#offered.set(shardKey({ collectionUuid: uuid, shardId: shard.shardId, generation }), shard),
       withdraw: (uuid, shardId, generation) => this.#reconciling.run(async () => {
-        const key = keyOf({ collectionUuid: uuid, shardId, generation });
+        const key = shardKey({ collectionUuid: uuid, shardId, generation });
+        if (this.#localShard({ collectionUuid: uuid, shardId, generation }) !== undefined) return;
         const shard = this.#offered.get(key);
         this.#offered.delete(key);
-        this.#filling.delete(key);
         await shard?.close();
         await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
       }),
-      discard: (uuid, shardId, generation) => this.#reconciling.run(async () => {
-        this.#filling.add(keyOf({ collectionUuid: uuid, shardId, generation }));
-        const collection = this.#open.get(uuid)?.collection;
-        const slots = collection?.set.slots ?? [];
-        const found = slots.find((slot) => slot.id === shardId && slot.generation === generation);
-        if (collection === undefined || found?.shard === undefined) return await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
-        await this.#replaceSlots(collection, slots.map((slot) => (slot === found ? { ...slot, shard: undefined } : slot)));
-      }),
+      discard: (uuid, shardId, generation) => this.#reconciling.run(() => this.#discard(uuid, { id: shardId, generation })),
+      joining: new Set(),
+      install: (uuid, place, adopt) => this.#reconciling.run(() => this.#install(uuid, place, adopt)),
     };
+  }
+
+  /** In one piece, so that nothing opens the folder meanwhile. */
+  async #install(uuid: string, place: ShardPlace, adopt: (config: CollectionConfig) => Promise<Shard>): Promise<boolean> {
+    const collection = this.#open.get(uuid)?.collection;
+    const record = await this.#records.get(uuid);
+    const isWanted = record !== undefined && placesOf(record, this.#members().self.peerId).some(({ id, generation }) => id === place.id && generation === place.generation);
+    if (collection === undefined || !isWanted) return false;
+    await this.#discard(uuid, place);
+    this.#offered.set(shardKey({ collectionUuid: uuid, shardId: place.id, generation: place.generation }), await adopt(record.config));
+    await this.#follow(uuid, collection.name, record);
+    return true;
+  }
+
+  async #discard(uuid: string, place: ShardPlace): Promise<void> {
+    const collection = this.#open.get(uuid)?.collection;
+    const slots = collection?.set.slots ?? [];
+    const known = slots.find(({ id, generation }) => id === place.id && generation === place.generation);
+    if (collection === undefined || known?.shard === undefined) await this.#files.removeShards(uuid, [place]);
+    else await this.#replaceSlots(collection, slots.map((slot) => (slot === known ? { ...slot, shard: undefined } : slot)), [place]);
   }
 
   #members(): Membership {
@@ -565,12 +594,13 @@ export class ClusterCatalog implements Collections {
   }
 }
 
-function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {
-  return { collectionUuid, shardId, generation };
+/** What a record places on a node. */
+function placesOf(record: ClusterCollection, peerId: number): readonly ShardPlace[] {
+  return record.shards.filter((shard) => replicaOf(shard, peerId) !== undefined).map(({ id, generation }) => ({ id, generation }));
 }
 
-function keyOf({ collectionUuid, shardId, generation }: ShardName): string {
-  return `${collectionUuid}/${shardId}/${generation}`;
+function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {
+  return { collectionUuid, shardId, generation };
 }
 
 function refuseTakenName({ names, aliases }: NameDirectory, name: string): void {

@@ -7,6 +7,7 @@ import { runClosers, type Closer } from '../base/closers.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
+import type { RemovePeer, ShardOperation } from '../command/cluster-operation.ts';
 import { AnyNode, snapshotMethods, type OwnSnapshots } from './any-node.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
@@ -15,13 +16,14 @@ import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
 import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
 import { joinMethods } from './join.ts';
 import { KvMetastore, streamOf } from './kv-metastore.ts';
-import { Membership, nodePrefix, type NodeRecord, type Quorum } from './membership.ts';
+import { Membership, nodePrefix, wasRemoved, type NodeRecord, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
 import { storeTag } from './nats-config.ts';
 import type { NodeTls } from './node-tls.ts';
 import { NatsServer, type NatsServerOptions } from './nats-server.ts';
 import type { NatsService } from './nats-service.ts';
+import { NodeRemoval } from './node-removal.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
 import type { EmptyCluster } from './promotion.ts';
@@ -34,6 +36,7 @@ const pollMs = 100;
 /** A start says what it waits for after this time, and again after each of those. */
 const waitSilentMs = 1_000;
 const waitSayMs = 10_000;
+const removedTimeoutMs = 1_000;
 
 /** A server that the node starts. */
 interface OwnNats {
@@ -51,6 +54,8 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly secret: string;
   /** As others reach it. */
   readonly uri: string;
+  /** URLs of the peer ports of other nodes, as far as they are known before the start. */
+  readonly others: readonly string[];
   readonly host: string;
   readonly peerPort: number;
   readonly nats: OwnNats | ExternalNatsSettings;
@@ -78,6 +83,7 @@ interface ClusterParts {
   readonly server: PeerServer;
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
+  readonly removal: NodeRemoval;
   readonly peers: PeerClient;
   readonly nats: NatsService;
   readonly metastore: KvMetastore;
@@ -100,6 +106,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly peers: PeerClient;
   readonly nats: NatsService;
   readonly metastore: KvMetastore;
+  readonly #removal: NodeRemoval;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
   readonly #natsVersion: string;
@@ -115,6 +122,7 @@ export class ClusterNode implements AsyncDisposable {
     this.peers = parts.peers;
     this.nats = parts.nats;
     this.metastore = parts.metastore;
+    this.#removal = parts.removal;
     this.#server = parts.server;
     this.#natsVersion = parts.natsVersion;
     this.#calls = parts.calls;
@@ -146,6 +154,21 @@ export class ClusterNode implements AsyncDisposable {
   /** @throws RequestError 'not-found' */
   collectionStatus(name: string): CollectionClusterStatus {
     return collectionClusterStatus(this, name);
+  }
+
+  /** Replicas of a collection's shards where an operator wants them. @throws RequestError */
+  changeShards(name: string, operation: ShardOperation): Promise<void> {
+    return this.catalog.changeShards(name, operation);
+  }
+
+  /** Takes another node out of the cluster for good. @throws RequestError */
+  removePeer(remove: RemovePeer): Promise<void> {
+    return this.#removal.remove(remove);
+  }
+
+  /** Resolves when this node was removed from the cluster: it has nothing to do any more. */
+  get whenRemoved(): Promise<void> {
+    return this.membership.whenRemoved;
   }
 
   /** Every shard that the records place here is open and as good as it should be. */
@@ -205,6 +228,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   closers.push(() => server.close());
   const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
   closers.push(() => peers.close());
+  await refuseRemoved(peers, options.others, peerId);
   if (tls !== undefined) {
     closers.push(tls.onRenewed((renewed) => {
       server.renew(renewed);
@@ -214,7 +238,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const serverName = `nk-${peerId}`;
   const name = options.name ?? keys.clusterName;
   const { nats, client, version: natsVersion, founders, streamReplicas, witness, route } = await startNats(options, { keys, serverName, name }, closers);
-  const replicas = (): number => streamReplicas(membership.nodes().length);
+  const replicas = (): number => streamReplicas(membership.quorum().of);
   const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
   closers.push(() => metastore.close());
   if (nats instanceof ExternalNats) {
@@ -225,17 +249,19 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   await refuseLostMetadata(options, metastore);
   const self: NodeRecord = { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener };
   const catalog = ClusterCatalog.create({ ...options, metastore, client, peers, streamReplicas: replicas });
-  const membership = await Membership.join({ self, client, metastore, clock, logger, shards: () => catalog.beats(), founders });
+  const membership = await Membership.join({ self, client, metastore, clock, logger, shards: () => catalog.beats(), founders, onGone: ({ uri }) => peers.abandon(uri) });
   closers.push(() => membership.close());
   closers.push(() => catalog.close());
   await catalog.serve(membership);
+  const removal = new NodeRemoval({ access: catalog.access, nats: nats instanceof NatsServer ? nats : undefined, system: keys.system });
+  closers.push(() => removal.close());
   if (nats instanceof NatsServer) {
     const care = new ServerCare({ client, membership, clock, logger, natsUrl: nats.clientUrl, system: keys.system, witness });
     closers.push(() => care.close());
   }
   const calls = { ...catalog.methods(), ...joinMethods({ name, membership, metastore, nats }) };
   server.serve({ calls, streams: {} });
-  return { server, catalog, membership, peers, nats, metastore, natsVersion, calls };
+  return { server, catalog, membership, removal, peers, nats, metastore, natsVersion, calls };
 }
 
 interface StartedNats {
@@ -275,7 +301,7 @@ async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNa
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
   closers.push(() => client.close());
   await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length) });
-  return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, Math.max(founders, nodes)), founders, witness, route };
+  return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, nodes), founders, witness, route };
 }
 
 async function startWitnessOf({ witness, dataDirectory, disk, tls }: ClusterNodeOptions, beside: NatsServerOptions & { readonly route: string }, closers: Closer[]): Promise<Witness | undefined> {
@@ -302,6 +328,12 @@ async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, m
   const folder = path.join(dataDirectory, 'collections');
   if ((await disk.findStat(folder)) === undefined || (await disk.list(folder)).length === 0) return;
   throw new CorruptionError({ file: folder, problem: 'holds shards of a cluster whose metadata is gone: the stores of its NATS servers were lost. Put those back (nats/ in the data directories), or restore snapshots into a new cluster' });
+}
+
+/** Before its server meets the others, which would take it in again. Where none can say, the metadata does later. */
+async function refuseRemoved(peers: PeerClient, others: readonly string[], peerId: number): Promise<void> {
+  const answers = await Promise.all(others.map((uri) => peers.call<boolean>(uri, 'is-removed', null, { timeoutMs: removedTimeoutMs }).catch(() => false)));
+  if (answers.includes(true)) throw wasRemoved(peerId);
 }
 
 interface QuorumWait {

@@ -2,10 +2,11 @@
 // shards of a restored file change by one compare-and-set. Pure: records before and after; files and streams are others' to move.
 import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
+import type { TransferMethod } from '../command/cluster-operation.ts';
 import type { CollectionConfig } from '../command/collection-config.ts';
 
 /** Names of the API. Reads go to Active ones alone; those and Partial ones take in the log. */
-export type ReplicaState = 'Active' | 'Initializing' | 'Partial' | 'Recovery' | 'ManualRecovery' | 'Dead' | 'Listener';
+export type ReplicaState = 'Active' | 'Initializing' | 'Partial' | 'PartialSnapshot' | 'Recovery' | 'ManualRecovery' | 'Dead' | 'Listener';
 
 /** The content a generation begins with. */
 export interface ShardBase {
@@ -13,6 +14,14 @@ export interface ShardBase {
   readonly generation: number;
   readonly seq: number;
   readonly chain: string;
+}
+
+/** Asked for by an operator: one more replica, in place of `from`'s where it is a move. */
+export interface ShardTransfer {
+  readonly from: number;
+  readonly to: number;
+  readonly method: TransferMethod;
+  readonly isMove: boolean;
 }
 
 export interface ShardRecord {
@@ -23,6 +32,8 @@ export interface ShardRecord {
   readonly base: ShardBase | null;
   /** Peer id → state; peer ids are decimal text here. */
   readonly replicas: Readonly<Record<string, ReplicaState>>;
+  /** Until its target is Active; at most one at a time. */
+  readonly transfer?: ShardTransfer;
   /** Empty until a file with it is restored: the collection was created by the restore of another shard. */
   readonly awaited?: true;
 }
@@ -63,6 +74,46 @@ export function withShard(record: ClusterCollection, id: number, change: (shard:
 export function withReplica(shard: ShardRecord, peerId: number, state: ReplicaState | undefined): ShardRecord {
   const others = Object.entries(shard.replicas).filter(([peer]) => peer !== String(peerId));
   return { ...shard, replicas: Object.fromEntries(state === undefined ? others : [...others, [String(peerId), state]]) };
+}
+
+/** The target of a transfer is on its way, by the name of the method. */
+export function withTransfer(shard: ShardRecord, transfer: ShardTransfer): ShardRecord {
+  return { ...withReplica(shard, transfer.to, transfer.method === 'snapshot' ? 'PartialSnapshot' : 'Partial'), transfer };
+}
+
+export function withoutTransfer({ transfer: _ended, ...shard }: ShardRecord): ShardRecord {
+  return shard;
+}
+
+/** A replica that has caught up. Where it came by a transfer, that ends, and with a move the source leaves at once. */
+export function withActive(shard: ShardRecord, peerId: number): ShardRecord {
+  const { transfer } = shard;
+  if (transfer?.to !== peerId) return withReplica(shard, peerId, 'Active');
+  const rest = withoutTransfer(shard);
+  return withReplica(transfer.isMove ? withReplica(rest, transfer.from, undefined) : rest, peerId, 'Active');
+}
+
+/** Its replica goes, and with it a transfer that would have made it. */
+export function withoutPeer(shard: ShardRecord, peerId: number): ShardRecord {
+  return withReplica(shard.transfer?.to === peerId ? withoutTransfer(shard) : shard, peerId, undefined);
+}
+
+/**
+ * Nothing of a node that is removed for good. A transfer from it goes on from another Active replica, or ends.
+ * @param heir takes the place of the last replica there was
+ */
+export function withoutRemoved(shard: ShardRecord, peerId: number, heir?: number): ShardRecord {
+  const rest = withoutPeer(shard, peerId);
+  const [other] = peersIn(rest, 'Active');
+  const { transfer } = rest;
+  const next = transfer?.from !== peerId ? rest : other === undefined ? withoutPeer(rest, transfer.to) : { ...rest, transfer: { ...transfer, from: other, isMove: false } };
+  return other !== undefined || heir === undefined ? next : withReplica(next, heir, 'Partial');
+}
+
+/** How many replicas a write may have to wait for: one that is still to come is none of them. */
+export function replicasThatCount(shard: ShardRecord): number {
+  const { transfer } = shard;
+  return peersIn(shard).filter((peer) => peer !== transfer?.to).length;
 }
 
 /**

@@ -17,6 +17,8 @@ export interface NatsUser {
 export interface ClusterKeys {
   /** NATS servers of another name are not let in. */
   readonly clusterName: string;
+  /** What NATS servers show one another. Their first word tells anybody the cluster's name, so that lets nobody in. */
+  readonly routePassword: string;
   readonly app: NatsUser;
   readonly system: NatsUser;
   readonly peerToken: Buffer;
@@ -31,5 +33,5 @@ export function clusterKeys(secret: string): ClusterKeys {
     const seed = Codec.encodeSeed(Prefix.User, derive(label));
     return { seed, publicKey: fromSeed(seed).getPublicKey() };
   };
-  return { clusterName: `nearkeep-${derive('cluster name').toString('hex').slice(0, 16)}`, app: user('nats app user'), system: user('nats system user'), peerToken: derive('peer token') };
+  return { clusterName: `nearkeep-${derive('cluster name').toString('hex').slice(0, 16)}`, routePassword: derive('nats routes').toString('hex'), app: user('nats app user'), system: user('nats system user'), peerToken: derive('peer token') };
 }

@@ -1,4 +1,5 @@
 // What a node tells of its cluster, in the terms of the API: `GET /cluster` and `GET /collections/{c}/cluster`.
+import type { TransferMethod } from '../command/cluster-operation.ts';
 import type { ClusterCatalog } from './cluster-catalog.ts';
 import type { Disagreement } from './replica-marks.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
@@ -33,9 +34,18 @@ export interface CollectionClusterStatus {
   /** `mark`: what its state is now; undefined while it is not open. */
   readonly local: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly points: number; readonly state: ReplicaState; readonly mark: StateMark | undefined }[];
   readonly remote: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly peerId: number; readonly state: ReplicaState }[];
-  readonly transfers: readonly { readonly shardId: number; readonly from: number; readonly to: number }[];
+  readonly transfers: readonly TransferStatus[];
   /** Shards whose replicas are not alike, as far as this node has heard. */
   readonly disagreements: readonly (Disagreement & { readonly shardId: number })[];
+}
+
+interface TransferStatus {
+  readonly shardId: number;
+  readonly from: number;
+  readonly to: number;
+  readonly method: TransferMethod;
+  /** The source keeps its replica. */
+  readonly isKept: boolean;
 }
 
 interface Parts {
@@ -99,7 +109,13 @@ export function collectionClusterStatus({ catalog, membership }: Pick<Parts, 'ca
       return state === undefined ? [] : [{ shardId: shard.id, key: shard.key, points: open?.info().points ?? 0, state, mark: open?.marks.at(-1) }];
     }),
     remote: shards.flatMap((shard) => Object.entries(shard.replicas).filter(([peer]) => Number(peer) !== self).map(([peer, state]) => ({ shardId: shard.id, key: shard.key, peerId: Number(peer), state }))),
-    transfers: catalog.transfers.filter(({ collectionUuid }) => collectionUuid === collection.uuid).map(({ shardId, from, to }) => ({ shardId, from, to })),
+    transfers: [
+      ...shards.flatMap(({ id: shardId, transfer }) => (transfer === undefined ? [] : [{ shardId, from: transfer.from, to: transfer.to, method: transfer.method, isKept: !transfer.isMove }])),
+      // what this node fetches because a replica of it lacks something, which no record says
+      ...catalog.transfers
+        .filter(({ collectionUuid, shardId, to }) => collectionUuid === collection.uuid && shards.find(({ id }) => id === shardId)?.transfer?.to !== to)
+        .map(({ shardId, from, to }) => ({ shardId, from, to, method: 'snapshot' as const, isKept: true })),
+    ],
     disagreements: shards.flatMap((shard) => {
       const found = catalog.marks.disagreementOf(collection.uuid, shard);
       return found === undefined ? [] : [{ shardId: shard.id, ...found }];

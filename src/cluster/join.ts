@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Metastore } from '../collection/metastore.ts';
-import type { Membership } from './membership.ts';
+import { removedPrefix, type Membership } from './membership.ts';
 import type { NatsService } from './nats-service.ts';
 import { NotAcceptedError, type PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
@@ -50,7 +50,7 @@ export function joinMethods({ name, membership, metastore, nats }: JoinParts): P
       const uri = request.uri ?? urlOf(address, request);
       const taken = membership.node(peerId);
       if (taken !== undefined) throw new RequestError('forbidden', `peer id ${peerId} is taken by the node at ${taken.uri}; a node has one of its own, and never that of another or earlier one`);
-      if ((await metastore.get(`gone.${peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with an empty data directory to join as a new one`);
+      if ((await metastore.get(removedPrefix + peerId)) !== undefined) throw new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with an empty data directory to join as a new one`);
       const there = membership.nodes().find((node) => node.uri === uri && membership.isLive(node.peerId));
       if (there !== undefined) throw new RequestError('forbidden', `${uri} is the address of peer ${there.peerId}, which answers; say with --uri where this node is reached`);
       if (await hasServer(nats, request.serverName)) throw new RequestError('forbidden', `a server of peer id ${peerId} has been in this cluster; a node that comes anew comes with a new id`);

@@ -15,8 +15,12 @@ import { decodeValue, encodeValue } from './peer-wire.ts';
 
 const beatMs = 1_000;
 const suspectedMs = 4_000;
+/** Nothing is expected of a node any more that was silent for so long. */
+export const goneMs = 10_000;
 const subject = 'hb';
 export const nodePrefix = 'n.';
+/** Of nodes that were removed: they are never let in again. */
+export const removedPrefix = 'gone.';
 
 export interface NodeRecord {
   readonly peerId: number;
@@ -64,6 +68,8 @@ export interface MembershipOptions {
   readonly shards: () => readonly ShardBeat[];
   /** How many nodes founded the cluster: those that have not come yet count among it all the same. */
   readonly founders: number;
+  /** Told once each time a node has gone. */
+  readonly onGone: (node: NodeRecord) => void;
 }
 
 export interface Quorum {
@@ -78,19 +84,31 @@ export class Membership {
   readonly #nodes = new Map<number, NodeRecord>();
   readonly #heard = new Map<number, Heard>();
   readonly #subscription: Subscription;
-  readonly #unwatch: () => void;
+  readonly #unwatch: readonly (() => void)[];
+  readonly #removedNodes = new Set<number>();
+  /** Resolves when this node was removed from the cluster. */
+  readonly whenRemoved: Promise<void>;
   readonly #timer: NodeJS.Timeout;
   /** As the log was told last. */
   #live: ReadonlySet<number> = new Set();
+  readonly #gone = new Set<number>();
 
   private constructor(options: MembershipOptions) {
     this.self = options.self;
     this.#options = options;
-    this.#unwatch = options.metastore.watch(nodePrefix, (key, record) => {
-      const peerId = Number(key.slice(nodePrefix.length));
-      if (record === undefined) this.#nodes.delete(peerId);
-      else this.#meet(record.value as NodeRecord);
+    let onRemoved = (): void => undefined;
+    this.whenRemoved = new Promise((resolve) => {
+      onRemoved = resolve;
     });
+    this.#unwatch = [
+      options.metastore.watch(nodePrefix, (key, record) => {
+        const peerId = Number(key.slice(nodePrefix.length));
+        if (record !== undefined) return this.#meet(record.value as NodeRecord);
+        this.#nodes.delete(peerId);
+        if (peerId === this.self.peerId) onRemoved();
+      }),
+      options.metastore.watch(removedPrefix, (key, record) => this.#noteRemoved(key, record !== undefined)),
+    ];
     this.#subscription = options.client.connection.subscribe(subject, {
       callback: (error, message) => {
         if (error === null) this.#hear(decodeValue(Buffer.from(message.data)) as Beat);
@@ -99,6 +117,7 @@ export class Membership {
     this.#timer = setInterval(() => {
       this.beat();
       this.#logChanges();
+      this.#tellGone();
     }, beatMs);
     this.#timer.unref();
   }
@@ -113,8 +132,9 @@ export class Membership {
         const record = await metastore.get(name);
         if (record !== undefined) membership.#meet(record.value as NodeRecord);
       }
+      for (const name of await metastore.keys(removedPrefix)) membership.#noteRemoved(name, true);
       for (let joined = false; !joined;) {
-        if ((await metastore.get(`gone.${self.peerId}`)) !== undefined) throw new RequestError('forbidden', `peer ${self.peerId} was removed from this cluster; start it with an empty data directory to join as a new one`);
+        if (membership.isRemoved(self.peerId)) throw wasRemoved(self.peerId);
         const known = await metastore.get(key);
         if (JSON.stringify(known?.value) === JSON.stringify(self)) break;
         joined = (known === undefined ? await metastore.create(key, self) : await metastore.set(key, self, known.revision)) !== undefined;
@@ -138,6 +158,16 @@ export class Membership {
     return this.#nodes.get(peerId);
   }
 
+  /** Removed, or about to be. */
+  isRemoved(peerId: number): boolean {
+    return this.#removedNodes.has(peerId);
+  }
+
+  /** Of the nodes that answer: it does what one node is to do. */
+  isLowestLive(): boolean {
+    return this.nodes().find(({ peerId }) => this.isLive(peerId))?.peerId === this.self.peerId;
+  }
+
   /** Heard lately. */
   isLive(peerId: number): boolean {
     if (peerId === this.self.peerId) return true;
@@ -145,14 +175,9 @@ export class Membership {
     return this.#nodes.has(peerId) && heard !== undefined && this.#options.clock.monotonic() - heard.atMs < suspectedMs;
   }
 
-  /** Of the nodes that answer, the one that does what one alone should do. */
-  isLowestLive(): boolean {
-    return this.nodes().find(({ peerId }) => this.isLive(peerId))?.peerId === this.self.peerId;
-  }
-
   quorum(): Quorum {
     const nodes = this.nodes();
-    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };
+    return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders - this.#removedNodes.size) };
   }
 
   /** Milliseconds since a node was heard; Infinity where it never was. */
@@ -174,9 +199,15 @@ export class Membership {
 
   close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#unwatch();
+    for (const end of this.#unwatch) end();
     this.#subscription.unsubscribe();
     return Promise.resolve();
+  }
+
+  #noteRemoved(key: string, isRemoved: boolean): void {
+    const peerId = Number(key.slice(removedPrefix.length));
+    if (isRemoved) this.#removedNodes.add(peerId);
+    else this.#removedNodes.delete(peerId);
   }
 
   #isHeard(peerId: number): boolean {
@@ -192,6 +223,16 @@ export class Membership {
     for (const peerId of before) if (!live.has(peerId)) logger.warn({ peerId, url: this.node(peerId)?.uri, ...this.quorum() }, 'a node of the cluster is not heard');
   }
 
+  #tellGone(): void {
+    for (const node of this.nodes()) {
+      if (node.peerId === this.self.peerId || this.silenceMs(node.peerId) < goneMs) this.#gone.delete(node.peerId);
+      else if (!this.#gone.has(node.peerId)) {
+        this.#gone.add(node.peerId);
+        this.#options.onGone(node);
+      }
+    }
+  }
+
   /** A node that is new here has the time to be heard. */
   #meet(node: NodeRecord): void {
     this.#nodes.set(node.peerId, node);
@@ -201,6 +242,10 @@ export class Membership {
   #hear({ peerId, shards }: Beat): void {
     this.#heard.set(peerId, { atMs: this.#options.clock.monotonic(), isCertain: true, shards: new Map(shards.map((shard) => [keyOf(shard), shard])) });
   }
+}
+
+export function wasRemoved(peerId: number): RequestError {
+  return new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with --reinit to join as a new one`);
 }
 
 function keyOf({ collectionUuid, shardId, generation }: { readonly collectionUuid: string; readonly shardId: number; readonly generation: number }): string {

@@ -82,7 +82,7 @@ export class NatsClient implements AsyncDisposable {
 
   /**
    * Makes the stream where it is not there; the same call on several nodes makes one. On how many servers one that is there lies is
-   * let be: it has grown with the cluster. @throws where one of that name differs otherwise
+   * let be: it follows the cluster. @throws where one of that name differs otherwise
    */
   async ensureStream(asked: Partial<StreamConfig> & { readonly name: string }, deadlineMs: number): Promise<void> {
     const config = { ...asked, ...this.#placement };

@@ -1,5 +1,6 @@
 // The configuration file of this node's NATS server. Clients and monitoring listen on loopback alone: only the node itself talks to
-// its server. What other servers reach is the route port, by mutual TLS where the cluster has certificates.
+// its server. What other servers reach is the route port, with a password that follows from the cluster's secret and by mutual TLS where
+// the cluster has certificates.
 import type { ClusterKeys } from './cluster-secret.ts';
 import type { NatsTls } from './node-tls.ts';
 
@@ -18,13 +19,16 @@ export interface NatsConfig {
   readonly fileStoreBytesMax: number;
   /** Votes on metadata and keeps no stream; only itself opens connections to others (witness.ts). */
   readonly isWitness?: boolean;
-  readonly keys: Pick<ClusterKeys, 'app' | 'system'>;
+  readonly keys: Pick<ClusterKeys, 'app' | 'system' | 'routePassword'>;
   readonly tls: NatsTls | undefined;
 }
 
 const memoryStoreBytesMax = 256 << 20;
 const payloadBytesMax = 64 << 20;
 const pendingBytesMax = 256 << 20;
+const routeUser = 'route';
+const passwordVariable = 'NEARKEEP_ROUTE_PASSWORD';
+const routeVariable = 'NEARKEEP_ROUTE_';
 
 /** Streams are placed on servers with this tag: on all but witnesses. */
 export const storeTag = 'store';
@@ -50,7 +54,8 @@ jetstream {
 cluster {
   name: ${quote(config.clusterName)}
   listen: ${quote(`${config.routeHost}:${config.routePort}`)}
-  routes: [ ${config.routes.map((route) => quote(`nats://${route}`)).join(', ')} ]${advertise}${tls}
+  authorization { user: ${routeUser}, password: $${passwordVariable}, timeout: 5 }
+  routes: [ ${config.routes.map((_, at) => `$${routeVariable}${at}`).join(', ')} ]${advertise}${tls}
 }
 accounts {
   APP { jetstream: enabled, users: [ { nkey: ${config.keys.app.publicKey} } ] }
@@ -58,6 +63,14 @@ accounts {
 }
 system_account: SYS
 `;
+}
+
+/** What the configuration leaves to the program's environment, because files are for others of this machine to read. */
+export function natsSecrets({ routes, keys: { routePassword } }: Pick<NatsConfig, 'routes' | 'keys'>): Readonly<Record<string, string>> {
+  return {
+    [passwordVariable]: quote(routePassword),
+    ...Object.fromEntries(routes.map((route, at) => [routeVariable + String(at), quote(`nats://${routeUser}:${routePassword}@${route}`)])),
+  };
 }
 
 function quote(text: string): string {

@@ -13,7 +13,7 @@ import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts'
 import type { Disk } from '../fs/disk.ts';
 import { readOptionalFile } from '../fs/read-optional.ts';
 import type { NatsBinary } from './nats-binary.ts';
-import { natsConfigText, type NatsConfig } from './nats-config.ts';
+import { natsConfigText, natsSecrets, type NatsConfig } from './nats-config.ts';
 import type { NatsService, NatsState } from './nats-service.ts';
 
 /** Sends the signal to the child when its parent is gone, however it went. Part of util-linux. */
@@ -119,7 +119,7 @@ export class NatsServer implements NatsService {
     const program = await this.#parentDeathProgram();
     const [command, args] = program === undefined ? [binary.path, ['-c', file]] : [program, ['--pdeathsig', 'KILL', binary.path, '-c', file]];
     // In a process group of its own: an interrupt from the terminal is for the node, which stops its server in good order.
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], env: childEnvironment() });
+    const child = spawn(command, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'], env: { ...childEnvironment(), ...natsSecrets(config) } });
     this.#child = child;
     this.#exited = new Promise((resolve) => {
       child.once('error', (error) => {

@@ -12,6 +12,9 @@ import { connectionKeptMs } from './peer-server.ts';
 import { peerTokenHeader, PeerSigner } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
+/** A node that is there answers at once, however busy it is. */
+const connectTimeoutMs = 5_000;
+
 export interface PeerFailures {
   readonly count: number;
   readonly latestError: string;
@@ -89,6 +92,16 @@ export class PeerClient {
     this.#tls = tls;
   }
 
+  /** Ends what is under way to a node: from one that is cut off no answer comes, and no error either. Later calls are made anew. */
+  abandon(url: string): void {
+    const { hostname, port } = new URL(url);
+    for (const kept of [this.#agent.sockets, this.#agent.freeSockets]) {
+      for (const [name, sockets] of Object.entries(kept)) {
+        if (name.startsWith(`${hostname.replace(/^\[|\]$/g, '')}:${port}:`)) for (const socket of sockets ?? []) socket.destroy(new Error('the node is not heard any more'));
+      }
+    }
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -106,6 +119,11 @@ export class PeerClient {
       try {
         const response = await new Promise<IncomingMessage>((resolve, reject) => {
           request.once('response', resolve).once('error', reject);
+          request.once('socket', (socket) => {
+            if (!socket.connecting) return;
+            const timer = setTimeout(() => request.destroy(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
+            socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+          });
           request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
           request.end(body);
         });

@@ -145,6 +145,25 @@ test('a kept connection that is reset is asked again over another one, unless it
   assert.equal(asked, 4);
 });
 
+test('what is asked of a node that is given up ends, and it can be asked again', async (t) => {
+  let asked = (): void => undefined;
+  const { client, url } = await pair(t, { calls: {
+    silent: () => new Promise(() => asked()),
+    echo: (args: unknown) => Promise.resolve(args),
+  }, streams: {} });
+  await client.call(url, 'echo', 1); // its connection is kept
+  const isAsked = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const calls = [client.call(url, 'silent', null), client.call(url, 'silent', null)].map((call) => assert.rejects(call, { code: 'unavailable', message: /not heard any more/ }));
+  await isAsked;
+  client.abandon(url.replace('127.0.0.1', '127.0.0.2'));
+  assert.equal(await client.call(url, 'echo', 2), 2);
+  client.abandon(url);
+  await Promise.all(calls);
+  assert.equal(await client.call(url, 'echo', 3), 3);
+});
+
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };
   const gate = new PeerGate(tokenKey);

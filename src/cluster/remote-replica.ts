@@ -15,6 +15,10 @@ export interface ShardName {
   readonly generation: number;
 }
 
+export function shardKey({ collectionUuid, shardId, generation }: ShardName): string {
+  return `${collectionUuid}/${shardId}/${generation}`;
+}
+
 /** Beyond what the caller gives a write to end in, so that the other node's own answer comes first. */
 const graceMs = 2_000;
 const callTimeoutMs = 60_000;

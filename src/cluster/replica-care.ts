@@ -1,25 +1,36 @@
 // Brings this node's replicas to be Active and keeps an eye on the others: fetches content that is not here, declares a replica
 // Active when it has caught up, Dead when its node is gone while another serves, and lets streams forget what all have in files.
+// A transfer that an operator asked for is done by its target, as any other replica that lacks something.
 //
 // Invariants:
 // - The last Active replica of a shard is never marked otherwise.
 // - A replica becomes Active only after it had everything that the stream had at a moment after it began to follow.
+// - It is read only after it has what was acknowledged by those that did not wait for it, because they took it for no Active one.
 // - A node changes the states of its own replicas; those of a silent node are the lowest live peer's to change.
-import { RequestError } from '../base/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { must } from '../base/assert.ts';
 import { NewerEntryError } from '../shard/entry-body.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { peersIn, replicaOf, shardOf, withReplica, withShard, type ReplicaState, type ShardRecord } from './cluster-record.ts';
+import { peersIn, replicaOf, shardOf, withActive, withReplica, withShard, withoutPeer, type ReplicaState, type ShardRecord } from './cluster-record.ts';
+import { goneMs, type NodeRecord } from './membership.ts';
+import { shardKey, type ShardName } from './remote-replica.ts';
 import type { ReplicaMarks } from './replica-marks.ts';
 import { purgeStream, streamFacts } from './shard-stream.ts';
 
 const careMs = 500;
-const deadMs = 10_000;
 const purgeMs = 60_000;
 const openAgainMs = 5_000;
-const fetchesMax = 2;
 /** Where a copy has entries that this program does not know, only a newer program helps. */
 const outdatedMs = 60_000;
+/** A transfer whose target is silent for so long has failed. */
+const transferLostMs = 60_000;
+/** A replica may be that far behind when it becomes Active. */
+const lagMsMax = 2_000;
+const joinTimeoutMs = 10_000;
+const joinPollMs = 5;
+/** Copies that a node takes in at a time: each is bound by the disk and by the source's. */
+const fetchesMax = 1;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
 
@@ -35,7 +46,10 @@ export class ReplicaCare {
   readonly #marks: ReplicaMarks;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
-  readonly #fetches = new Map<string, Promise<void>>();
+  /** Where the stream of a replica that catches up ended at the last look: while writes go on it is never at the very end. */
+  readonly #seen = new Map<string, { readonly lastSeq: number; readonly atMs: number }>();
+  /** Work on own replicas that goes on from one look to the next; by name. */
+  readonly #work = new Map<string, { readonly done: Promise<void>; readonly end: AbortController }>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
@@ -59,7 +73,8 @@ export class ReplicaCare {
     this.#ended.abort();
     clearTimeout(this.#timer);
     await this.#running;
-    await Promise.all(this.#fetches.values());
+    for (const { end } of this.#work.values()) end.abort();
+    await Promise.all([...this.#work.values()].map(({ done }) => done));
   }
 
   #plan(): void {
@@ -75,6 +90,7 @@ export class ReplicaCare {
     let failure: { readonly error: unknown } | undefined;
     const isDue = clock.monotonic() - this.#purgedMs > purgeMs;
     if (isDue) this.#purgedMs = clock.monotonic();
+    this.#endStale();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
         if (this.#ended.signal.aborted) return;
@@ -95,19 +111,22 @@ export class ReplicaCare {
     this.#marks.tell(this.#access.logger, uuid, shard);
     if (!membership.isLowestLive()) return;
     await this.#careForSilent(uuid, shard);
+    await this.#careForTransfer(uuid, shard);
     if (isPurgeDue) await this.#purge(uuid, shard);
   }
 
   async #careForOwn(uuid: string, shard: ShardRecord, state: ReplicaState): Promise<void> {
     const { client, membership } = this.#access;
     const self = membership.self.peerId;
+    const name = { collectionUuid: uuid, shardId: shard.id, generation: shard.generation };
+    if (this.#work.has(shardKey(name))) return;
     const local = this.#access.localShard(uuid, shard.id, shard.generation);
     const isLost = this.#access.logOf(uuid, shard.id, shard.generation)?.lost !== undefined;
     if (local === undefined || isLost || this.#marks.isOwnOdd(uuid, shard, state)) {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();
       else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
-      else this.#beginFetch(uuid, shard);
+      else if (this.#transfers.size < fetchesMax) this.#begin(name, (signal) => this.#fetch(uuid, shard, signal));
       return;
     }
     if (local.isOutdated) {
@@ -116,8 +135,58 @@ export class ReplicaCare {
     }
     if (state === 'Active' || state === 'Listener') return;
     if (this.#marks.disagreementOf(uuid, shard) !== undefined) return; // nobody knows who is right
-    const { lastSeq } = await streamFacts(client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
-    if (local.applied >= lastSeq) await this.#setState(uuid, shard, self, 'Active');
+    const { lastSeq } = await streamFacts(client, name);
+    if (local.applied >= this.#wanted(name, lastSeq)) this.#begin(name, (signal) => this.#join(name, shard, signal));
+    else if (state === 'PartialSnapshot') await this.#setState(uuid, shard, self, 'Partial');
+  }
+
+  /** What a replica must have to count as caught up, where its stream ends at `lastSeq` now. */
+  #wanted(name: ShardName, lastSeq: number): number {
+    const key = shardKey(name);
+    const now = this.#access.clock.monotonic();
+    const seen = this.#seen.get(key);
+    this.#seen.set(key, { lastSeq, atMs: now });
+    return seen === undefined || now - seen.atMs > lagMsMax ? lastSeq : seen.lastSeq;
+  }
+
+  #begin(name: ShardName, work: (signal: AbortSignal) => Promise<void>): void {
+    const key = shardKey(name);
+    const end = new AbortController();
+    const done = work(end.signal).catch((error: unknown) => {
+      if (!end.signal.aborted) this.#access.logger.warn({ collection: name.collectionUuid, shard: name.shardId, error: String(error) }, 'a replica is not Active yet; it is tried again');
+    }).finally(() => this.#work.delete(key));
+    this.#work.set(key, { done, end });
+  }
+
+  /** Nobody needs the work on a replica that no record places here any more. */
+  #endStale(): void {
+    const { followed, membership } = this.#access;
+    const records = followed();
+    const wanted = new Set([...records].flatMap(([collectionUuid, { shards }]) => shards
+      .filter((shard) => replicaOf(shard, membership.self.peerId) !== undefined)
+      .map(({ id, generation }) => shardKey({ collectionUuid, shardId: id, generation }))));
+    for (const [key, { end }] of this.#work) if (!wanted.has(key)) end.abort();
+    for (const key of this.#seen.keys()) if (!wanted.has(key)) this.#seen.delete(key);
+  }
+
+  /**
+   * Active, by one compare-and-set, which also ends the transfer that it came by. What others acknowledged before they had followed
+   * that did not wait for this replica, so it is read when it has everything that the stream had at a moment after it.
+   */
+  async #join(name: ShardName, shard: ShardRecord, signal: AbortSignal): Promise<void> {
+    const { client, clock, joining } = this.#access;
+    const key = shardKey(name);
+    const { collectionUuid: uuid, shardId, generation } = name;
+    this.#seen.delete(key);
+    joining.add(key);
+    try {
+      await this.#setState(uuid, shard, this.#access.membership.self.peerId, 'Active');
+      const { lastSeq } = await streamFacts(client, name);
+      const until = clock.monotonic() + joinTimeoutMs;
+      while (!signal.aborted && clock.monotonic() < until && (this.#access.localShard(uuid, shardId, generation)?.applied ?? lastSeq) < lastSeq) await sleep(joinPollMs);
+    } finally {
+      joining.delete(key);
+    }
   }
 
   /** The only content there is may have refused for a reason that passes: the stream had no leader just then. */
@@ -131,45 +200,50 @@ export class ReplicaCare {
   async #careForSilent(uuid: string, shard: ShardRecord): Promise<void> {
     const { membership } = this.#access;
     for (const peer of peersIn(shard, 'Active')) {
-      if (peer === membership.self.peerId || membership.silenceMs(peer) < deadMs) continue;
+      if (peer === membership.self.peerId || membership.silenceMs(peer) < goneMs) continue;
       const others = peersIn(shard, 'Active').filter((other) => other !== peer && membership.isLive(other));
       if (others.length > 0) await this.#setState(uuid, shard, peer, 'Dead');
     }
   }
 
-  /** A copy may take hours; what else is to be looked after does not wait for it. */
-  #beginFetch(uuid: string, shard: ShardRecord): void {
-    const key = `${uuid}/${shard.id}`;
-    if (this.#fetches.has(key) || this.#fetches.size >= fetchesMax) return;
-    this.#fetches.set(key, this.#fetch(uuid, shard).finally(() => this.#fetches.delete(key)));
+  async #careForTransfer(uuid: string, { id, transfer }: ShardRecord): Promise<void> {
+    const { membership, records, logger } = this.#access;
+    if (transfer === undefined || membership.silenceMs(transfer.to) < transferLostMs || transfer.to === membership.self.peerId) return;
+    logger.warn({ collection: uuid, shard: id, ...transfer }, 'the target of a transfer is gone; the transfer is given up');
+    await records.change(uuid, (record) => {
+      const now = shardOf(record, id).transfer;
+      return now === undefined || now.to !== transfer.to || now.from !== transfer.from ? record : withShard(record, id, (shard) => withoutPeer(shard, transfer.to));
+    });
+    await this.#access.spread();
+  }
+
+  /** A live node with an Active replica that is not known to differ from most; of a transfer the one that was named, as long as it has one. */
+  #sourceOf(uuid: string, shard: ShardRecord): NodeRecord | undefined {
+    const { membership } = this.#access;
+    const odd = this.#marks.disagreementOf(uuid, shard)?.odd ?? [];
+    const live = peersIn(shard, 'Active').filter((peer) => peer !== membership.self.peerId && !odd.includes(peer) && membership.isLive(peer));
+    const named = live.find((peer) => peer === shard.transfer?.from);
+    return membership.node(named ?? live[0] ?? -1);
   }
 
   /** The content of another node's replica, as a copy that goes on with the stream where it ends. */
-  async #fetch(uuid: string, shard: ShardRecord): Promise<void> {
+  async #fetch(uuid: string, shard: ShardRecord, signal: AbortSignal): Promise<void> {
     const { peers, membership, files, disk, dataDirectory, clock, logger } = this.#access;
     const self = membership.self.peerId;
-    const odd = this.#marks.disagreementOf(uuid, shard)?.odd ?? [];
-    const from = peersIn(shard, 'Active').filter((peer) => peer !== self && !odd.includes(peer) && membership.isLive(peer)).map((peer) => membership.node(peer)).find((node) => node !== undefined);
+    const from = this.#sourceOf(uuid, shard);
     if (from === undefined) return;
     const key = `${uuid}/${shard.id}`;
     if (clock.monotonic() < (this.#notBefore.get(key) ?? 0)) return;
-    const { signal } = this.#ended;
     this.#transfers.set(key, { collectionUuid: uuid, shardId: shard.id, from: from.peerId, to: self });
     try {
       const body = await peers.stream(from.uri, 'shard-archive', { collectionUuid: uuid, shardId: shard.id, generation: shard.generation }, { signal });
       await using received = await receiveShard({ disk, stagingRoot: dataDirectory }, shard.id, body, signal);
-      const config = (await this.#access.records.get(uuid))?.config;
-      if (config === undefined) return;
-      try {
-        await this.#access.discard(uuid, shard.id, shard.generation);
-        const { shard: made } = await files.adoptOne(uuid, config, { place: { id: shard.id, generation: shard.generation }, staging: received.staged, isCopy: true });
-        if (made === undefined) throw new RequestError('internal', 'an adopted shard is open');
-        this.#access.offer(uuid, made, shard.generation);
-        await this.#access.reconcile();
-      } finally {
-        if (this.#access.localShard(uuid, shard.id, shard.generation) === undefined) await this.#access.withdraw(uuid, shard.id, shard.generation);
-      }
-      logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
+      const place = { id: shard.id, generation: shard.generation };
+      const isTaken = await this.#access.install(uuid, place, async (config) => {
+        const { shard: made } = await files.adoptOne(uuid, config, { place, staging: received.staged, isCopy: true });
+        return must(made, 'an adopted shard is open');
+      });
+      if (isTaken) logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
     } catch (error) {
       if (error instanceof NewerEntryError) this.#notBefore.set(key, clock.monotonic() + outdatedMs);
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
@@ -194,7 +268,7 @@ export class ReplicaCare {
       const before = replicaOf(shard, peer);
       const isLastActive = state !== 'Active' && peersIn(shard, 'Active').every((other) => other === peer);
       if (shard.generation !== generation || before === undefined || before === state || isLastActive) return record;
-      return withShard(record, id, (found) => withReplica(found, peer, state));
+      return withShard(record, id, (found) => (state === 'Active' ? withActive(found, peer) : withReplica(found, peer, state)));
     });
     await this.#access.spread();
   }

@@ -1,8 +1,11 @@
 // One shard of a collection as this node reaches it: by its own replica where that is Active, else by another node's.
 //
-// Reads try one Active replica after another, nodes that answer first. A write goes through one of them, and is refused before it is
+// Reads try one Active replica after another, nodes that answer first. While a shard moves, nodes do not learn at one moment where it is:
+// a node that does not serve it says so, and it is looked for again. A write goes through one of them, and is refused before it is
 // published where fewer replicas live than must have it; after that it is never sent twice, for it may be stored.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RequestError } from '../base/errors.ts';
+import { NotServedError } from './peer-wire.ts';
 import { FencedError } from './replicated-log.ts';
 import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
@@ -14,6 +17,8 @@ import type { Shard } from '../shard/shard.ts';
 export interface RouteSource {
   /** This node's replica; undefined where it has none or none that is Active and open. */
   local(): Shard | undefined;
+  /** This node's replica while it is Active and is not read yet: it may lack what was written just before. */
+  joining(): Shard | undefined;
   /** Active ones on other nodes, those that answer first. */
   remotes(): readonly { readonly replica: RemoteReplica; readonly isLive: boolean }[];
   /** How many replicas there are, whatever their states. */
@@ -33,6 +38,9 @@ export interface RouteSource {
 }
 
 const waitMs = 60_000;
+/** A shard that has moved is looked for this long. */
+const movedMs = 10_000;
+const lookAgainMs = 10;
 
 export class RoutedReplica implements Replica {
   readonly #source: RouteSource;
@@ -45,12 +53,14 @@ export class RoutedReplica implements Replica {
     return this.#read((replica) => replica.check(operation));
   }
 
-  async write(operation: WriteOperation, options: WriteOptions): Promise<ReplicaWriteResult> {
-    const local = this.#source.local();
-    if (local !== undefined) return await this.#writeHere(local, operation, options);
-    const remote = this.#source.remotes()[0];
-    if (remote === undefined) throw this.#noReplica();
-    return await remote.replica.write(operation, options);
+  write(operation: WriteOperation, options: WriteOptions): Promise<ReplicaWriteResult> {
+    return whereServed(async () => {
+      const local = this.#source.local();
+      if (local !== undefined) return await this.#writeHere(local, operation, options);
+      const remote = this.#source.remotes()[0];
+      if (remote === undefined) throw this.#noReplica();
+      return await remote.replica.write(operation, options);
+    });
   }
 
   /** One of those behind it, where it matters which. The caller finds a generation that came after this one by itself. */
@@ -85,7 +95,7 @@ export class RoutedReplica implements Replica {
   }
 
   info(): ReplicaInfo {
-    const replica = this.#source.local() ?? this.#source.remotes()[0]?.replica;
+    const replica = this.#source.local() ?? this.#source.joining() ?? this.#source.remotes()[0]?.replica;
     if (replica === undefined) throw this.#noReplica();
     return replica.info();
   }
@@ -120,7 +130,11 @@ export class RoutedReplica implements Replica {
     return [...own, ...this.#source.remotes().map(({ replica }) => ({ replica, applied: (signal?: AbortSignal) => replica.applied(signal) }))];
   }
 
-  async #read<T>(work: (replica: Replica) => Promise<T>): Promise<T> {
+  #read<T>(work: (replica: Replica) => Promise<T>): Promise<T> {
+    return whereServed(() => this.#readOnce(work));
+  }
+
+  async #readOnce<T>(work: (replica: Replica) => Promise<T>): Promise<T> {
     const local = this.#source.local();
     if (local !== undefined) return await work(local);
     let failure: unknown = this.#noReplica();
@@ -129,13 +143,26 @@ export class RoutedReplica implements Replica {
         return await work(replica);
       } catch (error) {
         if (!(error instanceof RequestError) || error.code !== 'unavailable') throw error;
-        failure = error;
+        if (!(failure instanceof NotServedError)) failure = error;
       }
     }
     throw failure;
   }
 
   #noReplica(): RequestError {
-    return new RequestError('unavailable', `shard ${this.#source.shardId} has no active replica that can be reached`);
+    const message = `shard ${this.#source.shardId} has no active replica that can be reached`;
+    return this.#source.joining() === undefined ? new RequestError('unavailable', message) : new NotServedError(message);
+  }
+}
+
+/** Again as long as a node says that the shard is not there. */
+async function whereServed<T>(work: () => Promise<T>): Promise<T> {
+  for (const until = performance.now() + movedMs;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof NotServedError) || performance.now() > until) throw error;
+      await sleep(lookAgainMs);
+    }
   }
 }

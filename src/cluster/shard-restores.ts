@@ -19,7 +19,7 @@ import { resolveName, withCollection, withoutCollection } from '../collection/al
 import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, SnapshotPriority, StagedShard } from '../collection/snapshot-source.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { isServedBeside, peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import { isServedBeside, peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, withoutTransfer, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
 import { RestoreTurns, type Turn } from './restore-turns.ts';
 import { createStream, deleteStream, sealStream, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
@@ -328,8 +328,8 @@ export class ShardRestores {
     let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), restoreId].slice(-restoresKeptMax) };
     for (const { staged: { id }, base } of made) {
       next = withShard(next, id, (shard) => {
-        const { awaited, ...rest } = shard;
-        const before = awaited === true ? [] : peersIn(shard).filter((peer) => peer !== self);
+        const { awaited, ...rest } = withoutTransfer(shard);
+        const before = awaited === true ? [] : peersIn(rest).filter((peer) => peer !== self);
         const all = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self);
         const others = priority === 'no_sync' ? [] : all.slice(0, Math.max(wanted - 1, isOneShard ? before.length : 0));
         return { ...rest, generation, base, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others.map((peer) => [String(peer), 'Partial' as const] as const)]) };

@@ -2,14 +2,14 @@
 // own, and waiting until a write has been applied elsewhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
-import { RequestError } from '../base/errors.ts';
 import type { Replica } from '../collection/replica.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { peersIn, replicaOf, type ShardRecord } from './cluster-record.ts';
+import { peersIn, replicaOf, replicasThatCount, type ShardRecord } from './cluster-record.ts';
 import type { PeerMethods } from './peer-server.ts';
-import { RemoteReplica, replicaMethods, unknownInfo, type ShardName } from './remote-replica.ts';
+import { NotServedError } from './peer-wire.ts';
 import type { ReplicaMarks } from './replica-marks.ts';
+import { RemoteReplica, replicaMethods, shardKey, unknownInfo, type ShardName } from './remote-replica.ts';
 import { RoutedReplica } from './routed-replica.ts';
 
 const followTimeoutMs = 10_000;
@@ -34,6 +34,7 @@ export class ShardRoutes {
     return new RoutedReplica({
       shardId, generation,
       local: () => this.#activeHere(name),
+      joining: () => (this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined),
       remotes: () => {
         const { membership, peers } = this.#access();
         const shard = recordNow();
@@ -51,7 +52,7 @@ export class ShardRoutes {
       writesNeeded: () => {
         const shard = recordNow();
         const wanted = this.#access().record(collectionUuid)?.config.params.write_consistency_factor ?? 1;
-        return shard === undefined ? 1 : Math.min(wanted, peersIn(shard).length);
+        return shard === undefined ? 1 : Math.min(wanted, replicasThatCount(shard));
       },
       refuseWrites: () => {
         const shard = recordNow();
@@ -90,7 +91,7 @@ export class ShardRoutes {
   }
 
   #activeHere(name: ShardName): Shard | undefined {
-    return this.isActiveHere(name.collectionUuid, name.shardId) ? this.#localShard(name) : undefined;
+    return this.isActiveHere(name.collectionUuid, name.shardId) && !this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined;
   }
 
   #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {
@@ -134,6 +135,6 @@ export class ShardRoutes {
   }
 }
 
-function notActive({ shardId, generation }: ShardName): RequestError {
-  return new RequestError('unavailable', `shard ${shardId} of generation ${generation} is not active on this node`);
+function notActive({ shardId, generation }: ShardName): NotServedError {
+  return new NotServedError(`shard ${shardId} of generation ${generation} is not active on this node`);
 }

@@ -202,7 +202,7 @@ export class ShardFiles {
     }
   }
 
-  /** Removes the folders of shards that are not among these. */
+  /** Removes the folders of shards and generations that are none of those. */
   async sweepShards(uuid: string, places: readonly ShardPlace[]): Promise<void> {
     const wanted = new Set(places.map((place) => path.basename(this.#shardDirectory(uuid, place))));
     const folder = path.join(this.#root, uuid, 'shards');

@@ -46,6 +46,7 @@ export async function startClusterNode(settings: ClusterSettings, files: NodeFil
       binary: must(binary, 'a server of its own is a program'), routes: own.routes, routePort: own.routePort, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
       clientPort: settings.natsClientPort ?? (await freePort()), monitorPort: settings.natsMonitorPort ?? (await freePort()),
     },
+    others: [...settings.peers.map((peer) => `${new URL(own.uri).protocol}//${peer}`), ...(settings.bootstrap === undefined ? [] : [settings.bootstrap])].filter((url) => new URL(url).origin !== new URL(own.uri).origin),
     founders: kind === 'found' ? settings.peers.length : 1,
     ...(own.hasWitness ? { witness: { onEnded: () => record.change((known) => ({ ...known, hasWitness: false })) } } : {}),
     ...(kind === 'first' ? { fill: (cluster) => promote(files, cluster, () => record.save({ ...own, phase: 'member' })) } : {}),

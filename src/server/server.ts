@@ -105,6 +105,11 @@ export class Server implements AsyncDisposable {
     };
   }
 
+  /** Never resolves on one node. */
+  get whenRemoved(): Promise<'removed'> {
+    return this.engine.cluster?.whenRemoved.then(() => 'removed' as const) ?? new Promise(() => undefined);
+  }
+
   /** Not ready, no new connections, requests in flight end, then the engine. Idempotent. */
   close(): Promise<void> {
     this.#closed ??= this.#close();

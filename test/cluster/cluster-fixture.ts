@@ -3,6 +3,7 @@ import path from 'node:path';
 import { must } from '../../src/base/assert.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger, type Logger } from '../../src/base/logger.ts';
+import type { Disk } from '../../src/fs/disk.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { openVectorIndexes } from '../../src/index/open-indexes.ts';
@@ -25,7 +26,8 @@ export interface ClusterFixture extends AsyncDisposable {
 
 export const clusterSecret = 'the secret of this test';
 
-export async function startCluster(count: number, logger: Logger = silentLogger): Promise<ClusterFixture> {
+/** @param diskOf what a node keeps its shards on */
+export async function startCluster(count: number, logger: Logger = silentLogger, diskOf: (at: number) => Disk = () => new NodeDisk()): Promise<ClusterFixture> {
   const folder = await temporaryFolder();
   const ports = await nodePorts(count);
   const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
@@ -38,8 +40,8 @@ export async function startCluster(count: number, logger: Logger = silentLogger)
   const start = async (at: number): Promise<ClusterNode> => {
     const { peer, route, natsClient, natsMonitor } = must(ports[at], 'one for each node');
     const node = await ClusterNode.start({
-      disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
-      uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
+      disk: diskOf(at), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
+      uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, others: [], tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
       nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();

@@ -18,12 +18,18 @@ import { startServer, verifySound, type ServerProcess } from '../support/server-
 export interface NodePlace {
   readonly at: number;
   readonly data: string;
+  /** Where other nodes reach it. */
+  readonly host: string;
   readonly ports: NodePorts;
   /** Peer ports of all nodes as `host:port`. */
   readonly peers: readonly string[];
 }
 
 export interface ProcessClusterOptions {
+  /** Where a node keeps its data, and where others reach it: a folder of its own and loopback otherwise. */
+  readonly placeOf?: (at: number) => { readonly data?: string; readonly host?: string };
+  /** A program that runs the node, with its arguments. */
+  readonly underOf?: (at: number) => readonly string[];
   /** Instead of the arguments that found one cluster of all nodes. */
   readonly argsOf?: (node: NodePlace) => readonly string[];
   /** Of every node, at every start. */
@@ -80,14 +86,15 @@ export async function startProcesses(count: number, options: ProcessClusterOptio
 export async function processCluster(count: number, options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
   const folder = await temporaryFolder();
   const ports = await nodePorts(count);
-  const peers = ports.map(({ peer }) => `127.0.0.1:${peer}`);
-  const places = ports.map((of, at): NodePlace => ({ at, data: path.join(folder.path, `node-${at}`), ports: of, peers }));
+  const placed = ports.map((of, at) => ({ at, data: path.join(folder.path, `node-${at}`), host: '127.0.0.1', ports: of, ...options.placeOf?.(at) }));
+  const peers = placed.map(({ host, ports: { peer } }) => `${host}:${peer}`);
+  const places = placed.map((of): NodePlace => ({ ...of, peers }));
   const place = (at: number): NodePlace => {
     const found = places[at];
     if (found === undefined) throw new RangeError(`there is no node ${at}`);
     return found;
   };
-  const peerUrl = (at: number): string => `http://127.0.0.1:${place(at).ports.peer}`;
+  const peerUrl = (at: number): string => `http://${place(at).host}:${place(at).ports.peer}`;
   const argsOf = options.argsOf ?? (({ at, ports: { peer } }) => ['--peer-port', String(peer), '--uri', peerUrl(at), '--peers', peers.join(',')]);
   const running = new Map<number, { readonly starting: Promise<ServerProcess>; readonly giveUp: AbortController }>();
   const nodes = new Map<number, ServerProcess>();
@@ -109,7 +116,7 @@ export async function processCluster(count: number, options: ProcessClusterOptio
     outputs.set(at, '');
     const giveUp = new AbortController();
     const starting = startServer({
-      data, args: argsOf(place(at)), signal: AbortSignal.any([giveUp.signal, AbortSignal.timeout(waitMsMax)]),
+      data, args: argsOf(place(at)), ...(options.underOf === undefined ? {} : { under: options.underOf(at) }), signal: AbortSignal.any([giveUp.signal, AbortSignal.timeout(waitMsMax)]),
       env: { NEARKEEP__CLUSTER__NATS_CLIENT_PORT: String(natsClient), NEARKEEP__CLUSTER__NATS_MONITOR_PORT: String(natsMonitor), ...options.env, ...env },
       onOutput: (output) => void outputs.set(at, output),
     });

@@ -151,6 +151,7 @@ const shapes: readonly (readonly [string, string, string, unknown, ...Refusal])[
     `${format}actions[0]: expected one of \`create_alias\`, \`delete_alias\`, \`rename_alias\``,
   ],
   ['a cluster operation', 'POST', '/collections/c/cluster', { move_shard: {} }, 405, 'Qdrant is running in standalone mode'],
+  ['a node to remove', 'DELETE', '/cluster/peer/1', undefined, 405, 'Qdrant is running in standalone mode'],
 ];
 
 const creates: readonly (readonly [string, unknown, ...Refusal])[] = [

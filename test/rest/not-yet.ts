@@ -193,7 +193,6 @@ const routes: readonly (readonly [string, string, number])[] = [
   ['GET', '/cluster/metadata/keys/k', 404],
   ['PUT', '/cluster/metadata/keys/k', 404],
   ['DELETE', '/cluster/metadata/keys/k', 404],
-  ['DELETE', '/cluster/peer/1', 404],
   ['POST', '/cluster/recover', 404],
   ['GET', '/cluster/telemetry', 404],
   ['POST', '/collections/c/debug', 404],

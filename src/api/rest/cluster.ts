@@ -1,33 +1,71 @@
 // The cluster as clients see it. A single node answers what a single node can.
 import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
+import { readFlag } from './query-parameters.ts';
 import { result } from './collections.ts';
+import { decodeClusterOperation } from './decode-cluster-operation.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestRoute } from './route.ts';
 
+type Cluster = NonNullable<Engine['cluster']>;
+type Disagreement = ReturnType<Cluster['collectionStatus']>['disagreements'][number];
+type TransferStatus = ReturnType<Cluster['collectionStatus']>['transfers'][number];
+type ClusterStatus = Awaited<ReturnType<Cluster['status']>>;
+
+const path = '/collections/:collection/cluster';
+const peerPath = '/cluster/peer/:peer_id';
+
 export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
-  const path = '/collections/:collection/cluster';
   return [
     { method: 'GET', path: '/cluster', access: 'read', handle: result(() => clusterJson(engine)) },
     { method: 'GET', path, access: 'read', handle: result((call) => collectionJson(engine, call.params['collection'] ?? '')) },
+    ...(engine.cluster === undefined ? standaloneRoutes() : changeRoutes(engine.cluster)),
+  ];
+}
+
+/** What changes a cluster, on one node: refused before it is looked at. */
+function standaloneRoutes(): readonly RestRoute[] {
+  const handle = (): Promise<never> => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode'));
+  return [
+    { method: 'POST', path, access: 'manage', body: 'none', handle },
+    { method: 'DELETE', path: peerPath, access: 'manage', handle },
+  ];
+}
+
+function changeRoutes(cluster: Cluster): readonly RestRoute[] {
+  return [
     {
       method: 'POST',
       path,
       access: 'manage',
-      body: 'none',
-      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
+      timeout: 'change',
+      handle: result(async ({ params, body }) => {
+        await cluster.changeShards(params['collection'] ?? '', await decodeClusterOperation(body));
+        return true;
+      }),
+    },
+    {
+      method: 'DELETE',
+      path: peerPath,
+      access: 'manage',
+      timeout: 'change',
+      handle: result(async ({ params, query }) => {
+        await cluster.removePeer({ peerId: readPeerParameter(params['peer_id'] ?? ''), force: readFlag(query, 'force', false) });
+        return true;
+      }),
     },
   ];
 }
-
-type Disagreement = ReturnType<NonNullable<Engine['cluster']>['collectionStatus']>['disagreements'][number];
 
 /** `writes_stopped`: there is no majority, and an operator has to decide. */
 function disagreementJson({ shardId, kind, what, seq, equalSeq, groups, odd }: Disagreement): unknown {
   return { shard_id: shardId, what, equal_until: equalSeq, differ_at: seq, peers: groups, copied_anew: odd, writes_stopped: kind === 'undecided' };
 }
 
-type ClusterStatus = Awaited<ReturnType<NonNullable<Engine['cluster']>['status']>>;
+function readPeerParameter(text: string): number {
+  if (!/^\d{1,16}$/.test(text)) throw new RequestError('bad-format', 'Deserialize error in path parameters: peer_id: invalid digit found in string');
+  return Number(text);
+}
 
 async function clusterJson({ cluster }: Engine): Promise<unknown> {
   if (cluster === undefined) return { status: 'disabled' };
@@ -78,6 +116,11 @@ function threadJson({ error }: ClusterStatus): unknown {
     : { consensus_thread_status: 'stopped_with_err', err: error };
 }
 
+/** As a collection and /telemetry tell it. */
+export function transferJson({ shardId, from, to, method, isKept }: TransferStatus): unknown {
+  return { shard_id: shardId, from, to, sync: isKept, method };
+}
+
 function collectionJson(engine: Engine, name: string): unknown {
   if (engine.cluster !== undefined) {
     const status = engine.cluster.collectionStatus(name);
@@ -87,7 +130,7 @@ function collectionJson(engine: Engine, name: string): unknown {
       shard_count: status.shardCount,
       local_shards: status.local.map(({ shardId, key, points, state }) => ({ shard_id: shardId, ...keyed(key), points_count: points, state })),
       remote_shards: status.remote.map(({ shardId, key, peerId, state }) => ({ shard_id: shardId, ...keyed(key), peer_id: peerId, state })),
-      shard_transfers: status.transfers.map(({ shardId, from, to }) => ({ shard_id: shardId, from, to, sync: true, method: 'snapshot' })),
+      shard_transfers: status.transfers.map(transferJson),
       ...(status.disagreements.length === 0 ? {} : { disagreements: status.disagreements.map(disagreementJson) }),
     };
   }

@@ -3,7 +3,7 @@ import os from 'node:os';
 import type { CollectionInfo } from '../../collection/collection-info.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { apiVersion } from '../../engine/version.ts';
-import { clusterTelemetryJson } from './cluster.ts';
+import { clusterTelemetryJson, transferJson } from './cluster.ts';
 import { shownId } from './metrics.ts';
 import type { ProbeContext } from './probe-context.ts';
 import type { ResponseStats } from './response-stats.ts';
@@ -70,7 +70,7 @@ function collectionJson(engine: Engine, info: CollectionInfo, { detailsLevel, an
     id: shownId(info.name, anonymize),
     ...(anonymize ? {} : { config: { ...info.config, uuid: info.uuid } }),
     shards: shardsJson(engine, info),
-    transfers: (placed?.transfers ?? []).map(({ shardId, from, to }) => ({ shard_id: shardId, from, to, sync: true, method: 'snapshot' })),
+    transfers: (placed?.transfers ?? []).map(transferJson),
   };
 }
 

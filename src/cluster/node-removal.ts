@@ -1,0 +1,192 @@
+// How a node leaves the cluster for good. The decision is one record, `gone.<peer id>`, which also refuses the node for ever; what
+// follows from it can be done by any node and again: its replicas leave the records, its node record goes, and its NATS server leaves
+// the metadata and the streams. The lowest live peer finishes what a removal that was cut off has left.
+//
+// Invariants:
+// - The only Active replica of a shard is never taken from a node that answers: it could be moved.
+// - Servers change by this decision alone, never because one is silent.
+import { RequestError } from '../base/errors.ts';
+import type { RemovePeer } from '../command/cluster-operation.ts';
+import type { CatalogAccess } from './catalog-access.ts';
+import type { NatsUser } from './cluster-secret.ts';
+import { peersIn, replicaOf, withoutRemoved, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
+import { nodePrefix, removedPrefix, type NodeRecord } from './membership.ts';
+import { NatsClient } from './nats-client.ts';
+import type { NatsServer } from './nats-server.ts';
+import { streamFacts } from './shard-stream.ts';
+
+const finishMs = 10_000;
+const nodesMin = 2;
+const requestTimeoutMs = 5_000;
+/** A node that answers stops by itself when it finds its record gone; then its server is taken out all the same. */
+const stopWaitMs = 15_000;
+const stopPollMs = 100;
+const serverRemove = '$JS.API.SERVER.REMOVE';
+const streamPeerRemove = '$JS.API.STREAM.PEER.REMOVE.';
+
+export interface NodeRemovalOptions {
+  readonly access: CatalogAccess;
+  /** undefined where the servers are somebody else's: they stay as they are. */
+  readonly nats: NatsServer | undefined;
+  /** May change the servers of the cluster. */
+  readonly system: NatsUser;
+}
+
+type GoneNode = Pick<NodeRecord, 'peerId' | 'serverName' | 'uri'>;
+
+interface Needed {
+  readonly uuid: string;
+  readonly shard: ShardRecord;
+}
+
+export class NodeRemoval {
+  readonly #options: NodeRemovalOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: NodeRemovalOptions) {
+    this.#options = options;
+    this.#plan();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  /** Resolves when the node is no part of the cluster any more. @throws RequestError, and nothing has changed */
+  async remove({ peerId, force }: RemovePeer): Promise<void> {
+    const { access } = this.#options;
+    const { membership, metastore } = access;
+    const node = membership.node(peerId);
+    if (node === undefined) throw new RequestError('bad-request', `Peer ${peerId} does not exist`);
+    if (peerId === membership.self.peerId) throw new RequestError('bad-request', `Peer ${peerId} is the node that was asked: a node is removed by another one`);
+    if (membership.nodes().length <= nodesMin) throw new RequestError('bad-request', `Cannot remove peer ${peerId}: a cluster has ${nodesMin} nodes at least`);
+    await this.#refuseNeeded(peerId, force);
+    const gone: GoneNode = { peerId, serverName: node.serverName, uri: node.uri };
+    const key = removedPrefix + String(peerId);
+    const revision = await metastore.create(key, gone); // from here on no new shard is placed there
+    try {
+      await this.#refuseNeeded(peerId, force);
+    } catch (error) {
+      if (revision !== undefined) await metastore.delete(key, revision);
+      throw error;
+    }
+    await this.#leaveRecords(gone);
+    await access.spread();
+    await this.#leaveServers(gone);
+  }
+
+  #plan(): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#running = this.#finish().catch((error: unknown) => this.#options.access.logger.warn({ error: String(error) }, 'the removal of a node is not finished; it is tried again')).finally(() => this.#plan());
+    }, finishMs);
+    this.#timer.unref();
+  }
+
+  async #finish(): Promise<void> {
+    const { membership, metastore } = this.#options.access;
+    if (!membership.isLowestLive()) return;
+    for (const key of await metastore.keys(removedPrefix)) {
+      const gone = (await metastore.get(key))?.value as GoneNode | undefined;
+      if (gone === undefined || this.#closed) continue;
+      await this.#leaveRecords(gone);
+      if ((await this.#servers()).has(gone.serverName)) await this.#leaveServers(gone);
+    }
+  }
+
+  async #refuseNeeded(peerId: number, force: boolean): Promise<void> {
+    const { membership } = this.#options.access;
+    const held = await this.#heldBy(peerId);
+    if (held.length === 0) return;
+    const only = held.filter(({ shard }) => isOnlyActive(shard, peerId));
+    const named = only.length === 0 ? '' : `; it has the only active replica of ${await this.#namesOf(only)}`;
+    if (!force) throw new RequestError('bad-request', `Cannot remove peer ${peerId} as there are shards on it${named}`);
+    if (only.length > 0 && membership.isLive(peerId)) throw new RequestError('bad-request', `Cannot remove peer ${peerId}${named}: the node answers, so move them first`);
+  }
+
+  async #heldBy(peerId: number): Promise<readonly Needed[]> {
+    const { records } = this.#options.access;
+    const held: Needed[] = [];
+    for (const uuid of await records.uuids()) {
+      const record = await records.get(uuid);
+      held.push(...(record?.shards ?? []).filter((shard) => replicaOf(shard, peerId) !== undefined).map((shard) => ({ uuid, shard })));
+    }
+    return held;
+  }
+
+  async #namesOf(needed: readonly Needed[]): Promise<string> {
+    const { names } = await this.#options.access.records.directory();
+    const nameOf = (uuid: string): string => Object.entries(names).find(([, other]) => other === uuid)?.[0] ?? uuid;
+    return needed.map(({ uuid, shard }) => `shard ${shard.id} of ${nameOf(uuid)}`).join(', ');
+  }
+
+  /** Idempotent. */
+  async #leaveRecords({ peerId }: GoneNode): Promise<void> {
+    const { records, metastore, logger } = this.#options.access;
+    for (const { uuid, shard } of await this.#heldBy(peerId)) {
+      const heir = isOnlyActive(shard, peerId) ? await this.#heirOf(uuid, shard) : undefined;
+      if (isOnlyActive(shard, peerId)) logger.error({ collection: uuid, shard: shard.id, peerId, heir }, heir === undefined ? 'the only replica of a shard went with its node: restore a snapshot of it' : 'the only replica of a shard went with its node; it is built anew from its log');
+      await records.change(uuid, (record): ClusterCollection => ({ ...record, shards: record.shards.map((each) => withoutRemoved(each, peerId, each.id === shard.id ? heir : undefined)) }))
+        .catch((error: unknown) => {
+          if (!(error instanceof RequestError && error.code === 'not-found')) throw error; // deleted meanwhile
+        });
+    }
+    const key = nodePrefix + String(peerId);
+    const found = await metastore.get(key);
+    if (found !== undefined) await metastore.delete(key, found.revision);
+  }
+
+  /** A node that can build the shard from its log alone: that begins at the beginning. */
+  async #heirOf(uuid: string, shard: ShardRecord): Promise<number | undefined> {
+    const { access } = this.#options;
+    if (shard.base !== null) return undefined;
+    const { firstSeq } = await streamFacts(access.client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
+    return firstSeq > 1 ? undefined : [...access.load()].sort(([a, x], [b, y]) => x - y || a - b)[0]?.[0];
+  }
+
+  async #leaveServers({ serverName, peerId }: GoneNode): Promise<void> {
+    const { client, clock, membership, logger } = this.#options.access;
+    const { nats } = this.#options;
+    if (nats === undefined) return logger.info({ peerId }, 'a node was removed from the cluster');
+    for (const until = clock.monotonic() + stopWaitMs; (await this.#servers()).get(serverName) === true && clock.monotonic() < until;) await pause(stopPollMs);
+    const left = membership.nodes().length;
+    for await (const { config, cluster } of client.manager.streams.list()) {
+      const isThere = cluster?.leader === serverName || cluster?.replicas?.some(({ name }) => name === serverName) === true;
+      // where no server is left that could take its place, the stream goes on with those it has
+      if (isThere) await ask(client, streamPeerRemove + config.name, { peer: serverName });
+    }
+    await using system = await NatsClient.connect({ url: nats.clientUrl, user: this.#options.system, name: 'nearkeep removal', clock });
+    await ask(system, serverRemove, { peer: serverName });
+    for await (const { config } of client.manager.streams.list()) {
+      if (config.num_replicas > left && !config.sealed) await client.manager.streams.update(config.name, { ...config, num_replicas: left });
+    }
+    logger.info({ peerId, server: serverName, nodes: left }, 'a node was removed from the cluster');
+    if (left === nodesMin) logger.warn({ nodes: left }, 'two nodes are left, and both keep every log: while either is away nothing can be written');
+  }
+
+  /** Name → whether it is connected. Servers of the metadata, this one's included. */
+  async #servers(): Promise<ReadonlyMap<string, boolean>> {
+    const meta = (await this.#options.nats?.monitor('jsz'))?.['meta_cluster'] as { readonly leader?: string; readonly replicas?: readonly { readonly name: string; readonly offline?: boolean }[] } | undefined;
+    return new Map([...(meta?.leader === undefined ? [] : [[meta.leader, true] as const]), ...(meta?.replicas ?? []).map(({ name, offline }) => [name, offline !== true] as const)]);
+  }
+}
+
+/** No other node has an Active one. */
+function isOnlyActive(shard: ShardRecord, peerId: number): boolean {
+  return peersIn(shard, 'Active').every((peer) => peer === peerId);
+}
+
+/** What the server refuses is its to say: a peer that is no member is gone already. */
+async function ask({ connection }: NatsClient, topic: string, body: unknown): Promise<void> {
+  await connection.request(topic, JSON.stringify(body), { timeout: requestTimeoutMs });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
+}
