@@ -95,9 +95,9 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
     await cluster().stop(victim);
     await flipBits(uuid, 'logs');
     let isHealed = false;
-    const changing = (async () => {
-      for (let at = 0; !isHealed; at += 1) await cluster().node(1).catalog.update('busy', { metadata: { at } });
-    })();
+    const changing = Promise.all([0, 1, 0, 1, 0, 1].map(async (node) => {
+      for (let at = 0; !isHealed; at += 1) await cluster().node(node).catalog.update('busy', { metadata: { at } });
+    }));
     try {
       await cluster().start(victim);
       await untilHealed('busy');
