@@ -94,17 +94,11 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
     const uuid = await create('busy');
     await cluster().stop(victim);
     await flipBits(uuid, 'logs');
-    let isHealed = false;
-    const changing = (async () => {
-      for (let at = 0; !isHealed; at += 1) await cluster().node(1).catalog.update('busy', { metadata: { at } });
-    })();
-    try {
-      await cluster().start(victim);
-      await untilHealed('busy');
-    } finally {
-      isHealed = true;
-      await changing;
-    }
+    await cluster().start(victim);
+    await Promise.all([0, 1, 0, 1, 0, 1].map(async (node) => {
+      for (let at = 0; local(victim, 'busy') === undefined; at += 1) await cluster().node(node).catalog.update('busy', { metadata: { at } });
+    }));
+    await untilHealed('busy');
     await fill('busy', 100, 20);
     await untilHealed('busy');
     await cluster().stop(victim);
