@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { runClosers, type Closer } from '../base/closers.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
@@ -18,6 +19,7 @@ import { NatsServer } from './nats-server.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerTls } from './peer-server.ts';
 import type { ShardName } from './remote-replica.ts';
+import type { CreateShardKey } from './shard-keys.ts';
 
 const metaBucket = 'meta';
 const serversMax = 3;
@@ -118,6 +120,16 @@ export class ClusterNode implements AsyncDisposable {
   /** @throws RequestError 'not-found' */
   collectionStatus(name: string): CollectionClusterStatus {
     return collectionClusterStatus(this, name);
+  }
+
+  /** @throws RequestError 'not-found' for the collection, 'bad-request' with the API's texts */
+  createShardKey(name: string, create: CreateShardKey): Promise<void> {
+    return this.catalog.shardKeys.create(this.catalog.get(name), create);
+  }
+
+  /** With all points under it. @throws RequestError likewise */
+  dropShardKey(name: string, key: ShardKey): Promise<void> {
+    return this.catalog.shardKeys.drop(this.catalog.get(name), key);
   }
 
   /** Every shard that the records place here is open and as good as it should be. */

@@ -1,5 +1,6 @@
 // What a node tells of its cluster, in the terms of the API: `GET /cluster` and `GET /collections/{c}/cluster`.
 import type { ClusterCatalog } from './cluster-catalog.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
@@ -26,8 +27,8 @@ export interface ClusterStatus {
 export interface CollectionClusterStatus {
   readonly peerId: number;
   readonly shardCount: number;
-  readonly local: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly points: number; readonly state: ReplicaState }[];
-  readonly remote: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly peerId: number; readonly state: ReplicaState }[];
+  readonly local: readonly { readonly shardId: number; readonly key: ShardKey | undefined; readonly points: number; readonly state: ReplicaState }[];
+  readonly remote: readonly { readonly shardId: number; readonly key: ShardKey | undefined; readonly peerId: number; readonly state: ReplicaState }[];
   readonly transfers: readonly { readonly shardId: number; readonly from: number; readonly to: number }[];
 }
 

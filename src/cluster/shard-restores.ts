@@ -9,15 +9,18 @@
 // - A shard that no file brought stays empty and `awaited`.
 import { randomUUID } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
-import type { CollectionConfig } from '../command/collection-config.ts';
-import { refuseIncompatible, refuseOtherVectors } from '../collection/compatibility.ts';
+import { isCustomSharded } from '../command/collection-config.ts';
+import { refuseIncompatible, refuseOtherKey, refuseOtherVectors } from '../collection/compatibility.ts';
+import { declaredIndexes, declaredSchema } from '../collection/declared-indexes.ts';
+import { emptyPlaces } from '../collection/shard-files.ts';
 import { resolveName, withCollection, withoutCollection } from '../collection/aliases.ts';
 import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, StagedShard } from '../collection/snapshot-source.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import { awaitedShards, factorOf, peersIn, replicaOf, shapeOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
 import { leasePrefix } from './cluster-records.ts';
+import type { ShardKeys } from './shard-keys.ts';
 import { createStream, deleteStream, sealStream, streamExists, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
 const leasePollMs = 50;
@@ -35,14 +38,21 @@ interface NewGeneration {
 
 interface Origin {
   readonly collectionUuid: string;
-  readonly shards: readonly StagedShard[];
+  readonly shards: readonly PlacedShard[];
+}
+
+/** With the id of the shard that it goes into. */
+interface PlacedShard extends StagedShard {
+  readonly originId: number;
 }
 
 export class ShardRestores {
   readonly #access: () => CatalogAccess;
+  readonly #keys: ShardKeys;
 
-  constructor(access: () => CatalogAccess) {
+  constructor(access: () => CatalogAccess, keys: ShardKeys) {
     this.#access = access;
+    this.#keys = keys;
   }
 
   /** Answers the points that are served now by what was restored. */
@@ -57,16 +67,24 @@ export class ShardRestores {
     const uuid = await this.#uuidOf(request.name);
     if (uuid === undefined) throw new RequestError('not-found', `Collection \`${request.name}\` doesn't exist!`);
     const record = await access.records.get(uuid);
-    if (record !== undefined) refuseIncompatible(record.config, request.config);
-    return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [request.shard] }, request);
+    if (record !== undefined) {
+      refuseIncompatible(shapeOf(record), request);
+      refuseOtherKey(shapeOf(record), request, request.shard.id);
+    }
+    return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [{ ...request.shard, originId: request.shard.id }] }, request);
   }
 
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
-    const { uuid, isNew } = await this.#ensureCollection(each.name, each.config);
+    const { uuid, isNew } = await this.#ensureCollection(each);
+    let made: readonly ShardRecord[] = [];
     try {
-      return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards: each.shards }, request);
+      const keys = await this.#keys.ensure(uuid, each.shardKeys ?? []);
+      ({ made } = keys);
+      const shards = each.shards.map((shard) => ({ ...shard, id: keys.ids.get(shard.id) ?? shard.id, originId: shard.id }));
+      return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards }, request);
     } catch (error) {
       if (isNew) await this.#removeUntouched(each.name, uuid);
+      else await this.#keys.removeUntouched(uuid, made);
       throw error;
     }
   }
@@ -78,18 +96,18 @@ export class ShardRestores {
   }
 
   /** The collection of that name; where there is none, one whose shards all wait for files. Whoever comes second joins the first. */
-  async #ensureCollection(name: string, config: CollectionConfig): Promise<{ readonly uuid: string; readonly isNew: boolean }> {
+  async #ensureCollection({ name, config, shardKeys, payloadSchema }: AdoptCollection): Promise<{ readonly uuid: string; readonly isNew: boolean }> {
     const access = this.#access();
     for (;;) {
       const found = await this.#uuidOf(name);
       const record = found === undefined ? undefined : await access.records.get(found);
       if (found !== undefined && record !== undefined) {
-        refuseIncompatible(record.config, config);
+        refuseIncompatible(shapeOf(record), { config, ...(shardKeys === undefined ? {} : { shardKeys }) });
         return { uuid: found, isNew: false };
       }
       const uuid = randomUUID();
-      const shards = placeShards(config.params.shard_number, 1, access.load()).map((shard) => ({ ...shard, awaited: true as const }));
-      await access.records.create(uuid, { config, shards });
+      const shards = awaitedShards(shardKeys ?? emptyPlaces(config), access.load());
+      await access.records.create(uuid, { config, shards, ...(shardKeys === undefined ? {} : { indexes: declaredIndexes(payloadSchema) }) });
       let isTaken = false;
       try {
         await access.createStreams(uuid, shards);
@@ -138,7 +156,7 @@ export class ShardRestores {
       if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
       const joined: number[] = [];
       for (const staged of origin.shards) {
-        if (await this.#isSuperseded(uuid, shardOf(record, staged.id), { staged, origin })) joined.push(staged.id);
+        if (await this.#isSuperseded(uuid, liveShard(record, staged.id), { staged, origin })) joined.push(staged.id);
         else made.push(await this.#make(uuid, record, { staged, originUuid: origin.collectionUuid }));
       }
       moment.onCommit();
@@ -162,16 +180,16 @@ export class ShardRestores {
   }
 
   /** Whether what is there is the same content or a later one of the same origin, and nobody has written since. */
-  async #isSuperseded(uuid: string, shard: ShardRecord, { staged, origin }: { readonly staged: StagedShard; readonly origin: Origin }): Promise<boolean> {
+  async #isSuperseded(uuid: string, shard: ShardRecord, { staged, origin }: { readonly staged: PlacedShard; readonly origin: Origin }): Promise<boolean> {
     const { base } = shard;
-    if (base === null || base.collectionUuid !== origin.collectionUuid || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
+    if (base === null || base.collectionUuid !== origin.collectionUuid || (base.shardId ?? shard.id) !== staged.originId || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
     if (base.seq === staged.position.seq && base.chain !== staged.position.chain) return false;
     const { lastSeq } = await streamFacts(this.#access().client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
-    return lastSeq <= base.seq + 1; // the note of the restore itself
+    return lastSeq <= base.seq + (base.entries ?? 1);
   }
 
   /** The next generation of a shard from its staged files, on this node; no record says so yet. */
-  async #make(uuid: string, record: ClusterCollection, { staged, originUuid }: { readonly staged: StagedShard; readonly originUuid: string }): Promise<NewGeneration> {
+  async #make(uuid: string, record: ClusterCollection, { staged, originUuid }: { readonly staged: PlacedShard; readonly originUuid: string }): Promise<NewGeneration> {
     const access = this.#access();
     const { seq, chain, generation: originGeneration } = staged.position;
     let { generation } = shardOf(record, staged.id);
@@ -182,8 +200,12 @@ export class ShardRestores {
       const { shard } = await access.files.adoptOne(uuid, record.config, { place: { id: staged.id, generation }, staging: staged });
       if (shard === undefined) throw new RequestError('internal', 'an adopted shard is open');
       access.offer(uuid, shard, generation);
-      refuseOtherVectors(new ShardSet([{ id: staged.id, generation, shard, replica: shard }]).shards(), record.config);
-      return { staged, generation, shard, base: { collectionUuid: originUuid, generation: originGeneration, seq, chain } };
+      const set = new ShardSet([{ id: staged.id, generation, shard, replica: shard }]);
+      refuseOtherVectors(set.shards(), record.config);
+      if (isCustomSharded(record.config)) await access.files.reconcileIndexes(set, declaredSchema(record.indexes ?? []));
+      const entries = shard.position().seq - seq;
+      const origin = { collectionUuid: originUuid, ...(staged.originId === staged.id ? {} : { shardId: staged.originId }), generation: originGeneration };
+      return { staged, generation, shard, base: { ...origin, seq, chain, ...(entries > 1 ? { entries } : {}) } };
     } catch (error) {
       await access.withdraw(uuid, staged.id, generation);
       await deleteStream(access.client, stream()).catch(() => undefined);
@@ -194,18 +216,19 @@ export class ShardRestores {
   #changed(record: ClusterCollection, change: { readonly made: readonly NewGeneration[]; readonly joined: readonly number[]; readonly restoreId: string }): ClusterCollection {
     const { membership } = this.#access();
     const self = membership.self.peerId;
-    const wanted = Math.min(record.config.params.replication_factor, membership.nodes().length);
+    const wanted = (shard: ShardRecord): number => Math.min(factorOf(record, shard), membership.nodes().length);
     let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), change.restoreId].slice(-restoresKeptMax) };
     for (const { staged: { id }, generation, base } of change.made) {
+      liveShard(record, id);
       next = withShard(next, id, (shard) => {
         const { awaited, ...rest } = shard;
         const before = awaited === true ? [] : peersIn(shard).filter((peer) => peer !== self);
-        const others = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self).slice(0, wanted - 1);
+        const others = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self).slice(0, wanted(shard) - 1);
         return { ...rest, generation, base, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others.map((peer) => [String(peer), 'Partial' as const] as const)]) };
       });
     }
     for (const id of change.joined) {
-      next = withShard(next, id, (shard) => (replicaOf(shard, self) !== undefined || peersIn(shard).length >= wanted ? shard : withReplica(shard, self, 'Partial')));
+      next = withShard(next, id, (shard) => (replicaOf(shard, self) !== undefined || peersIn(shard).length >= wanted(shard) ? shard : withReplica(shard, self, 'Partial')));
     }
     return next;
   }
@@ -247,6 +270,13 @@ export class ShardRestores {
       await pause(leasePollMs);
     }
   }
+}
+
+/** @throws RequestError 'not-found' where its key was dropped while the file came */
+function liveShard(record: ClusterCollection, id: number): ShardRecord {
+  const shard = record.shards.find((each) => each.id === id);
+  if (shard === undefined) throw new RequestError('not-found', `shard ${id} was dropped meanwhile`);
+  return shard;
 }
 
 function pause(ms: number): Promise<void> {
