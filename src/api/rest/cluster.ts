@@ -1,23 +1,43 @@
 // The cluster as clients see it. A single node answers what a single node can.
-import { RequestError } from '../../base/errors.ts';
+import { exactText } from '../../base/exact-json.ts';
+import { shardKeyValue, type ShardKey } from '../../command/shard-key.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { result } from './collections.ts';
 import type { RestContext } from './rest-context.ts';
-import type { RestRoute } from './route.ts';
+import type { RestAnswer, RestCall, RestRoute } from './route.ts';
+import { clusterOf, shardKeyOperations, type DecodeOperation } from './shard-keys.ts';
+import { decodeBody, noVariant, readObject, required } from './wire-value.ts';
+import { collectionOf } from './write-call.ts';
 
 export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
   const path = '/collections/:collection/cluster';
   return [
     { method: 'GET', path: '/cluster', access: 'read', handle: result(() => clusterJson(engine)) },
-    { method: 'GET', path, access: 'read', handle: result((call) => collectionJson(engine, call.params['collection'] ?? '')) },
+    { method: 'GET', path, access: 'read', handle: async (call) => ({ kind: 'result-text', pieces: [exactText(collectionJson(engine, collectionOf(call)))] }) },
     {
       method: 'POST',
       path,
       access: 'manage',
-      body: 'none',
-      handle: () => Promise.reject(new RequestError('standalone', 'Qdrant is running in standalone mode')),
+      body: engine.cluster === undefined ? 'none' : 'json',
+      timeout: 'change',
+      handle: (call) => operate(engine, call),
     },
   ];
+}
+
+/** By the name of the member that asks for it. */
+const operations: Readonly<Record<string, DecodeOperation>> = { ...shardKeyOperations };
+
+async function operate(engine: Engine, call: RestCall): Promise<RestAnswer> {
+  const cluster = clusterOf(engine);
+  const change = await decodeBody(call.body, async (at) => {
+    const name = Object.keys(readObject(at)).find((key) => Object.hasOwn(operations, key));
+    const decode = name === undefined ? undefined : operations[name];
+    if (name === undefined || decode === undefined) throw noVariant(at, 'ClusterOperations');
+    return await decode(required(at, name));
+  });
+  await change(cluster, collectionOf(call));
+  return { kind: 'result', value: true };
 }
 
 type ClusterStatus = Awaited<ReturnType<NonNullable<Engine['cluster']>['status']>>;
@@ -74,7 +94,6 @@ function threadJson({ error }: ClusterStatus): unknown {
 function collectionJson(engine: Engine, name: string): unknown {
   if (engine.cluster !== undefined) {
     const status = engine.cluster.collectionStatus(name);
-    const keyed = (key: string | number | undefined): object => (key === undefined ? {} : { shard_key: key });
     return {
       peer_id: status.peerId,
       shard_count: status.shardCount,
@@ -87,8 +106,12 @@ function collectionJson(engine: Engine, name: string): unknown {
   return {
     peer_id: engine.peerId,
     shard_count: shards.length,
-    local_shards: shards.map(({ id, points, status }) => ({ shard_id: id, points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
+    local_shards: shards.map(({ id, key, points, status }) => ({ shard_id: id, ...keyed(key), points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
     remote_shards: [],
     shard_transfers: [],
   };
+}
+
+function keyed(key: ShardKey | undefined): object {
+  return key === undefined ? {} : { shard_key: shardKeyValue(key) };
 }
