@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { exactDigitsMax, parseExact } from './exact-json.ts';
+import { exactDigitsMax, exactText, parseExact } from './exact-json.ts';
 
 test('integers beyond 2^53-1 become bigints, all others stay what JSON.parse makes of them', () => {
   assert.deepEqual(parseExact('[9007199254740991,9007199254740992,-9007199254740991,-9007199254740993,18446744073709551615,12]'), [
@@ -80,3 +80,14 @@ function normal(value: unknown): unknown {
   }
   return Object.is(value, -0) ? 0 : value;
 }
+
+test('a value and its text are one another\'s, whatever the size of its integers', () => {
+  const integer = fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }).filter((value) => !Number.isSafeInteger(Number(value)));
+  const value = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof({ depthSize: 'small' }, fc.string(), fc.boolean(), fc.constant(null), fc.integer(), integer, fc.array(tie('value')), fc.dictionary(fc.string(), tie('value'), { noNullPrototype: true })),
+  })).value;
+  fc.assert(fc.property(value, (wanted) => {
+    assert.deepEqual(parseExact(exactText(wanted)), wanted);
+  }));
+  assert.equal(exactText({ a: undefined, b: [undefined] }), '{"b":[null]}');
+});

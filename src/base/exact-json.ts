@@ -20,6 +20,15 @@ export function parseExact(text: string): unknown {
   return rewritten === text ? plain : unmark(JSON.parse(rewritten));
 }
 
+/** The opposite, for small values: members that are undefined are left out. */
+export function exactText(value: unknown): string {
+  if (typeof value === 'bigint') return String(value);
+  if (Array.isArray(value)) return `[${value.map(exactText).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${exactText(member)}`).join(',')}}`;
+}
+
 /** Whether the digits of an integer token, without sign, leave the range in which numbers are exact. */
 export function needsBigInt(digits: string): boolean {
   if (digits.length > safeIntegerDigits.length) return digits.length <= exactDigitsMax;

@@ -1,6 +1,7 @@
 // nearkeep snapshot inspect: what an archive says of itself, of a file or folder here or of a server's snapshot. Only its beginning
 // is read; `nearkeep verify` proves the rest.
 import path from 'node:path';
+import { byKey } from '../collection/key-places.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
 import { layoutOf } from '../snapshot/archive-layout.ts';
 import { readArchiveManifest } from '../snapshot/archive-read.ts';
@@ -18,14 +19,18 @@ export async function inspect(command: SnapshotCommand): Promise<void> {
   const { sizeBytes } = layoutOf(sealed);
   const madeAt = new Date(manifest.createdAtMs).toISOString();
   output.line(`snapshot of ${manifest.kind === 'collection' ? 'a collection' : manifest.kind === 'shard' ? 'a shard' : 'the whole storage'}${manifest.isPartial ? ' (partial)' : ''}, made at ${madeAt} by nearkeep ${manifest.productVersion} on node ${manifest.peerId}, ${sizeText(sizeBytes)}`);
-  const items = manifest.collections.map(({ name, uuid, config, payloadSchema, aliases, shards }) => {
+  const items = manifest.collections.map(({ name, uuid, config, shardKeys, payloadSchema, aliases, shards }) => {
     const points = shards.reduce((sum, shard) => sum + shard.points, 0);
-    output.line(`${name}: ${points.toLocaleString('en')} points in ${shards.length} of ${config.params.shard_number} shards, vectors ${JSON.stringify(config.params.vectors)}`);
+    output.line(`${name}: ${points.toLocaleString('en')} points in ${shards.length} of ${shardKeys?.length ?? config.params.shard_number} shards, vectors ${JSON.stringify(config.params.vectors)}`);
     if (aliases.length > 0) output.line(`  aliases ${aliases.join(', ')}`);
     for (const [field, { type }] of payloadSchema) output.line(`  index ${field}: ${type}`);
+    const keys = byKey(shardKeys ?? []);
+    for (const [key, all] of keys) output.line(`  key ${key}: shard${all.length === 1 ? '' : 's'} ${all.map(({ id }) => id).join(', ')}`);
     for (const { shardId, points: count, position } of shards) output.line(`  shard ${shardId}: ${count.toLocaleString('en')} points at entry ${position.seq}`);
     return {
-      name, uuid, points, config, aliases, payload_schema: Object.fromEntries([...payloadSchema].map(([field, schema]) => [field, schema])),
+      name, uuid, points, config, aliases,
+      ...(shardKeys === undefined ? {} : { shard_keys: [...keys].map(([key, all]) => ({ key, shards: all.map(({ id }) => id) })) }),
+      payload_schema: Object.fromEntries([...payloadSchema].map(([field, schema]) => [field, schema])),
       shards: shards.map(({ shardId, points: count, position }) => ({ id: shardId, points: count, log: position })),
     };
   });

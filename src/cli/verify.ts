@@ -49,9 +49,9 @@ function problemText({ file, offsetBytes, problem }: VerifyProblem): string {
   return `${file}${offsetBytes === undefined ? '' : ` at byte ${offsetBytes}`}: ${problem}`;
 }
 
-function countsText({ collections, shards, snapshots, points, files, bytes }: VerifyCounts): string {
+function countsText({ collections, shards, keys, snapshots, points, files, bytes }: VerifyCounts): string {
   return [
-    counted(collections, 'collection'), counted(shards, 'shard'), counted(snapshots, 'snapshot'),
+    counted(collections, 'collection'), counted(shards, 'shard'), ...(keys === 0 ? [] : [counted(keys, 'shard key')]), counted(snapshots, 'snapshot'),
     points === undefined ? 'points not counted' : counted(points, 'point'), counted(files, 'file'), sizeText(bytes),
   ].join(', ');
 }

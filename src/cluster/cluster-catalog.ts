@@ -13,21 +13,23 @@ import { RequestError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
+import { isCustomSharded, isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf, mergingOf } from '../command/indexing-config.ts';
 import { refuseNewName, refuseVectorName } from '../command/names.ts';
 import type { ShardOperation } from '../command/cluster-operation.ts';
-import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import type { WriteOptions, WriteResult } from '../command/write.ts';
 import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
 import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
-import { refuseIncompatible } from '../collection/compatibility.ts';
+import { refuseIncompatible, type CollectionShape } from '../collection/compatibility.ts';
+import { withIndexChange } from '../collection/declared-indexes.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
+import type { SchemaChange } from '../collection/split-operation.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
 import type { Clock } from '../base/clock.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
@@ -40,9 +42,10 @@ import { Leftovers } from './leftovers.ts';
 import { LeavingShards } from './leaving-shards.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
+import { ShardKeys } from './shard-keys.ts';
 import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
-import { isServedBeside, peersIn, placeShards, replicaOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
+import { isServedBeside, peersIn, placeShards, replicaOf, shapeOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import type { Membership, ShardBeat } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -81,7 +84,8 @@ export class ClusterCatalog implements Collections {
   readonly #open = new Map<string, Open>(); // by uuid
   readonly #reconciling = new Lock();
   readonly #unwatch: (() => void)[] = [];
-  readonly #restores = new ShardRestores(() => this.#access());
+  readonly shardKeys = new ShardKeys(() => this.#access());
+  readonly #restores = new ShardRestores(() => this.#access(), this.shardKeys);
   readonly #moves = new ShardMoves(() => this.#access());
   readonly marks = new ReplicaMarks(() => this.#access());
   readonly #routes = new ShardRoutes(() => this.#access(), this.marks);
@@ -219,8 +223,9 @@ export class ClusterCatalog implements Collections {
     if (!isUnnamed(create.vectors)) for (const vector of Object.keys(create.vectors)) refuseVectorName(vector);
     refuseTakenName(await this.#records.directory(), name);
     const load = this.#load();
-    const config = fillConfig({ ...create, shardNumber: create.shardNumber ?? load.size * shardsPerNode });
-    const shards = placeShards(config.params.shard_number, config.params.replication_factor, load);
+    const isCustom = create.shardingMethod === 'custom';
+    const config = fillConfig({ ...create, shardNumber: create.shardNumber ?? (isCustom ? 1 : load.size * shardsPerNode) });
+    const shards = isCustom ? [] : placeShards(config.params.shard_number, config.params.replication_factor, load); // those of a key come with it
     const uuid = randomUUID();
     await this.#records.create(uuid, { config, shards });
     try {
@@ -270,25 +275,29 @@ export class ClusterCatalog implements Collections {
     await this.#spread();
   }
 
-  /** Configuration first, then every shard's log; a node that finds a shard without a vector of the configuration gives it to it. */
-  async changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
+  /** The record first, then every shard's log; a node that finds a shard without a vector of the configuration gives it to it. Under
+   *  automatic sharding the shards alone know of payload indexes. */
+  async changeSchema(name: string, operation: SchemaChange, options: WriteOptions): Promise<WriteResult> {
     const collection = this.get(name);
     await this.#records.change(collection.uuid, (record) => {
+      if (operation.kind === 'create-index' || operation.kind === 'drop-index') {
+        return isCustomSharded(record.config) ? { ...record, indexes: withIndexChange(record.indexes ?? [], operation) } : record;
+      }
       const { params } = record.config;
       const vectors = operation.kind === 'create-vector' ? withVector(params.vectors, operation.name, operation.params) : withoutVector(params.vectors, operation.name);
       return { ...record, config: { ...record.config, params: { ...params, vectors } } };
     });
-    await this.#spread();
+    if (isInRecord(operation, collection)) await this.#spread();
     return await collection.write(operation, options);
   }
 
   async freeze(name: string, shardId?: number): Promise<FrozenCollection> {
-    const { collection } = this.#openOf(name);
+    const { collection, record } = this.#openOf(name);
     await this.#catchUp(collection, shardId);
     return await collection.set.use(async (slots) => {
       const mine = slots.filter(({ id, shard }) => shard !== undefined && (shardId === undefined || id === shardId) && this.#routes.isActiveHere(collection.uuid, id));
       if (shardId !== undefined && mine.length === 0) throw this.#notHere(name, shardId);
-      return await freezeLocal(collection, mine.map(({ shard }) => must(shard, 'filtered')), this.#aliasesOf(collection));
+      return await freezeLocal(collection, { shards: mine.map(({ shard }) => must(shard, 'filtered')), aliases: this.#aliasesOf(collection), shape: shapeOf(record) });
     });
   }
 
@@ -335,10 +344,9 @@ export class ClusterCatalog implements Collections {
     return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
   }
 
-  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
-    const current = this.config(name);
+  checkCompatible(name: string, archive: CollectionShape, rules: Partial<RestoreRules> = {}): void {
     if (rules.config === 'whole' || rules.reshard === true) throw new RequestError('bad-request', 'in a cluster a restore neither replaces a configuration nor spreads points anew');
-    if (current !== undefined) refuseIncompatible(current, config);
+    if (this.resolve(name) !== undefined) refuseIncompatible(shapeOf(this.record(name)), archive);
   }
 
   adopt(request: AdoptRequest): Promise<number> {
@@ -482,15 +490,19 @@ export class ClusterCatalog implements Collections {
       const known = before.find(({ id, generation }) => id === shard.id && generation === shard.generation);
       const isMine = replicaOf(shard, self) !== undefined;
       const local = !isMine ? undefined : known?.shard ?? (await this.#openShard(uuid, record, shard));
-      slots.push(known !== undefined && known.shard === local ? known : { id: shard.id, generation: shard.generation, shard: local, replica: this.#routes.route(nameOf(uuid, shard)) });
+      slots.push(known !== undefined && known.shard === local ? known : {
+        id: shard.id, generation: shard.generation, ...(shard.key === undefined ? {} : { key: shard.key }), shard: local,
+        replica: this.#routes.route(nameOf(uuid, shard)), isServed: () => this.#routes.isServed(nameOf(uuid, shard)),
+      });
     }
     if (open === undefined) {
-      this.#open.set(uuid, { collection: new Collection(name, uuid, { config: record.config, set: new ShardSet(slots) }), record });
+      this.#open.set(uuid, { collection: new Collection(name, uuid, { ...record, set: new ShardSet(slots) }), record });
     } else {
       const gone = placesOf(open.record, self).filter((place) => !held.some(({ id, generation }) => id === place.id && generation === place.generation));
       open.record = record;
       if (gone.length > 0 || slots.length !== before.length || slots.some((slot) => !before.includes(slot))) void this.#replaceSlots(open.collection, slots, gone);
       open.collection.setConfig(record.config);
+      open.collection.setIndexes(record.indexes);
     }
     for (const { shard } of slots) shard?.setIndexing(indexingOf(record.config), mergingOf(record.config));
   }
@@ -502,7 +514,7 @@ export class ClusterCatalog implements Collections {
   }
 
   /** undefined where this node has not got its content yet. */
-  async #openShard(uuid: string, { config }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
+  async #openShard(uuid: string, { config, indexes }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
     const { client, logger } = this.#options;
     const place = { id: shard.id, generation: shard.generation };
     const key = shardKey(nameOf(uuid, shard));
@@ -513,7 +525,7 @@ export class ClusterCatalog implements Collections {
     try {
       let slot: ShardSlot | undefined;
       if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
-      else if (shard.base === null && (await streamFacts(client, nameOf(uuid, shard))).firstSeq <= 1) slot = await this.#files.createOne(uuid, config, place);
+      else if (shard.base === null && (await streamFacts(client, nameOf(uuid, shard))).firstSeq <= 1) slot = await this.#files.createOne(uuid, config, place, indexes);
       slot?.shard?.follow();
       return slot?.shard;
     } catch (error) {
@@ -597,6 +609,11 @@ export class ClusterCatalog implements Collections {
 /** What a record places on a node. */
 function placesOf(record: ClusterCollection, peerId: number): readonly ShardPlace[] {
   return record.shards.filter((shard) => replicaOf(shard, peerId) !== undefined).map(({ id, generation }) => ({ id, generation }));
+}
+
+/** Of payload indexes the record tells under custom sharding only. */
+function isInRecord({ kind }: SchemaChange, { config }: Collection): boolean {
+  return kind === 'create-vector' || kind === 'drop-vector' || isCustomSharded(config);
 }
 
 function nameOf(collectionUuid: string, { id: shardId, generation }: ShardRecord): ShardName {

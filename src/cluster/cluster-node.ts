@@ -6,8 +6,9 @@ import type { Clock } from '../base/clock.ts';
 import { runClosers, type Closer } from '../base/closers.ts';
 import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
-import type { RemovePeer, ShardOperation } from '../command/cluster-operation.ts';
+import type { ClusterOperation, CreateShardKey, RemovePeer } from '../command/cluster-operation.ts';
 import { AnyNode, snapshotMethods, type OwnSnapshots } from './any-node.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
@@ -156,8 +157,10 @@ export class ClusterNode implements AsyncDisposable {
     return collectionClusterStatus(this, name);
   }
 
-  /** Replicas of a collection's shards where an operator wants them. @throws RequestError */
-  changeShards(name: string, operation: ShardOperation): Promise<void> {
+  /** Replicas of a collection's shards where an operator wants them, and its shard keys. @throws RequestError */
+  changeShards(name: string, operation: ClusterOperation): Promise<void> {
+    if (operation.kind === 'create-sharding-key') return this.createShardKey(name, operation);
+    if (operation.kind === 'drop-sharding-key') return this.dropShardKey(name, operation.key);
     return this.catalog.changeShards(name, operation);
   }
 
@@ -169,6 +172,16 @@ export class ClusterNode implements AsyncDisposable {
   /** Resolves when this node was removed from the cluster: it has nothing to do any more. */
   get whenRemoved(): Promise<void> {
     return this.membership.whenRemoved;
+  }
+
+  /** @throws RequestError 'not-found' for the collection, 'bad-request' with the API's texts */
+  createShardKey(name: string, create: CreateShardKey): Promise<void> {
+    return this.catalog.shardKeys.create(this.catalog.get(name), create);
+  }
+
+  /** With all points under it. @throws RequestError likewise */
+  dropShardKey(name: string, key: ShardKey): Promise<void> {
+    return this.catalog.shardKeys.drop(this.catalog.get(name), key);
   }
 
   /** Every shard that the records place here is open and as good as it should be. */

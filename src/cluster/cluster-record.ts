@@ -3,7 +3,11 @@
 import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
 import type { TransferMethod } from '../command/cluster-operation.ts';
-import type { CollectionConfig } from '../command/collection-config.ts';
+import type { DeclaredIndexes } from '../collection/declared-indexes.ts';
+import type { CollectionShape } from '../collection/compatibility.ts';
+import { idAbove, keyedShards } from '../collection/key-places.ts';
+import { isCustomSharded, type CollectionConfig } from '../command/collection-config.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 
 /** Names of the API. Reads go to Active ones alone; those and Partial ones take in the log. */
 export type ReplicaState = 'Active' | 'Initializing' | 'Partial' | 'PartialSnapshot' | 'Recovery' | 'ManualRecovery' | 'Dead' | 'Listener';
@@ -11,9 +15,13 @@ export type ReplicaState = 'Active' | 'Initializing' | 'Partial' | 'PartialSnaps
 /** The content a generation begins with. */
 export interface ShardBase {
   readonly collectionUuid: string;
+  /** There; without it the same as here. */
+  readonly shardId?: number;
   readonly generation: number;
   readonly seq: number;
   readonly chain: string;
+  /** That the restore itself put behind it: 1, its note, where nothing is said. */
+  readonly entries?: number;
 }
 
 /** Asked for by an operator: one more replica, in place of `from`'s where it is a move. */
@@ -26,7 +34,10 @@ export interface ShardTransfer {
 
 export interface ShardRecord {
   readonly id: number;
-  readonly key?: string | number;
+  /** Under custom sharding. */
+  readonly key?: ShardKey;
+  /** Replicas that its key was created with, where they are not as many as the collection's. */
+  readonly factor?: number;
   readonly generation: number;
   /** null: empty, at seq 0. */
   readonly base: ShardBase | null;
@@ -41,6 +52,10 @@ export interface ShardRecord {
 export interface ClusterCollection {
   readonly config: CollectionConfig;
   readonly shards: readonly ShardRecord[];
+  /** Under custom sharding: the lowest id that no shard has had. */
+  readonly nextShard?: number;
+  /** Under custom sharding. */
+  readonly indexes?: DeclaredIndexes;
   /** The latest restores that were committed into it, oldest first. */
   readonly restores?: readonly string[];
   /** Who may put restored shards in place; see restore-turns.ts. */
@@ -61,6 +76,21 @@ export function peersIn(shard: ShardRecord, ...states: readonly ReplicaState[]):
 /** By another node than this one, with content of its own. */
 export function isServedBeside(shard: ShardRecord, peerId: number): boolean {
   return shard.awaited !== true && peersIn(shard, 'Active').some((peer) => peer !== peerId);
+}
+
+/** Ids of dropped shards are never used again: their streams and folders may still be somewhere. */
+export function nextShardOf({ nextShard, shards }: ClusterCollection): number {
+  return Math.max(nextShard ?? 0, idAbove(shards));
+}
+
+/** What snapshots of it tell, and what they are compared with. */
+export function shapeOf({ config, shards }: ClusterCollection): CollectionShape {
+  const shardKeys = keyedShards(isCustomSharded(config), shards);
+  return { config, ...(shardKeys === undefined ? {} : { shardKeys }) };
+}
+
+export function factorOf({ config }: ClusterCollection, { factor }: ShardRecord): number {
+  return factor ?? config.params.replication_factor;
 }
 
 export function shardOf(record: ClusterCollection, id: number): ShardRecord {
@@ -119,14 +149,23 @@ export function replicasThatCount(shard: ShardRecord): number {
 /**
  * New shards spread evenly over the nodes, beginning with those that hold least.
  * @param load peer id → replicas that it holds, one entry for each node that may be used
+ * @param firstId theirs follow one another from it
  * @throws RequestError 'unavailable' without nodes
  */
-export function placeShards(count: number, replicationFactor: number, load: ReadonlyMap<number, number>): readonly ShardRecord[] {
+export function placeShards(count: number, replicationFactor: number, load: ReadonlyMap<number, number>, firstId = 0): readonly ShardRecord[] {
   if (load.size === 0) throw new RequestError('unavailable', 'no node of the cluster can take a shard');
   const peers = [...load].sort(([a, x], [b, y]) => x - y || a - b).map(([peer]) => peer);
   const width = Math.min(Math.max(1, replicationFactor), peers.length);
-  return Array.from({ length: count }, (_, id) => {
-    const chosen = Array.from({ length: width }, (_each, at) => must(peers[(id + at) % peers.length], 'below the length'));
-    return { id, generation: 0, base: null, replicas: Object.fromEntries(chosen.map((peer) => [String(peer), 'Active' as const])) };
+  return Array.from({ length: count }, (_, index) => {
+    const chosen = Array.from({ length: width }, (_each, at) => must(peers[(index + at) % peers.length], 'below the length'));
+    return { id: firstId + index, generation: 0, base: null, replicas: Object.fromEntries(chosen.map((peer) => [String(peer), 'Active' as const])) };
+  });
+}
+
+/** Shards that a restore makes for files to come: one empty replica each, so that the collection is complete. */
+export function awaitedShards(wanted: readonly Pick<ShardRecord, 'id' | 'key' | 'factor'>[], load: ReadonlyMap<number, number>): readonly ShardRecord[] {
+  return placeShards(wanted.length, 1, load).map((shard, at) => {
+    const { id, key, factor } = must(wanted[at], 'as many as are wanted');
+    return { ...shard, id, ...(key === undefined ? {} : { key }), ...(factor === undefined ? {} : { factor }), awaited: true };
   });
 }

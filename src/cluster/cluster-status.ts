@@ -1,6 +1,7 @@
 // What a node tells of its cluster, in the terms of the API: `GET /cluster` and `GET /collections/{c}/cluster`.
 import type { TransferMethod } from '../command/cluster-operation.ts';
 import type { ClusterCatalog } from './cluster-catalog.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import type { Disagreement } from './replica-marks.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
 import type { StateMark } from '../shard/state-marks.ts';
@@ -32,8 +33,8 @@ export interface CollectionClusterStatus {
   readonly peerId: number;
   readonly shardCount: number;
   /** `mark`: what its state is now; undefined while it is not open. */
-  readonly local: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly points: number; readonly state: ReplicaState; readonly mark: StateMark | undefined }[];
-  readonly remote: readonly { readonly shardId: number; readonly key: string | number | undefined; readonly peerId: number; readonly state: ReplicaState }[];
+  readonly local: readonly { readonly shardId: number; readonly key: ShardKey | undefined; readonly points: number; readonly state: ReplicaState; readonly mark: StateMark | undefined }[];
+  readonly remote: readonly { readonly shardId: number; readonly key: ShardKey | undefined; readonly peerId: number; readonly state: ReplicaState }[];
   readonly transfers: readonly TransferStatus[];
   /** Shards whose replicas are not alike, as far as this node has heard. */
   readonly disagreements: readonly (Disagreement & { readonly shardId: number })[];

@@ -13,14 +13,17 @@
 //   not have the file's content themselves hold the shard no more.
 import { randomUUID } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
-import type { CollectionConfig } from '../command/collection-config.ts';
-import { refuseIncompatible, refuseOtherVectors } from '../collection/compatibility.ts';
+import { isCustomSharded } from '../command/collection-config.ts';
+import { refuseIncompatible, refuseOtherKey, refuseOtherVectors } from '../collection/compatibility.ts';
+import { declaredIndexes, declaredSchema } from '../collection/declared-indexes.ts';
+import { emptyPlaces } from '../collection/shard-files.ts';
 import { resolveName, withCollection, withoutCollection } from '../collection/aliases.ts';
 import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, SnapshotPriority, StagedShard } from '../collection/snapshot-source.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import { isServedBeside, peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, withoutTransfer, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import { awaitedShards, factorOf, isServedBeside, peersIn, replicaOf, shapeOf, shardOf, withReplica, withShard, withoutTransfer, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
 import { RestoreTurns, type Turn } from './restore-turns.ts';
+import type { ShardKeys } from './shard-keys.ts';
 import { createStream, deleteStream, sealStream, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
 const pollMs = 50;
@@ -31,13 +34,13 @@ const activeTimeoutMs = 60_000;
 const restoresKeptMax = 16;
 
 interface NewGeneration {
-  readonly staged: StagedShard;
+  readonly staged: PlacedShard;
   readonly base: ShardBase;
 }
 
 interface Origin {
   readonly collectionUuid: string;
-  readonly shards: readonly StagedShard[];
+  readonly shards: readonly PlacedShard[];
   /** Of one shard: other replicas of it stay, beyond the number that the collection wants too. */
   readonly isOneShard: boolean;
 }
@@ -63,13 +66,20 @@ interface Begun {
   readonly old: readonly StreamIdentity[];
 }
 
+/** With the id of the shard that it goes into. */
+interface PlacedShard extends StagedShard {
+  readonly originId: number;
+}
+
 export class ShardRestores {
   readonly #access: () => CatalogAccess;
+  readonly #keys: ShardKeys;
   readonly #turns: RestoreTurns;
   readonly #ended = new AbortController();
 
-  constructor(access: () => CatalogAccess) {
+  constructor(access: () => CatalogAccess, keys: ShardKeys) {
     this.#access = access;
+    this.#keys = keys;
     this.#turns = new RestoreTurns(access);
   }
 
@@ -94,16 +104,24 @@ export class ShardRestores {
     const uuid = await this.#uuidOf(request.name);
     if (uuid === undefined) throw new RequestError('not-found', `Collection \`${request.name}\` doesn't exist!`);
     const record = await access.records.get(uuid);
-    if (record !== undefined) refuseIncompatible(record.config, request.config);
-    return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [request.shard], isOneShard: true }, request);
+    if (record !== undefined) {
+      refuseIncompatible(shapeOf(record), request);
+      refuseOtherKey(shapeOf(record), request, request.shard.id);
+    }
+    return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [{ ...request.shard, originId: request.shard.id }], isOneShard: true }, request);
   }
 
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
-    const { uuid, isNew } = await this.#ensureCollection(each.name, each.config);
+    const { uuid, isNew } = await this.#ensureCollection(each);
+    let made: readonly ShardRecord[] = [];
     try {
-      return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards: each.shards, isOneShard: false }, request);
+      const keys = await this.#keys.ensure(uuid, each.shardKeys ?? []);
+      ({ made } = keys);
+      const shards = each.shards.map((shard) => ({ ...shard, id: keys.ids.get(shard.id) ?? shard.id, originId: shard.id }));
+      return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards, isOneShard: false }, request);
     } catch (error) {
       if (isNew) await this.#removeUntouched(each.name, uuid);
+      else await this.#keys.removeUntouched(uuid, made);
       throw error;
     }
   }
@@ -115,18 +133,18 @@ export class ShardRestores {
   }
 
   /** The collection of that name; where there is none, one whose shards all wait for files. Whoever comes second joins the first. */
-  async #ensureCollection(name: string, config: CollectionConfig): Promise<{ readonly uuid: string; readonly isNew: boolean }> {
+  async #ensureCollection({ name, config, shardKeys, payloadSchema }: AdoptCollection): Promise<{ readonly uuid: string; readonly isNew: boolean }> {
     const access = this.#access();
     for (;;) {
       const found = await this.#uuidOf(name);
       const record = found === undefined ? undefined : await access.records.get(found);
       if (found !== undefined && record !== undefined) {
-        refuseIncompatible(record.config, config);
+        refuseIncompatible(shapeOf(record), { config, ...(shardKeys === undefined ? {} : { shardKeys }) });
         return { uuid: found, isNew: false };
       }
       const uuid = randomUUID();
-      const shards = placeShards(config.params.shard_number, 1, access.load()).map((shard) => ({ ...shard, awaited: true as const }));
-      await access.records.create(uuid, { config, shards });
+      const shards = awaitedShards(shardKeys ?? emptyPlaces(config), access.load());
+      await access.records.create(uuid, { config, shards, ...(shardKeys === undefined ? {} : { indexes: declaredIndexes(payloadSchema) }) });
       let isTaken = false;
       try {
         await access.createStreams(uuid, shards);
@@ -179,7 +197,7 @@ export class ShardRestores {
       if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
       const joined: number[] = [];
       for (const staged of origin.shards) {
-        const shard = shardOf(record, staged.id);
+        const shard = liveShard(record, staged.id);
         if (priority === 'replica' && isServedBeside(shard, access.membership.self.peerId)) {
           joined.push(staged.id);
           if (origin.isOneShard && this.#isActiveHere(uuid, shard)) refilled.push(staged.id);
@@ -265,12 +283,12 @@ export class ShardRestores {
   }
 
   /** Whether what is there is the same content or a later one of the same origin, and nobody has written since. */
-  async #isSuperseded(uuid: string, shard: ShardRecord, { staged, origin }: { readonly staged: StagedShard; readonly origin: Origin }): Promise<boolean> {
+  async #isSuperseded(uuid: string, shard: ShardRecord, { staged, origin }: { readonly staged: PlacedShard; readonly origin: Origin }): Promise<boolean> {
     const { base } = shard;
-    if (base === null || base.collectionUuid !== origin.collectionUuid || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
+    if (base === null || base.collectionUuid !== origin.collectionUuid || (base.shardId ?? shard.id) !== staged.originId || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
     if (base.seq === staged.position.seq && base.chain !== staged.position.chain) return false;
     const { lastSeq } = await streamFacts(this.#access().client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
-    return lastSeq <= base.seq + 1; // the note of the restore itself
+    return lastSeq <= base.seq + (base.entries ?? 1);
   }
 
   #isActiveHere(uuid: string, shard: ShardRecord): boolean {
@@ -280,12 +298,12 @@ export class ShardRestores {
 
   /** Whether the staged files are the very state that the generation began with, and this node can hold one more replica of it. */
   #isBaseHere(record: ClusterCollection, shard: ShardRecord, { position: { seq, chain } }: StagedShard): boolean {
-    const isRoom = replicaOf(shard, this.#access().membership.self.peerId) === undefined && peersIn(shard).length < this.#wanted(record);
+    const isRoom = replicaOf(shard, this.#access().membership.self.peerId) === undefined && peersIn(shard).length < this.#wanted(record, shard);
     return isRoom && shard.base?.seq === seq && shard.base.chain === chain;
   }
 
   /** A replica from the staged files that goes on with the stream; no record says so yet. */
-  async #takeAsBase(uuid: string, record: ClusterCollection, { shard, staged }: { readonly shard: ShardRecord; readonly staged: StagedShard }): Promise<ShardRecord> {
+  async #takeAsBase(uuid: string, record: ClusterCollection, { shard, staged }: { readonly shard: ShardRecord; readonly staged: PlacedShard }): Promise<ShardRecord> {
     const access = this.#access();
     const { shard: opened } = await access.files.adoptOne(uuid, record.config, { place: { id: shard.id, generation: shard.generation }, staging: staged, isCopy: true });
     if (opened === undefined) throw new RequestError('internal', 'an adopted shard is open');
@@ -301,12 +319,12 @@ export class ShardRestores {
     }
   }
 
-  #wanted({ config }: ClusterCollection): number {
-    return Math.min(config.params.replication_factor, this.#access().membership.nodes().length);
+  #wanted(record: ClusterCollection, shard: ShardRecord): number {
+    return Math.min(factorOf(record, shard), this.#access().membership.nodes().length);
   }
 
   /** The next generation of a shard from its staged files, on this node; no record says so yet. */
-  async #make({ uuid, generation }: Turn, record: ClusterCollection, { staged, originUuid }: { readonly staged: StagedShard; readonly originUuid: string }): Promise<NewGeneration> {
+  async #make({ uuid, generation }: Turn, record: ClusterCollection, { staged, originUuid }: { readonly staged: PlacedShard; readonly originUuid: string }): Promise<NewGeneration> {
     const access = this.#access();
     const { seq, chain, generation: originGeneration } = staged.position;
     await createStream(access.client, { collectionUuid: uuid, shardId: staged.id, generation }, { firstSeq: seq + 1, replicas: access.streamReplicas(), deadlineMs: access.clock.monotonic() + streamTimeoutMs });
@@ -314,8 +332,12 @@ export class ShardRestores {
       const { shard } = await access.files.adoptOne(uuid, record.config, { place: { id: staged.id, generation }, staging: staged });
       if (shard === undefined) throw new RequestError('internal', 'an adopted shard is open');
       access.offer(uuid, shard, generation);
-      refuseOtherVectors(new ShardSet([{ id: staged.id, generation, shard, replica: shard }]).shards(), record.config);
-      return { staged, base: { collectionUuid: originUuid, generation: originGeneration, seq, chain } };
+      const set = new ShardSet([{ id: staged.id, generation, shard, replica: shard }]);
+      refuseOtherVectors(set.shards(), record.config);
+      if (isCustomSharded(record.config)) await access.files.reconcileIndexes(set, declaredSchema(record.indexes ?? []));
+      const entries = shard.position().seq - seq;
+      const origin = { collectionUuid: originUuid, ...(staged.originId === staged.id ? {} : { shardId: staged.originId }), generation: originGeneration };
+      return { staged, base: { ...origin, seq, chain, ...(entries > 1 ? { entries } : {}) } };
     } catch (error) {
       await access.withdraw(uuid, staged.id, generation);
       throw error;
@@ -324,20 +346,21 @@ export class ShardRestores {
 
   #changed(record: ClusterCollection, { made, joined, refilled, isOneShard, generation, priority, restoreId }: Outcome): ClusterCollection {
     const self = this.#access().membership.self.peerId;
-    const wanted = this.#wanted(record);
+    const wanted = (shard: ShardRecord): number => this.#wanted(record, shard);
     let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), restoreId].slice(-restoresKeptMax) };
     for (const { staged: { id }, base } of made) {
+      liveShard(record, id);
       next = withShard(next, id, (shard) => {
         const { awaited, ...rest } = withoutTransfer(shard);
         const before = awaited === true ? [] : peersIn(rest).filter((peer) => peer !== self);
         const all = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self);
-        const others = priority === 'no_sync' ? [] : all.slice(0, Math.max(wanted - 1, isOneShard ? before.length : 0));
+        const others = priority === 'no_sync' ? [] : all.slice(0, Math.max(wanted(shard) - 1, isOneShard ? before.length : 0));
         return { ...rest, generation, base, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others.map((peer) => [String(peer), 'Partial' as const] as const)]) };
       });
     }
     for (const id of joined) {
       next = withShard(next, id, (shard) => {
-        if (replicaOf(shard, self) === undefined) return peersIn(shard).length >= wanted ? shard : withReplica(shard, self, 'Partial');
+        if (replicaOf(shard, self) === undefined) return peersIn(shard).length >= wanted(shard) ? shard : withReplica(shard, self, 'Partial');
         return refilled.includes(id) && isServedBeside(shard, self) ? withReplica(shard, self, 'Recovery') : shard;
       });
     }
@@ -363,6 +386,13 @@ export class ShardRestores {
       await pause(pollMs);
     }
   }
+}
+
+/** @throws RequestError 'not-found' where its key was dropped while the file came */
+function liveShard(record: ClusterCollection, id: number): ShardRecord {
+  const shard = record.shards.find((each) => each.id === id);
+  if (shard === undefined) throw new RequestError('not-found', `shard ${id} was dropped meanwhile`);
+  return shard;
 }
 
 function pause(ms: number): Promise<void> {

@@ -63,6 +63,12 @@ export class ShardRoutes {
     });
   }
 
+  /** Whether the shard has an Active replica, on whichever node. */
+  isServed({ collectionUuid, shardId, generation }: ShardName): boolean {
+    const shard = this.#access().record(collectionUuid)?.shards.find((each) => each.id === shardId && each.generation === generation);
+    return shard !== undefined && peersIn(shard, 'Active').length > 0;
+  }
+
   /** What other nodes may ask of this one's replicas. */
   methods(): PeerMethods['calls'] {
     return {

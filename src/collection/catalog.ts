@@ -14,24 +14,26 @@ import { explainDiskError, RequestError } from '../base/errors.ts';
 import { Lifetimes } from '../base/lifetimes.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import { isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
+import { isCustomSharded, isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf, mergingOf } from '../command/indexing-config.ts';
 import { refuseNewName, refuseVectorName } from '../command/names.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
-import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import type { WriteOptions, WriteResult } from '../command/write.ts';
 import { freezeShards, type FrozenShard } from '../shard/freeze.ts';
 import { applyAliasActions, collectionNotFound, resolveName, withCollection, withoutCollection, type NameDirectory, type ReplacedState } from './aliases.ts';
 import { Collection } from './collection.ts';
 import type { Collections } from './collections.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import { CollectionRecords } from './collection-records.ts';
-import { refuseIncompatible, refuseOtherVectors } from './compatibility.ts';
-import { ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
+import { refuseIncompatible, refuseLostKeys, refuseOtherKey, refuseOtherVectors, type CollectionShape } from './compatibility.ts';
+import { declaredIndexes, withIndexChange, type IndexChange } from './declared-indexes.ts';
+import { emptyPlaces, ShardFiles, type CollectionRecord, type ShardFilesOptions } from './shard-files.ts';
 import { InDoubtError, type Metastore } from './metastore.ts';
 import { keptCollection, keptShard, momentAfter, replacedUuids, withoutReplaced, withRestored, withUndone, type KeptState } from './replaced.ts';
 import { shardNotFound, ShardSet } from './shard-set.ts';
 import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from './snapshot-source.ts';
+import type { SchemaChange } from './split-operation.ts';
 import { withVector, withoutVector } from './vector-names.ts';
 
 /** Ids of restores that a record remembers: a start after a crash asks for the last few only. */
@@ -116,7 +118,8 @@ export class Catalog implements Collections {
       this.#refuseTakenName(name);
       const uuid = randomUUID();
       const config = fillConfig(create);
-      const shards = Array.from({ length: config.params.shard_number }, (_, id) => ({ id, generation: 0 }));
+      // Under custom sharding shards come with their keys.
+      const shards = isCustomSharded(config) ? [] : emptyPlaces(config);
       await this.#publishNew(name, uuid, { config, shards }, () => this.#files.createAll(uuid, { config, shards }));
     });
   }
@@ -151,9 +154,28 @@ export class Catalog implements Collections {
     });
   }
 
-  /** Adds or drops a named vector: the configuration first, then every shard's log. A start after a crash between the two finishes it.
-   *  Where a shard fails, a new vector is taken back; one to be dropped may be gone from another shard, so it goes from all. */
-  changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
+  async changeSchema(name: string, operation: SchemaChange, options: WriteOptions): Promise<WriteResult> {
+    if (operation.kind === 'create-vector' || operation.kind === 'drop-vector') return await this.#changeVectors(name, operation, options);
+    const isCustom = isCustomSharded(this.get(name).config);
+    return isCustom ? await this.#changeIndexes(name, operation, options) : await this.get(name).write(operation, options);
+  }
+
+  /** Under custom sharding: every shard's log, then the record. */
+  #changeIndexes(name: string, operation: IndexChange, options: WriteOptions): Promise<WriteResult> {
+    return this.#change(async () => {
+      const collection = this.get(name);
+      const value = await this.#records.get(collection.uuid);
+      const indexes = withIndexChange(value.indexes ?? [], operation);
+      const result = await collection.write(operation, options);
+      await this.#records.set(collection.uuid, { ...value, indexes });
+      collection.setIndexes(indexes);
+      return result;
+    });
+  }
+
+  /** The configuration first, then every shard's log. A start after a crash between the two finishes it. Where a shard fails, a new
+   *  vector is taken back; one to be dropped may be gone from another shard, so it goes from all. */
+  #changeVectors(name: string, operation: SchemaChange & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult> {
     return this.#change(async () => {
       const collection = this.get(name);
       const { vectors } = collection.config.params;
@@ -212,9 +234,11 @@ export class Catalog implements Collections {
     return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
   }
 
-  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
-    const current = this.config(name);
-    if (current !== undefined && rules.config !== 'whole') refuseIncompatible(current, config, { anyShardNumber: rules.reshard === true });
+  checkCompatible(name: string, archive: CollectionShape, rules: Partial<RestoreRules> = {}): void {
+    if (this.resolve(name) === undefined || rules.config === 'whole') return;
+    const current = this.get(name).shape;
+    refuseIncompatible(current, archive, { anyShardNumber: rules.reshard === true });
+    refuseLostKeys(current, archive);
   }
 
   adopt(request: AdoptRequest): Promise<number> {
@@ -244,13 +268,14 @@ export class Catalog implements Collections {
   adoptShard(request: AdoptShardRequest): Promise<number> {
     return this.#change(async () => {
       const collection = this.get(request.name);
-      refuseIncompatible(collection.config, request.config);
+      refuseIncompatible(collection.shape, request);
+      refuseOtherKey(collection.shape, request, request.shard.id);
       const current = await this.#records.get(collection.uuid);
       const { id } = request.shard;
       const old = current.shards.find((place) => place.id === id);
       if (old === undefined) throw shardNotFound(id);
       const [kept, dropped] = partition(current.replaced ?? [], (place) => place.id !== id);
-      const place = { id, generation: Math.max(old.generation, ...dropped.map(({ generation }) => generation)) + 1 };
+      const place = { ...old, generation: Math.max(old.generation, ...dropped.map(({ generation }) => generation)) + 1 };
       const slot = await this.#files.adoptOne(collection.uuid, collection.config, { place, staging: request.shard });
       const added = new ShardSet([slot]);
       const atMs = await this.#nextMoment();
@@ -353,7 +378,7 @@ export class Catalog implements Collections {
     const record = await this.#records.get(uuid);
     const set = await this.#files.openAll(uuid, record);
     await this.#files.reconcileVectors(set, record.config);
-    return new Collection(name, uuid, { config: record.config, set });
+    return new Collection(name, uuid, { ...record, set });
   }
 
   /** A collection of a new uuid out of staged files; nobody can reach it yet. */
@@ -361,26 +386,28 @@ export class Catalog implements Collections {
     const { names, aliases } = this.#records.directory;
     if (request.config === 'whole' && Object.hasOwn(aliases, each.name) && !Object.hasOwn(names, each.name)) this.#refuseTakenName(each.name);
     const live = this.resolve(each.name) === undefined ? undefined : this.get(each.name);
-    this.checkCompatible(each.name, each.config, request);
+    this.checkCompatible(each.name, each, request);
     const isWhole = live === undefined || request.config === 'whole';
     const config = isWhole ? each.config : live.config;
+    // Shards that refused to open do not tell their indexes: there is nothing of theirs to keep.
+    const takesSchema = isWhole || request.schema === 'snapshot' || live.set.slots.some(({ shard }) => shard === undefined);
+    const schema = takesSchema ? each.payloadSchema : schemaOf(live);
+    const indexes = declaredIndexes(schema);
     const uuid = randomUUID();
-    const shards = Array.from({ length: config.params.shard_number }, (_, id) => ({ id, generation: 0 }));
-    const record: CollectionRecord = { config, shards, restores: [request.restoreId] };
+    const shards = each.shardKeys?.map(({ id, key }) => ({ id, key, generation: 0 })) ?? emptyPlaces(config);
+    const record: CollectionRecord = { config, shards, restores: [request.restoreId], ...(each.shardKeys === undefined ? {} : { indexes }) };
     const asTheyAre = each.shards.length === shards.length;
     let set: ShardSet | undefined;
     try {
       set = asTheyAre ? await this.#files.adoptAll(uuid, record, each.shards) : await this.#files.reshardAll(uuid, record, each.shards, request);
       refuseOtherVectors(set.shards(), config);
-      // Shards that refused to open do not tell their indexes: there is nothing of theirs to keep.
-      const takesSchema = isWhole || request.schema === 'snapshot' || live.set.slots.some(({ shard }) => shard === undefined);
-      if (!asTheyAre || !takesSchema) await this.#files.reconcileIndexes(set, takesSchema ? each.payloadSchema : schemaOf(live));
+      if (!asTheyAre || !takesSchema) await this.#files.reconcileIndexes(set, schema);
     } catch (error) {
       await set?.retire();
       await this.#forget([uuid]);
       throw error;
     }
-    const collection = new Collection(live?.name ?? each.name, uuid, { config, set });
+    const collection = new Collection(live?.name ?? each.name, uuid, { ...record, set });
     return { name: collection.name, aliases: each.aliases, collection, record };
   }
 
@@ -424,12 +451,12 @@ export class Catalog implements Collections {
   }
 
   async #undoShards(collection: Collection, record: CollectionRecord, back: readonly { readonly id: number; readonly generation: number }[]): Promise<void> {
-    const places = record.shards.map((place) => back.find(({ id }) => id === place.id) ?? place).map(({ id, generation }) => ({ id, generation }));
+    const places = record.shards.map((place) => ({ ...place, generation: back.find(({ id }) => id === place.id)?.generation ?? place.generation }));
     const atMs = await this.#nextMoment();
     const swapped = record.shards.filter((place) => back.some(({ id }) => id === place.id)).map((place) => ({ ...place, atMs, untilMs: atMs + this.#undoMs }));
     const kept = (record.replaced ?? []).filter((place) => !back.some(({ id }) => id === place.id));
     const next = { ...record, shards: places, replaced: [...kept, ...swapped] };
-    const slots = await this.#files.openSome(collection.uuid, record.config, back);
+    const slots = await this.#files.openSome(collection.uuid, record.config, places.filter(({ id }) => back.some((each) => each.id === id)));
     const added = new ShardSet(slots);
     try {
       added.shards();
@@ -493,7 +520,7 @@ export class Catalog implements Collections {
     return {
       name: collection.name,
       uuid: collection.uuid,
-      config: collection.config,
+      ...collection.shape,
       payloadSchema: schemaOf(collection),
       aliases: this.#aliasesOf(collection.name),
       shards,
@@ -509,7 +536,7 @@ export class Catalog implements Collections {
     try {
       set = await build();
       await this.#records.create(uuid, record);
-      const collection = new Collection(name, uuid, { config: record.config, set });
+      const collection = new Collection(name, uuid, { ...record, set });
       this.#collections.set(uuid, collection);
       await this.#records.setDirectory(withCollection(this.#records.directory, name, uuid));
       return collection;

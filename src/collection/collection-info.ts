@@ -1,5 +1,6 @@
 // What a collection tells about itself, before api/ gives it the wire's shape.
 import type { CollectionConfig } from '../command/collection-config.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import type { ReplicaInfo } from './replica.ts';
 
 export interface CollectionInfo {
@@ -21,5 +22,5 @@ export interface CollectionInfo {
   readonly aliases: readonly string[];
   /** Shards that no restored file has brought yet; none on one node. */
   readonly awaitedShards: readonly number[];
-  readonly shards: readonly { readonly id: number; readonly points: number; readonly indexedVectors: number; readonly status: ReplicaInfo['status'] }[];
+  readonly shards: readonly { readonly id: number; readonly key?: ShardKey; readonly points: number; readonly indexedVectors: number; readonly status: ReplicaInfo['status'] }[];
 }

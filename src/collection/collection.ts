@@ -3,17 +3,21 @@
 import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
 import type { PointId } from '../base/ids.ts';
-import { vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
+import { isCustomSharded, vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
 import type { CountRequest, PointRecord, ReadOptions, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import type { CollectionInfo } from './collection-info.ts';
+import type { CollectionShape } from './compatibility.ts';
+import type { DeclaredIndexes } from './declared-indexes.ts';
+import { keyedShards } from './key-places.ts';
 import { mergeScored, mergeScrolled } from './merge-points.ts';
 import type { ReplicaInfo, ReplicaSearch, ReplicaWriteResult } from './replica.ts';
 import { routePoint } from './route.ts';
+import { shardsByKey, shardsToRead } from './shard-selection.ts';
 import { BrokenReplica, type ShardSet, type ShardSlot } from './shard-set.ts';
-import { splitOperation } from './split-operation.ts';
+import { splitOverShards } from './split-operation.ts';
 
 const statusOrder: readonly ReplicaInfo['status'][] = ['green', 'grey', 'yellow', 'red'];
 
@@ -21,17 +25,25 @@ export class Collection {
   readonly name: string;
   readonly uuid: string;
   #config: CollectionConfig;
+  #indexes: DeclaredIndexes;
   #set: ShardSet;
 
-  constructor(name: string, uuid: string, contents: { readonly config: CollectionConfig; readonly set: ShardSet }) {
+  constructor(name: string, uuid: string, contents: { readonly config: CollectionConfig; readonly indexes?: DeclaredIndexes; readonly set: ShardSet }) {
     this.name = name;
     this.uuid = uuid;
     this.#config = contents.config;
+    this.#indexes = contents.indexes ?? [];
     this.#set = contents.set;
   }
 
   get config(): CollectionConfig {
     return this.#config;
+  }
+
+  /** With the keys of its shards, under custom sharding. */
+  get shape(): CollectionShape {
+    const shardKeys = keyedShards(isCustomSharded(this.#config), this.#set.slots);
+    return { config: this.#config, ...(shardKeys === undefined ? {} : { shardKeys }) };
   }
 
   get set(): ShardSet {
@@ -43,6 +55,11 @@ export class Collection {
     this.#config = config;
   }
 
+  /** Likewise: what the record says of indexes beside what the shards tell. */
+  setIndexes(indexes: DeclaredIndexes = []): void {
+    this.#indexes = indexes;
+  }
+
   /** New requests go to `set`; answers the old one, for the caller to retire. */
   replaceSet(set: ShardSet): ShardSet {
     const old = this.#set;
@@ -51,37 +68,35 @@ export class Collection {
   }
 
   /** Refused as a whole or logged on every shard concerned. @throws RequestError */
-  write(operation: WriteOperation, options: WriteOptions): Promise<WriteResult> {
+  write(operation: WriteOperation, { shardKey, ...options }: WriteOptions): Promise<WriteResult> {
     return this.#set.use(async (slots) => {
-      const parts = splitOperation(operation, slots.length);
-      if (parts.size > 1) await Promise.all([...parts].map(([index, part]) => slotAt(slots, index).replica.check(part)));
-      const outcomes = await Promise.allSettled([...parts].map(async ([index, part]) => {
-        const { id: shardId, replica } = slotAt(slots, index);
-        return { shardId, ...(await replica.write(part, options)) };
-      }));
+      const parts = await splitOverShards(operation, { slots, selector: shardKey, isCustom: isCustomSharded(this.#config) });
+      if (parts.length > 1) await Promise.all(parts.map(([slot, part]) => slot.replica.check(part)));
+      const outcomes = await Promise.allSettled(parts.map(async ([{ id: shardId, replica }, part]) => ({ shardId, ...(await replica.write(part, options)) })));
       return joinResults(outcomes.map(valueOf), options); // a failure is told when no part of the write is under way any more
     });
   }
 
-  retrieve(request: RetrieveRequest, options: ReadOptions = {}): Promise<readonly PointRecord[]> {
-    return this.#read(options, (slots) => retrieveFrom(slots, request));
+  retrieve({ shardKey, ...request }: RetrieveRequest, options: ReadOptions = {}): Promise<readonly PointRecord[]> {
+    return this.#read(options, (slots) => retrieveFrom(shardsToRead(slots, shardKey), request));
   }
 
-  scroll(request: ScrollRequest, options: ReadOptions = {}): Promise<ScrollPage> {
+  scroll({ shardKey, ...request }: ScrollRequest, options: ReadOptions = {}): Promise<ScrollPage> {
     const { signal } = options;
     return this.#read(options, async (slots) => {
       const wanted = { ...request, limit: request.limit + 1 };
-      const lists = await Promise.all(slots.map((slot) => slot.replica.scroll(wanted, signal)));
+      const lists = await Promise.all(shardsToRead(slots, shardKey).map(async (slot) => keyed(slot, await slot.replica.scroll(wanted, signal))));
       const points = mergeScrolled(lists, request.orderBy, request.limit + 1);
       const next = request.orderBy === undefined ? points[request.limit] : undefined;
       return { points: points.slice(0, request.limit), nextPageOffset: next?.id ?? null };
     });
   }
 
-  count(request: CountRequest, options: ReadOptions = {}): Promise<number> {
+  /** A point that lies under several keys counts as often. */
+  count({ shardKey, ...request }: CountRequest, options: ReadOptions = {}): Promise<number> {
     const { signal } = options;
     return this.#read(options, async (slots) => {
-      const counts = await Promise.all(slots.map((slot) => slot.replica.count(request, signal)));
+      const counts = await Promise.all(shardsToRead(slots, shardKey).map((slot) => slot.replica.count(request, signal)));
       return counts.reduce((sum, count) => sum + count, 0);
     });
   }
@@ -92,11 +107,14 @@ export class Collection {
     return this.#read(options, async (slots) => {
       const specs = vectorSpecs(this.#config.params.vectors);
       for (const request of requests) specOf(specs, request.using);
-      const targets = await Promise.allSettled(requests.map((request) => resolveTarget(slots, request)));
-      const searches = targets.map(valueOf); // of several that fail the first request's failure is told, whichever shard was faster
-      const perShard = await Promise.all(slots.map((slot) => slot.replica.search(searches, signal)));
+      const targets = await Promise.allSettled(requests.map(async ({ shardKey, ...request }) => {
+        const chosen = shardsToRead(slots, shardKey);
+        return { chosen: new Set(chosen), search: await resolveTarget(chosen, request) };
+      }));
+      const asked = targets.map(valueOf); // of several that fail the first request's failure is told, whichever shard was faster
+      const perShard = await Promise.all(slots.map((slot) => searchShard(slot, asked, signal)));
       return requests.map((request, at) => {
-        const lists = perShard.map((results) => must(results[at], 'a replica answers every request'));
+        const lists = perShard.flatMap((results) => results[at] ?? []);
         const { distance } = specOf(specs, request.using);
         return mergeScored(lists, distance, request.limit + request.offset).slice(request.offset);
       });
@@ -117,7 +135,7 @@ export class Collection {
   }
 
   info(aliases: readonly string[]): CollectionInfo {
-    const infos = this.#set.slots.map((slot) => ({ id: slot.id, info: shardInfo(slot) }));
+    const infos = this.#set.slots.map((slot) => ({ id: slot.id, key: slot.key, info: shardInfo(slot) }));
     const total = (pick: (info: ReplicaInfo) => number): number => infos.reduce((sum, { info }) => sum + pick(info), 0);
     const error = infos.find(({ info }) => info.optimizerError !== undefined)?.info.optimizerError;
     return {
@@ -133,12 +151,12 @@ export class Collection {
       damagedGraphsFound: total((info) => info.damagedGraphsFound),
       codesBytes: { memory: total((info) => info.codesBytes.memory), mapped: total((info) => info.codesBytes.mapped) },
       segments: total((info) => info.segments),
-      payloadSchema: joinSchemas(infos.map(({ info }) => info)),
+      payloadSchema: joinSchemas(infos.map(({ info }) => info), this.#indexes),
       unappliedEntries: total((info) => info.unappliedEntries),
       diskBytes: total((info) => info.diskBytes),
       aliases,
       awaitedShards: [],
-      shards: infos.map(({ id, info }) => ({ id, points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
+      shards: infos.map(({ id, key, info }) => ({ id, ...(key === undefined ? {} : { key }), points: info.points, indexedVectors: info.indexedVectors, status: info.status })),
     };
   }
 }
@@ -166,8 +184,22 @@ function sumByName(counts: readonly ReadonlyMap<string, number>[]): ReadonlyMap<
   return sums;
 }
 
-function slotAt(slots: readonly ShardSlot[], index: number): ShardSlot {
-  return must(slots[index], 'routing answers an index into the shards');
+interface AskedSearch {
+  readonly chosen: ReadonlySet<ShardSlot>;
+  readonly search: ReplicaSearch;
+}
+
+/** By the index of the request: a list of the one answer, or of none where the request is not for this shard. One call for all. */
+async function searchShard(slot: ShardSlot, asked: readonly AskedSearch[], signal: AbortSignal | undefined): Promise<readonly (readonly (readonly ScoredRecord[])[])[]> {
+  const mine = asked.filter(({ chosen }) => chosen.has(slot));
+  const found = mine.length === 0 ? [] : await slot.replica.search(mine.map(({ search }) => search), signal);
+  const lists = found.values();
+  return asked.map(({ chosen }) => (chosen.has(slot) ? [keyed(slot, must(lists.next().value, 'a replica answers every request'))] : []));
+}
+
+/** With the key of the shard that they come from. */
+function keyed<T extends PointRecord>({ key }: ShardSlot, records: readonly T[]): readonly T[] {
+  return key === undefined ? records : records.map((record) => ({ ...record, shardKey: key }));
 }
 
 function specOf(specs: ReadonlyMap<string, VectorSpec>, using: string): VectorSpec {
@@ -176,18 +208,20 @@ function specOf(specs: ReadonlyMap<string, VectorSpec>, using: string): VectorSp
   return spec;
 }
 
+/** Of an id that lies under several keys the first found. */
 async function retrieveFrom(slots: readonly ShardSlot[], request: RetrieveRequest): Promise<readonly PointRecord[]> {
-  if (slots.length === 1) return await slotAt(slots, 0).replica.retrieve(request);
-  const lists = await Promise.all(slots.map((slot, index) => {
-    const ids = request.ids.filter((id) => routePoint(id, slots.length) === index);
-    return ids.length === 0 ? Promise.resolve([]) : slot.replica.retrieve({ ...request, ids });
-  }));
-  const found = new Map(lists.flat().map((record) => [record.id, record]));
+  const [only, ...others] = slots;
+  if (only !== undefined && others.length === 0) return keyed(only, await only.replica.retrieve(request));
+  const lists = await Promise.all([...shardsByKey(slots).values()].flatMap((group) => group.map(async (slot, index) => {
+    const ids = request.ids.filter((id) => routePoint(id, group.length) === index);
+    return ids.length === 0 ? [] : keyed(slot, await slot.replica.retrieve({ ...request, ids }));
+  })));
+  const found = new Map(lists.flat().reverse().map((record) => [record.id, record]));
   return request.ids.flatMap((id) => found.get(id) ?? []);
 }
 
 /** A search by id becomes a search by that point's vector, without the point itself. */
-async function resolveTarget(slots: readonly ShardSlot[], request: SearchRequest): Promise<ReplicaSearch> {
+async function resolveTarget(slots: readonly ShardSlot[], request: Omit<SearchRequest, 'shardKey'>): Promise<ReplicaSearch> {
   const { target, ...rest } = request;
   const search = { ...rest, limit: request.limit + request.offset, offset: 0 };
   if (target.kind === 'vector') return { ...search, vector: target.vector };
@@ -204,7 +238,7 @@ async function vectorOfPoint(slots: readonly ShardSlot[], id: PointId, using: st
   return vector;
 }
 
-function joinResults(results: readonly (ReplicaWriteResult & { readonly shardId: number })[], options: WriteOptions): WriteResult {
+function joinResults(results: readonly (ReplicaWriteResult & { readonly shardId: number })[], options: Pick<WriteOptions, 'wait'>): WriteResult {
   const operationId = results.length === 0 ? null : Math.max(...results.map((result) => result.seq));
   const late = results.some((result) => result.status === 'wait_timeout');
   const places = results.map(({ shardId, generation, seq }) => ({ shardId, generation, seq }));
@@ -219,8 +253,8 @@ function shardInfo(slot: ShardSlot): ReplicaInfo {
   };
 }
 
-function joinSchemas(infos: readonly ReplicaInfo[]): ReplicaInfo['payloadSchema'] {
-  const joined = new Map<string, { readonly schema: FieldSchema; readonly points: number }>();
+function joinSchemas(infos: readonly ReplicaInfo[], declared: DeclaredIndexes): ReplicaInfo['payloadSchema'] {
+  const joined = new Map<string, { readonly schema: FieldSchema; readonly points: number }>(declared.map(({ field, schema }) => [field, { schema, points: 0 }]));
   for (const info of infos) {
     for (const [field, { schema, points }] of info.payloadSchema) {
       joined.set(field, { schema, points: points + (joined.get(field)?.points ?? 0) });

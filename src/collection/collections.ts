@@ -1,9 +1,10 @@
 // What the engine asks of the collections there are: on one node catalog.ts answers, in a cluster cluster/cluster-catalog.ts.
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
-import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
+import type { WriteOptions, WriteResult } from '../command/write.ts';
 import type { Collection } from './collection.ts';
 import type { CollectionInfo } from './collection-info.ts';
 import type { SnapshotSource } from './snapshot-source.ts';
+import type { SchemaChange } from './split-operation.ts';
 
 export interface Collections extends SnapshotSource {
   names(): readonly string[];
@@ -17,7 +18,8 @@ export interface Collections extends SnapshotSource {
   update(name: string, update: UpdateCollection): Promise<void>;
   /** All actions or none. */
   changeAliases(actions: readonly AliasAction[]): Promise<void>;
-  changeVectors(name: string, operation: WriteOperation & { kind: 'create-vector' | 'drop-vector' }, options: WriteOptions): Promise<WriteResult>;
+  /** Adds or drops a named vector or a payload index. */
+  changeSchema(name: string, operation: SchemaChange, options: WriteOptions): Promise<WriteResult>;
   /** Idempotent; requests in flight are waited for. */
   close(): Promise<void>;
 }

@@ -8,6 +8,7 @@ import { mapLimit } from '../base/limit.ts';
 import { isUnnamed, vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
 import { indexingOf, mergingOf } from '../command/indexing-config.ts';
 import type { Logger } from '../base/logger.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import { makeDirectoryDurably } from '../fs/atomic-file.ts';
 import type { Disk, SpaceInfo } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
@@ -16,8 +17,9 @@ import { adoptShard } from '../shard/adopt.ts';
 import { manifestName, readManifest, type ShardIdentity } from '../shard/shard-manifest.ts';
 import { Shard, type ShardOptions } from '../shard/shard.ts';
 import { shardLimits as defaultLimits, type ShardLimits } from '../shard/shard-limits.ts';
-import type { ReplacedShard } from './replaced.ts';
 import { refuseOtherVectors } from './compatibility.ts';
+import { declaredSchema, type DeclaredIndexes } from './declared-indexes.ts';
+import type { ReplacedShard } from './replaced.ts';
 import { reshard, type ReshardProgress } from './reshard.ts';
 import { BrokenReplica, ShardSet, type ShardSlot } from './shard-set.ts';
 import type { StagedShard } from './snapshot-source.ts';
@@ -39,16 +41,25 @@ export interface ShardFilesOptions {
 export interface ShardPlace {
   readonly id: number;
   readonly generation: number;
+  /** Under custom sharding. */
+  readonly key?: ShardKey;
 }
 
 /** The metastore's record of a collection. */
 export interface CollectionRecord {
   readonly config: CollectionConfig;
   readonly shards: readonly ShardPlace[];
+  /** Under custom sharding. */
+  readonly indexes?: DeclaredIndexes;
   /** The latest restores that were committed into it, oldest first. */
   readonly restores?: readonly string[];
   /** Shards' states before their last restores, while those can be undone. */
   readonly replaced?: readonly ReplacedShard[];
+}
+
+/** Of a new collection under automatic sharding. */
+export function emptyPlaces({ params }: CollectionConfig): readonly ShardPlace[] {
+  return Array.from({ length: params.shard_number }, (_, id) => ({ id, generation: 0 }));
 }
 
 export class ShardFiles {
@@ -68,11 +79,11 @@ export class ShardFiles {
     return this.#build(uuid, record, (options) => Shard.create(options));
   }
 
-  /** One empty shard more. */
-  async createOne(uuid: string, config: CollectionConfig, place: ShardPlace): Promise<ShardSlot> {
+  /** One empty shard more. @param indexes that it begins with */
+  async createOne(uuid: string, config: CollectionConfig, place: ShardPlace, indexes: DeclaredIndexes = []): Promise<ShardSlot> {
     const folder = path.join(this.#root, uuid, 'shards');
     await makeDirectoryDurably(this.#disk, folder);
-    const shard = await Shard.create(this.#shardOptions(uuid, config, place));
+    const shard = await Shard.create({ ...this.#shardOptions(uuid, config, place), payloadSchema: declaredSchema(indexes) });
     await this.#disk.syncDirectory(folder);
     return { ...place, shard, replica: shard };
   }

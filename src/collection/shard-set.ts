@@ -2,13 +2,18 @@
 // a retired set is closed when the last of its users has left, so a restore never cuts a running query short.
 import { must } from '../base/assert.ts';
 import { explainDiskError, RequestError } from '../base/errors.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { Replica, ReplicaInfo } from './replica.ts';
 
 export interface ShardSlot {
   readonly id: number;
   readonly generation: number;
+  /** Under custom sharding. */
+  readonly key?: ShardKey;
   readonly replica: Replica;
+  /** Whether anybody can answer for it now; without it always. */
+  readonly isServed?: () => boolean;
   /** undefined where the shard refused to open. */
   readonly shard: Shard | undefined;
 }

@@ -3,13 +3,13 @@ import type { CollectionConfig } from '../command/collection-config.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { ShardStaging } from '../shard/adopt.ts';
 import type { FrozenShard } from '../shard/freeze.ts';
+import type { CollectionShape } from './compatibility.ts';
 import type { AliasPolicy } from './replaced.ts';
 
 /** Local shards of a collection at one instant. A borrow: release it. */
-export interface FrozenCollection {
+export interface FrozenCollection extends CollectionShape {
   readonly name: string;
   readonly uuid: string;
-  readonly config: CollectionConfig;
   readonly payloadSchema: ReadonlyMap<string, FieldSchema>;
   readonly aliases: readonly string[];
   readonly shards: readonly FrozenShard[];
@@ -29,10 +29,9 @@ export interface RestoreRules {
   readonly reshard: boolean;
 }
 
-export interface AdoptCollection {
+export interface AdoptCollection extends CollectionShape {
   /** As addressed by the client; an alias means its collection. */
   readonly name: string;
-  readonly config: CollectionConfig;
   readonly payloadSchema: ReadonlyMap<string, FieldSchema>;
   readonly aliases: readonly string[];
   readonly originUuid: string;
@@ -58,10 +57,9 @@ export interface AdoptRequest extends AdoptMoment, RestoreRules {
   readonly collections: readonly AdoptCollection[];
 }
 
-export interface AdoptShardRequest extends AdoptMoment {
+/** With the shape of the archive, which must fit. */
+export interface AdoptShardRequest extends AdoptMoment, CollectionShape {
   readonly name: string;
-  /** Of the archive: it must fit. */
-  readonly config: CollectionConfig;
   readonly originUuid: string;
   readonly shard: ShardStaging;
 }
@@ -86,7 +84,7 @@ export interface SnapshotSource {
   /** @throws RequestError 'not-found' for the collection or the shard */
   checkShard(name: string, shardId: number): void;
   /** Throws the 400 of an archive that does not fit the collection of that name; nothing where it is absent. */
-  checkCompatible(name: string, config: CollectionConfig, rules?: Partial<RestoreRules>): void;
+  checkCompatible(name: string, archive: CollectionShape, rules?: Partial<RestoreRules>): void;
   /** Creates the collections or replaces them, all by one compare-and-set; on any failure everything is as before.
    *  Takes the staged files (the folders are empty or gone afterwards). Answers the number of points now served. */
   adopt(request: AdoptRequest): Promise<number>;

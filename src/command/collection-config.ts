@@ -18,10 +18,13 @@ export interface VectorParams {
 /** Unnamed: one params object. Named: a map. The unnamed vector's name inside the engine is ''. */
 export type VectorsConfig = VectorParams | { readonly [name: string]: VectorParams };
 
+export type ShardingMethod = 'auto' | 'custom';
+
 export interface CollectionParams {
   readonly vectors: VectorsConfig;
+  /** Under custom sharding of each key, where its creation says nothing. */
   readonly shard_number: number;
-  readonly sharding_method?: 'auto';
+  readonly sharding_method?: ShardingMethod;
   readonly replication_factor: number;
   readonly write_consistency_factor: number;
   readonly read_fan_out_factor?: number;
@@ -40,6 +43,11 @@ export interface CollectionConfig {
   readonly metadata?: KeptJson;
 }
 
+/** Whether shards belong to keys that requests name. */
+export function isCustomSharded({ params }: CollectionConfig): boolean {
+  return params.sharding_method === 'custom';
+}
+
 export function isUnnamed(vectors: VectorsConfig): vectors is VectorParams {
   return typeof (vectors as VectorParams).size === 'number';
 }
@@ -54,6 +62,7 @@ export function vectorSpecs(vectors: VectorsConfig): ReadonlyMap<string, VectorS
 export interface CreateCollection {
   readonly vectors: VectorsConfig;
   readonly shardNumber?: number;
+  readonly shardingMethod?: ShardingMethod;
   readonly replicationFactor?: number;
   readonly writeConsistencyFactor?: number;
   readonly onDiskPayload?: boolean;

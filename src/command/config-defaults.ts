@@ -30,6 +30,7 @@ export function fillConfig(create: CreateCollection): CollectionConfig {
     params: {
       vectors: create.vectors,
       shard_number: create.shardNumber ?? 1,
+      ...(create.shardingMethod === undefined ? {} : { sharding_method: create.shardingMethod }),
       replication_factor: create.replicationFactor ?? 1,
       write_consistency_factor: create.writeConsistencyFactor ?? 1,
       on_disk_payload: create.onDiskPayload ?? true,

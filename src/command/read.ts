@@ -2,6 +2,7 @@
 import type { PointId, Seq } from '../base/ids.ts';
 import type { Filter } from '../payload/filter.ts';
 import type { JsonPath } from '../payload/json-path.ts';
+import type { ShardKey, ShardKeySelector } from './shard-key.ts';
 import type { NamedVectors, ShardSeq } from './write.ts';
 
 export type PayloadSelector = { readonly kind: 'all' } | { readonly kind: 'none' } | { readonly kind: 'include' | 'exclude'; readonly paths: readonly JsonPath[] };
@@ -20,6 +21,13 @@ export interface PointRecord {
   readonly vectors?: NamedVectors;
   /** Scroll with order_by only. */
   readonly orderValue?: number | bigint;
+  /** Under custom sharding: of the shard that it was read from. */
+  readonly shardKey?: ShardKey;
+}
+
+/** Which shards are read; without a selector all. */
+export interface OfShards {
+  readonly shardKey?: ShardKeySelector;
 }
 
 export interface ScoredRecord extends PointRecord {
@@ -45,7 +53,7 @@ export interface ReplicaWish {
   readonly after?: Omit<ShardSeq, 'shardId'>;
 }
 
-export interface RetrieveRequest {
+export interface RetrieveRequest extends OfShards {
   readonly ids: readonly PointId[];
   readonly selectors: Selectors;
 }
@@ -57,7 +65,7 @@ export interface OrderBy {
   readonly startFrom?: number | bigint;
 }
 
-export interface ScrollRequest {
+export interface ScrollRequest extends OfShards {
   /** Inclusive. */
   readonly offset?: PointId;
   readonly limit: number;
@@ -71,7 +79,7 @@ export interface ScrollPage {
   readonly nextPageOffset: PointId | null;
 }
 
-export interface CountRequest {
+export interface CountRequest extends OfShards {
   readonly filter?: Filter;
   readonly exact: boolean;
 }
@@ -89,7 +97,7 @@ export type QueryTarget =
   /** The vector of a stored point; that point is left out of the answer. */
   | { readonly kind: 'id'; readonly id: PointId };
 
-export interface SearchRequest {
+export interface SearchRequest extends OfShards {
   readonly target: QueryTarget;
   /** '' is the unnamed vector. */
   readonly using: string;

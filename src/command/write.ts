@@ -4,6 +4,7 @@ import type { PointId, Seq } from '../base/ids.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { Filter } from '../payload/filter.ts';
 import type { VectorParams } from './collection-config.ts';
+import type { ShardKeySelector } from './shard-key.ts';
 
 /** Vectors of one point by name ('' is the unnamed one). */
 export type NamedVectors = ReadonlyMap<string, Float32Array>;
@@ -39,6 +40,8 @@ export interface WriteOptions {
   readonly wait: boolean;
   /** Over it the answer is `wait_timeout`; the write still happens. */
   readonly timeoutMs?: number;
+  /** Under custom sharding: where the points are. Changes of the schema go to every shard, and need none. */
+  readonly shardKey?: ShardKeySelector;
 }
 
 /** Where an entry stands: a place in the log of a shard, in one of its generations. */

@@ -10,7 +10,9 @@ import { refuseMember } from '../cluster/own-cluster.ts';
 import type { Collections } from '../collection/collections.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import { FileMetastore } from '../collection/file-metastore.ts';
+import { isSchemaChange } from '../collection/split-operation.ts';
 import type { AliasAction, CreateCollection, UpdateCollection } from '../command/collection-config.ts';
+import type { ShardKey } from '../command/shard-key.ts';
 import type { CountRequest, PointRecord, ReadOptions, RetrieveRequest, ScoredRecord, ScrollPage, ScrollRequest, SearchRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions, WriteResult } from '../command/write.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -132,6 +134,12 @@ export class Engine implements AsyncDisposable {
     return this.#catalog.info(name);
   }
 
+  /** Keys of custom sharding, in the order of their creation; undefined under automatic sharding. @throws RequestError 'not-found' */
+  shardKeys(name: string): readonly ShardKey[] | undefined {
+    const { shardKeys } = this.#catalog.get(name).shape;
+    return shardKeys === undefined ? undefined : [...new Set(shardKeys.map(({ key }) => key))];
+  }
+
   collectionExists(name: string): boolean {
     return this.#catalog.resolve(name) !== undefined;
   }
@@ -175,9 +183,7 @@ export class Engine implements AsyncDisposable {
   }
 
   async write(name: string, operation: WriteOperation, options: WriteOptions): Promise<WriteResult> {
-    if (operation.kind === 'create-vector' || operation.kind === 'drop-vector') {
-      return await this.#catalog.changeVectors(name, operation, options);
-    }
+    if (isSchemaChange(operation)) return await this.#catalog.changeSchema(name, operation, options);
     return await this.#catalog.get(name).write(operation, options);
   }
 

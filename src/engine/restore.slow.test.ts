@@ -478,3 +478,67 @@ test('an archive whose shards hold other vectors than it says is refused before 
   assert.deepEqual(engine.listCollections(), ['c', 'spread']);
   assert.equal(readdirSync(path.join(at.folder, 'storage', 'collections')).length, 2);
 });
+
+test('custom sharding on one node: archives bring shard keys, which stay over restarts, restores and an undo', async () => {
+  await using at = await openAt();
+  await at.engine.createCollection('auto', { vectors: { size: 4, distance: 'Dot' }, shardNumber: 2 });
+  await at.engine.write('auto', { kind: 'create-index', field: 'n', schema: { type: 'integer' } }, { wait: true });
+  await fill(at.engine, 'auto', range(0, 60));
+  const archive = await archiveOf(at.engine, 'auto');
+  const keyed = (...keys: readonly string[]): Promise<Buffer> => lie(archive, (text) => {
+    const document = JSON.parse(text) as { collections: { config: { params: object }; shard_map: { shards: { id: number; key: string }[] } }[] };
+    const collection = must(document.collections[0], 'one');
+    Object.assign(collection.config.params, { sharding_method: 'custom' });
+    collection.shard_map.shards = keys.map((key, id) => ({ id, key }));
+    return JSON.stringify(document);
+  });
+  const counts = async (name: string): Promise<readonly number[]> => await Promise.all([{}, ...(at.engine.shardKeys(name) ?? []).map((key) => ({ shardKey: { kind: 'keys', keys: [key] } as const }))].map((of) => at.engine.count(name, { exact: true, ...of })));
+  const indexesOf = (name: string): readonly string[] => [...at.engine.collectionInfo(name).payloadSchema.keys()];
+  const [points = 0] = await counts('auto');
+
+  await upload(at.engine, 'c', await keyed('"a"', '7'));
+  assert.deepEqual([at.engine.shardKeys('c'), at.engine.shardKeys('auto')], [['"a"', '7'], undefined]);
+  const [all, a = 0, b = 0] = await counts('c');
+  assert.deepEqual([all, a + b, a > 0 && b > 0], [points, points, true]);
+  await at.reopen();
+  assert.deepEqual([at.engine.shardKeys('c'), await counts('c'), indexesOf('c')], [['"a"', '7'], [all, a, b], ['n']]);
+  await assert.rejects(fill(at.engine, 'c', [1000]), refused('bad-input', /^Wrong input: Shard key not specified$/));
+  const draft = { id: 1000 as PointId, vectors: new Map([['', Float32Array.of(1, 1, 2, 3)]]), payload: '{}' };
+  const [key] = at.engine.shardKeys('c') ?? [];
+  await at.engine.write('c', { kind: 'upsert', points: [draft] }, { wait: true, shardKey: { kind: 'keys', keys: [must(key, 'two')] } });
+  assert.deepEqual(await counts('c'), [points + 1, a + 1, b]);
+
+  await assert.rejects(upload(at.engine, 'c', await keyed('"a"', '"b"')), refused('bad-input', /it lacks the shard key 7 of the collection/));
+  await assert.rejects(upload(at.engine, 'c', await keyed('"a"', '"a"')), refused('bad-input', /Collection shard number of key "a": 1 Snapshot shard number: 2$/));
+  await assert.rejects(upload(at.engine, 'c', archive), refused('bad-input', /Collection sharding method: custom Snapshot sharding method: auto$/));
+  await assert.rejects(upload(at.engine, 'auto', await keyed('"a"', '7')), refused('bad-input', /Collection sharding method: auto Snapshot sharding method: custom$/));
+  await assert.rejects(upload(at.engine, 'd', await keyed('"a"', '"b"', '"c"')), refused('internal', /missing data at shard: 2$/));
+  assert.deepEqual([at.engine.shardKeys('c'), (await counts('c'))[0]], [['"a"', '7'], points + 1]);
+  await upload(at.engine, 'c', await keyed('7', '"a"'));
+  assert.deepEqual([at.engine.shardKeys('c'), await counts('c')], [['7', '"a"'], [points, a, b]]);
+  await at.engine.snapshots.undo('c');
+  assert.deepEqual([at.engine.shardKeys('c'), await counts('c')], [['"a"', '7'], [points + 1, a + 1, b]]);
+  const whole = await archiveOf(at.engine, 'c');
+  await at.engine.deleteCollection('c');
+  await upload(at.engine, 'c', whole);
+  await at.reopen();
+  assert.deepEqual([at.engine.shardKeys('c'), await counts('c')], [['"a"', '7'], [points + 1, a + 1, b]]);
+});
+
+test('custom sharding on one node: a collection without keys keeps its indexes, and its snapshot brings it back', async () => {
+  await using at = await openAt();
+  await at.engine.createCollection('c', { vectors: { size: 4, distance: 'Dot' }, shardingMethod: 'custom', shardNumber: 3 });
+  await at.engine.write('c', { kind: 'create-index', field: 'gone', schema: { type: 'keyword' } }, { wait: true });
+  await at.engine.write('c', { kind: 'create-index', field: 'n', schema: { type: 'integer' } }, { wait: true });
+  await at.engine.write('c', { kind: 'drop-index', field: 'gone' }, { wait: true });
+  const archive = await archiveOf(at.engine, 'c');
+  await at.reopen();
+  await upload(at.engine, 'd', archive);
+  await at.reopen();
+  for (const name of ['c', 'd']) {
+    assert.deepEqual([at.engine.shardKeys(name), at.engine.collectionInfo(name).config.params.sharding_method], [[], 'custom']);
+    assert.deepEqual([...at.engine.collectionInfo(name).payloadSchema], [['n', { schema: { type: 'integer' }, points: 0 }]]);
+    assert.equal(await at.engine.count(name, { exact: true }), 0);
+  }
+  await upload(at.engine, 'd', archive);
+});

@@ -2,9 +2,11 @@
 import path from 'node:path';
 import { systemCode } from '../base/errors.ts';
 import { uuidPattern } from '../base/ids.ts';
-import { collectionDirectory } from '../collection/shard-files.ts';
 import { FileMetastore, metastoreFileName } from '../collection/file-metastore.ts';
+import { byKey } from '../collection/key-places.ts';
 import type { Metastore } from '../collection/metastore.ts';
+import { collectionDirectory } from '../collection/shard-files.ts';
+import { parseShardKeyText, type ShardKey } from '../command/shard-key.ts';
 import type { Disk } from '../fs/disk.ts';
 import { readManifest } from '../shard/shard-manifest.ts';
 import { verifyShard } from '../shard/verify-shard.ts';
@@ -24,6 +26,7 @@ export interface DataVerification {
 interface ShardRecord {
   readonly id: number;
   readonly generation: number;
+  readonly key?: ShardKey;
   /** Kept so that a restore can be undone: proved like the others, but no part of what is served. */
   readonly isKept?: boolean;
 }
@@ -57,8 +60,9 @@ export async function verifyData(data: DataVerification, directory: string): Pro
   });
   if (collections === undefined) return;
   const stat = await disk.stat(file);
-  findings.add({ files: 1, bytes: stat.sizeBytes, collections: collections.filter(({ shards }) => shards.some(({ isKept }) => isKept !== true)).length });
+  findings.add({ files: 1, bytes: stat.sizeBytes, collections: collections.filter(({ shards }) => shards.length === 0 || shards.some(({ isKept }) => isKept !== true)).length });
   for (const collection of collections) {
+    findings.add({ keys: byKey(collection.shards.filter(({ isKept }) => isKept !== true)).size });
     for (const shard of collection.shards) {
       data.progress?.(`${collection.name} shard ${shard.id}`);
       await verifyLiveShard(data, directory, { collection, shard });
@@ -138,13 +142,17 @@ function keptShards(record: unknown): readonly ShardRecord[] {
   return replaced.map(({ id, generation }) => ({ id, generation, isKept: true }));
 }
 
-/** undefined unless the map has exactly the shards 0 … shard_number-1. */
+/** undefined unless the map has exactly the shards 0 … shard_number-1, or under custom sharding each with a key and no id twice. */
 function shardRecords(record: unknown): readonly ShardRecord[] | undefined {
-  const { config, shards } = (record ?? {}) as { readonly config?: { readonly params?: { readonly shard_number?: unknown } }; readonly shards?: unknown };
-  if (!Array.isArray(shards) || config?.params?.shard_number !== shards.length) return undefined;
+  const { config, shards } = (record ?? {}) as { readonly config?: { readonly params?: { readonly shard_number?: unknown; readonly sharding_method?: unknown } }; readonly shards?: unknown };
+  if (!Array.isArray(shards)) return undefined;
   const places = shards as readonly ShardRecord[];
   if (!places.every((place) => Number.isSafeInteger(place.id) && Number.isSafeInteger(place.generation))) return undefined;
-  return [...places].sort((a, b) => a.id - b.id).every(({ id }, index) => id === index) ? places : undefined;
+  if (config?.params?.sharding_method === 'custom') {
+    const isKeyed = places.every(({ key }) => typeof key === 'string' && parseShardKeyText(key) !== undefined);
+    return isKeyed && new Set(places.map(({ id }) => id)).size === places.length ? places : undefined;
+  }
+  return config?.params?.shard_number !== places.length ? undefined : [...places].sort((a, b) => a.id - b.id).every(({ id }, index) => id === index) ? places : undefined;
 }
 
 async function verifyLiveShard({ disk, deep, findings }: DataVerification, dataDirectory: string, at: { readonly collection: NamedCollection; readonly shard: ShardRecord }): Promise<void> {

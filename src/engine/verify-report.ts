@@ -11,6 +11,8 @@ export interface VerifyProblem {
 export interface VerifyCounts {
   readonly collections: number;
   readonly shards: number;
+  /** Of custom sharding; a snapshot names also those whose shards are on other nodes. */
+  readonly keys: number;
   readonly snapshots: number;
   /** undefined where a live shard was not verified deep: only replaying its log tells. */
   readonly points: number | undefined;
@@ -28,7 +30,7 @@ export interface VerifyReport {
 export class VerifyFindings {
   readonly problems: VerifyProblem[] = [];
   readonly notes: string[] = [];
-  readonly #counts = { collections: 0, shards: 0, snapshots: 0, files: 0, bytes: 0 };
+  readonly #counts = { collections: 0, shards: 0, keys: 0, snapshots: 0, files: 0, bytes: 0 };
   #points: number | undefined = 0;
 
   add(found: Partial<Omit<VerifyCounts, 'points'>>): void {

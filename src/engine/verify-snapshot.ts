@@ -2,6 +2,7 @@
 // with the one stored beside. Deep: the shards are also opened and their logs replayed, in place or out of a temporary folder.
 import path from 'node:path';
 import { sha256Pattern } from '../base/checksum.ts';
+import { byKey } from '../collection/key-places.ts';
 import { CorruptionError } from '../base/errors.ts';
 import type { Disk } from '../fs/disk.ts';
 import { readOptionalFile } from '../fs/read-optional.ts';
@@ -118,6 +119,7 @@ async function verifyShards({ disk, findings }: SnapshotVerification, folder: st
 
 function countSnapshot(findings: VerifyFindings, { manifest }: SealedManifest): void {
   const { points, files, bytes } = totalsOf(manifest);
-  findings.add({ files, bytes, shards: placedShards(manifest).length });
+  const keys = manifest.collections.reduce((sum, { shardKeys: all = [] }) => sum + byKey(all).size, 0);
+  findings.add({ files, bytes, shards: placedShards(manifest).length, keys });
   findings.addPoints(points);
 }

@@ -70,6 +70,6 @@ export function parseReport(json: unknown): VerifyReport {
   return {
     problems: list.map(({ file, offset_bytes: offsetBytes, problem }): VerifyProblem => ({ file, problem, ...(offsetBytes === undefined ? {} : { offsetBytes }) })),
     notes: notes.map(String),
-    counts: { points: undefined, ...counts } as VerifyReport['counts'],
+    counts: { points: undefined, keys: 0, ...counts } as VerifyReport['counts'],
   };
 }

@@ -17,6 +17,7 @@ import type { ClosedLogFile, Entry, LogPosition, ShardLog } from '../log/shard-l
 import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
 import { removeUnfinished } from '../fs/atomic-file.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
 import { noIndexing, type Indexing, type Merging } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
 import type { VectorIndexes } from '../index/vector-index.ts';
@@ -53,6 +54,8 @@ export interface ShardOptions extends ShardIdentity {
   readonly directory: string;
   /** Of a new shard; an existing one has its own. */
   readonly vectors: ReadonlyMap<string, VectorSpec>;
+  /** Payload indexes that a new one begins with. */
+  readonly payloadSchema?: ReadonlyMap<string, FieldSchema>;
   /** In a cluster: the log that others append to as well, over this node's copy. Without it the shard has one writer. */
   readonly shareLog?: (local: FileLog) => ShardLog;
   /** When segments get graphs; without it never. */
@@ -132,7 +135,7 @@ export class Shard {
     await makeShardFolder(disk, directory);
     const stored = await writeManifest(disk, directory, {
       ...identityOf(options), applied: 0, chain: chainStart.toString('hex'), time: 0n, durable: 0,
-      vectors: options.vectors, payloadSchema: new Map(), segments: [], opUuids: [],
+      vectors: options.vectors, payloadSchema: options.payloadSchema ?? new Map(), segments: [], opUuids: [],
     });
     return new Shard(options, { stored, segments: [], log: FileLog.create({ ...options, directory: logsDirectory(directory) }) });
   }

@@ -5,7 +5,8 @@ import type { JsonField } from './json-field.ts';
 import { MEMBERS_MAX } from './manifest.ts';
 
 const vectorSizeMax = 65_536;
-const copiesMax = 1000;
+/** Of a shard. */
+export const copiesMax = 1000;
 
 /** @throws RequestError 'bad-request' naming the first member that is out of form or range. */
 export function parseConfig(field: JsonField): CollectionConfig {
@@ -24,7 +25,7 @@ function parseParams(field: JsonField): CollectionParams {
   return {
     vectors: parseVectors(field.get('vectors')),
     shard_number: field.get('shard_number').integer(1, MEMBERS_MAX),
-    ...(field.find('sharding_method') === undefined ? {} : { sharding_method: field.get('sharding_method').oneOf(['auto'] as const) }),
+    ...(field.find('sharding_method') === undefined ? {} : { sharding_method: field.get('sharding_method').oneOf(['auto', 'custom'] as const) }),
     replication_factor: field.get('replication_factor').integer(1, copiesMax),
     write_consistency_factor: field.get('write_consistency_factor').integer(1, copiesMax),
     ...integerMembers(field, ['read_fan_out_factor', 'read_fan_out_delay_ms']),

@@ -4,14 +4,17 @@ import { sha256Hex, sha256Pattern } from '../base/checksum.ts';
 import { sliceMsMax, yieldToLoop } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import { uuidPattern } from '../base/ids.ts';
+import type { KeyedShard } from '../collection/key-places.ts';
 import { ROUTING } from '../collection/route.ts';
+import { isCustomSharded } from '../command/collection-config.ts';
 import { nameProblem } from '../command/names.ts';
+import { parseShardKeyText } from '../command/shard-key.ts';
 import { FIELD_TYPES, type FieldSchema } from '../payload/field-schema.ts';
 import type { FrozenSegment } from '../shard/freeze.ts';
 import { badSnapshot } from './archive-error.ts';
 import { parseBoundedJson } from './bounded-json.ts';
 import { JsonField } from './json-field.ts';
-import { parseConfig } from './manifest-config.ts';
+import { copiesMax, parseConfig } from './manifest-config.ts';
 import {
   contentRoot, MANIFEST_BYTES_MAX, MEMBERS_MAX, SNAPSHOT_FORMAT, SNAPSHOT_FORMAT_VERSION, shardMembers, totalsOf, type SealedManifest, type SnapshotCollection,
   type SnapshotKind, type SnapshotManifest, type SnapshotShard,
@@ -87,14 +90,16 @@ async function parseCollection(field: JsonField, of: KindOfSnapshot, budget: { m
   routing.get('hash').oneOf([ROUTING.hash]);
   routing.get('version').oneOf([ROUTING.version]);
   field.get('shard_map').get('shard_number').oneOf([config.params.shard_number]);
-  field.get('shard_map').get('shards').list(MEMBERS_MAX);
+  const mapped = field.get('shard_map').get('shards').list(MEMBERS_MAX);
+  const shardKeys = isCustomSharded(config) ? parseKeyedShards(mapped) : undefined;
   return {
     name: reachableName(field.get('name')),
     uuid: field.get('uuid').text(uuidPattern, 'a UUID'),
     config,
+    ...(shardKeys === undefined ? {} : { shardKeys }),
     payloadSchema: parseSchema(field.get('payload_schema')),
     aliases: field.get('aliases').list(MEMBERS_MAX).map(reachableName),
-    shards: await parseShards(field.get('shards'), { shardNumber: config.params.shard_number, isPartial: of.isPartial, budget }),
+    shards: await parseShards(field.get('shards'), { ids: shardKeys?.map(({ id }) => id) ?? config.params.shard_number, isPartial: of.isPartial, budget }),
   };
 }
 
@@ -112,17 +117,32 @@ function parseSchema(field: JsonField): ReadonlyMap<string, FieldSchema> {
   }));
 }
 
+/** All shards of the collection, ascending; also those that are not in the file. */
+function parseKeyedShards(fields: readonly JsonField[]): readonly KeyedShard[] {
+  const shards: KeyedShard[] = [];
+  for (const field of fields) {
+    const id = field.get('id').integer((shards.at(-1)?.id ?? -1) + 1, shardIdMax);
+    const text = field.get('key');
+    const key = parseShardKeyText(text.text(anyText, 'a text')) ?? text.refuse('the JSON text of a shard key');
+    const factor = field.find('replication_factor')?.integer(1, copiesMax);
+    shards.push({ id, key, ...(factor === undefined ? {} : { factor }) });
+  }
+  return shards;
+}
+
 interface ShardLimits {
-  readonly shardNumber: number;
+  /** How many there can be, or which. */
+  readonly ids: number | readonly number[];
   readonly isPartial: boolean;
   /** Over all collections of the archive. */
   readonly budget: { membersLeft: number };
 }
 
-async function parseShards(field: JsonField, { shardNumber, isPartial, budget }: ShardLimits): Promise<readonly SnapshotShard[]> {
+async function parseShards(field: JsonField, { ids, isPartial, budget }: ShardLimits): Promise<readonly SnapshotShard[]> {
   const shards: SnapshotShard[] = [];
   let sliceStart = performance.now();
-  for (const entry of field.list(shardNumber)) {
+  const known = typeof ids === 'number' ? undefined : new Set(ids);
+  for (const entry of field.list(known?.size ?? Number(ids))) {
     const segments: FrozenSegment[] = [];
     for (const segment of entry.get('segments').list(budget.membersLeft)) {
       segments.push(parseSegment(segment, budget.membersLeft));
@@ -137,6 +157,7 @@ async function parseShards(field: JsonField, { shardNumber, isPartial, budget }:
     budget.membersLeft -= shard.logFiles.length + 1;
     if (budget.membersLeft < 0) field.refuse(`of at most ${MEMBERS_MAX} files`);
     if (shard.shardId <= (shards.at(-1)?.shardId ?? -1)) entry.get('id').refuse('above the number of the shard before it');
+    if (known?.has(shard.shardId) === false) entry.get('id').refuse('of a shard that shard_map names');
     shards.push(shard);
   }
   return shards;

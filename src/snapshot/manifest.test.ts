@@ -3,7 +3,7 @@ import test from 'node:test';
 import { sha256Hex } from '../base/checksum.ts';
 import { RequestError } from '../base/errors.ts';
 import { temporaryFolder } from '../fs/testing/temporary-folder.ts';
-import { MANIFEST_BYTES_MAX } from './manifest.ts';
+import { MANIFEST_BYTES_MAX, manifestOf } from './manifest.ts';
 import { parseManifest } from './manifest-parse.ts';
 import { makeArchive } from './testing/archives.ts';
 
@@ -25,6 +25,26 @@ test('unknown fields of a later minor format are ignored', async () => {
   document['format_version'] = 2;
   document['later'] = { any: 'thing' };
   assert.deepEqual((await parseManifest(Buffer.from(JSON.stringify(document)))).manifest, sealed.manifest);
+});
+
+/** Three keys: of the two shards in the file, and of one on another node. */
+function makeCustom(collection: Json): void {
+  paramsOf(collection)['sharding_method'] = 'custom';
+  const map = collection['shard_map'] as Json;
+  map['shards'] = [{ id: 0, key: '"eu"', replicas: [42] }, { id: 1, key: '18446744073709551615', replication_factor: 2, replicas: [42] }, { id: 5, key: '"7"', replicas: [] }];
+}
+const mapped = (collection: Json, at: number): Json => ((collection['shard_map'] as Json)['shards'] as Json[])[at]!;
+
+test('under custom sharding the keys of all shards are read back, also of those that are elsewhere', async () => {
+  await using folder = await temporaryFolder();
+  const { sealed } = await makeArchive(folder.path);
+  const document = JSON.parse(sealed.text.toString()) as Json;
+  makeCustom((document['collections'] as Json[])[0]!);
+  const { manifest } = await parseManifest(Buffer.from(JSON.stringify(document)));
+  const shardKeys = [{ id: 0, key: '"eu"' }, { id: 1, key: '18446744073709551615', factor: 2 }, { id: 5, key: '"7"' }];
+  assert.deepEqual(manifest.collections[0]?.shardKeys, shardKeys);
+  const frozen = await manifestOf(manifest.collections.map((collection) => ({ ...collection, shards: [], release: () => undefined })), { ...manifest, productVersion: '0.1.0' });
+  assert.deepEqual((await parseManifest(frozen.text)).manifest.collections[0]?.shardKeys, shardKeys);
 });
 
 const big = 2 ** 53;
@@ -71,6 +91,10 @@ const refused: readonly (readonly [string, Change, RegExp])[] = [
   ['a shard map that disagrees', (_, collection) => { (collection['shard_map'] as Json)['shard_number'] = 3; }, /shard_map.shard_number must be/],
   ['the same shard twice', (_, collection) => { (collection['shards'] as Json[])[1]!['id'] = 0; }, /id must be above/],
   ['more shards than the collection has', (_, collection) => { (collection['shards'] as unknown[]).push({}); }, /shards must be a list of at most 2/],
+  ['a shard without a key', (_, collection) => { makeCustom(collection); delete mapped(collection, 1)['key']; }, /shard_map.shards\[1\].key must be a text/],
+  ['a key that is not its own JSON text', (_, collection) => { makeCustom(collection); mapped(collection, 1)['key'] = ' 7'; }, /shards\[1\].key must be the JSON text of a shard key/],
+  ['a key twice for one shard', (_, collection) => { makeCustom(collection); mapped(collection, 1)['id'] = 0; }, /shards\[1\].id must be an integer from 1 to/],
+  ['a shard that has no key', (_, collection) => { makeCustom(collection); mapped(collection, 1)['id'] = 3; }, /shards\[1\].id must be of a shard that shard_map names/],
   ['a shard marked incomplete', (_, __, shard) => { shard['complete'] = false; }, /complete must be true/],
   ['advisory 14: a file kind that is a path', (_, __, shard) => { fileOf(shard)['kind'] = '../../etc/passwd'; }, /kind must be a file kind/],
   ['a hash that is none', (_, __, shard) => { fileOf(shard)['sha256'] = `../${'a'.repeat(61)}`; }, /sha256 must be a sha256/],

@@ -4,12 +4,14 @@
 // { format, format_version, min_reader_version, created_by {product, version}, created_at (ISO, UTC, ms), kind, partial?, peer_id,
 //   collections: [{ name, uuid, config, payload_schema: [{field, type, params?}], aliases[], shard_map, shards[] }],
 //   totals {points, files, bytes} }
-// shard_map { shard_number, sharding_method, routing {hash, version}, shards: [{id, replicas: [peer]}] }
+// shard_map { shard_number, sharding_method, routing {hash, version}, shards: [{id, key?, replication_factor?, replicas: [peer]}] }
 // shards[]  { id, complete, log {generation, seq, chain}, time, points, content_root, manifest {size, sha256}, segments[], log_files[], absent[]? }
 // segments[] { uuid, points, deleted, min_seq, max_seq, files: [{kind, vector?, format_version, size, sha256}] }
 // log_files[] { first_seq, last_seq, size, sha256 }
 // `time` is the 64-bit hybrid time of the entry at log.seq as decimal text. `payload_schema` is a list, because field paths may be
 // any text, `__proto__` included.
+// Under custom sharding shard_map.shards names every shard of the collection, also those of other nodes (without replicas), and `key`
+// is the JSON text of the key: 7 and "7" are two. Under automatic sharding it names those of the file.
 // kind: `collection` all shards of one; `shard` one shard of one; `storage` all collections of a node, each shard folder below the
 // number of its collection. `partial` (kind `shard` only): the receiver has the files that `absent` names, the archive does not.
 import { invariant } from '../base/assert.ts';
@@ -53,6 +55,11 @@ export interface SnapshotManifest {
   readonly kind: SnapshotKind;
   readonly isPartial: boolean;
   readonly collections: readonly SnapshotCollection[];
+}
+
+/** A collection with custom sharding that had no keys: there is nothing of it that the archive lacks. */
+export function isWithoutShards({ shardKeys }: SnapshotCollection): boolean {
+  return shardKeys?.length === 0;
 }
 
 /** A shard with its folder in the archive. */
@@ -143,8 +150,8 @@ export interface ManifestFacts {
 
 /** The manifest of what was frozen. The freeze must still be held by whoever links the files afterwards. */
 export async function manifestOf(frozen: readonly FrozenCollection[], { held, ...facts }: ManifestFacts): Promise<SealedManifest> {
-  const collections = frozen.map(({ name, uuid, config, payloadSchema, aliases, shards }) => ({
-    name, uuid, config, payloadSchema, aliases,
+  const collections = frozen.map(({ name, uuid, config, shardKeys, payloadSchema, aliases, shards }) => ({
+    name, uuid, config, ...(shardKeys === undefined ? {} : { shardKeys }), payloadSchema, aliases,
     shards: [...shards].sort((a, b) => a.shardId - b.shardId).map((shard) => describeShard(shard, held)),
   }));
   const manifest = { ...facts, isPartial: held !== undefined, collections };
@@ -194,10 +201,16 @@ async function serializeCollection(collection: SnapshotCollection, peerId: numbe
       shard_number: config.params.shard_number,
       sharding_method: config.params.sharding_method ?? 'auto',
       routing: { hash: ROUTING.hash, version: ROUTING.version },
-      shards: collection.shards.map(({ shardId }) => ({ id: shardId, replicas: [peerId] })),
+      shards: mappedShards(collection, peerId),
     },
   });
   return `${described.slice(0, -1)},"shards":[${shards.join(',')}]}`;
+}
+
+function mappedShards({ shardKeys, shards }: SnapshotCollection, peerId: number): readonly unknown[] {
+  if (shardKeys === undefined) return shards.map(({ shardId }) => ({ id: shardId, replicas: [peerId] }));
+  const here = new Set(shards.map(({ shardId }) => shardId));
+  return [...shardKeys].sort((a, b) => a.id - b.id).map(({ id, key, factor }) => ({ id, key, replication_factor: factor, replicas: here.has(id) ? [peerId] : [] }));
 }
 
 function shardJson(shard: SnapshotShard): unknown {

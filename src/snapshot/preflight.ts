@@ -8,7 +8,7 @@ import { refuseNewName } from '../command/names.ts';
 import type { Disk } from '../fs/disk.ts';
 import { wantedBytes } from '../fs/reserve.ts';
 import { layoutOf } from './archive-layout.ts';
-import type { SealedManifest, SnapshotCollection, SnapshotManifest } from './manifest.ts';
+import { isWithoutShards, type SealedManifest, type SnapshotCollection, type SnapshotManifest } from './manifest.ts';
 import { checkComplete } from './verify.ts';
 
 /** What an archive is restored into. */
@@ -79,19 +79,20 @@ function checkKind({ kind, isPartial, collections }: SnapshotManifest, target: R
 
 function planOf(source: SnapshotSource, collection: SnapshotCollection, at: { readonly name: string; readonly target: RestoreTarget; readonly rules: RestoreRules }): CollectionPlan {
   const { name, target, rules } = at;
-  const { shards, config } = collection;
+  const { shards, shardKeys, config } = collection;
   const isPart = target.kind === 'collection' && target.isPart === true;
   const live = source.config(name);
-  if (shards.length === 0 && live === undefined && source.takesSomeShards !== true && !isPart) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
+  if (shards.length === 0 && live === undefined && source.takesSomeShards !== true && !isPart && !isWithoutShards(collection)) throw new RequestError('bad-request', `Invalid snapshot: it holds no shard, so it cannot create collection \`${name}\``);
   if (live === undefined) refuseNewName('collection_name', name);
-  source.checkCompatible(name, config, rules);
+  source.checkCompatible(name, collection, rules);
   if (shards.length > 0 && target.kind !== 'shard' && source.takesSomeShards !== true && !isPart) checkComplete(collection);
+  const kept = live === undefined || rules.config === 'whole' ? config : live;
   return {
     name,
     action: live === undefined ? 'create' : 'replace',
     points: shards.reduce((sum, shard) => sum + shard.points, 0),
     pointsReplaced: source.points(name),
-    shards: { archive: shards.length, target: live === undefined || rules.config === 'whole' ? config.params.shard_number : live.params.shard_number },
+    shards: { archive: shards.length, target: shardKeys === undefined ? kept.params.shard_number : shards.length },
     aliases: collection.aliases.map((alias) => ({ alias, action: aliasAction(source, { alias, name }, rules) })),
     notApplied: live === undefined || rules.config === 'whole' ? [] : notApplied(source, collection, { name, live, rules }),
   };

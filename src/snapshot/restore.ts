@@ -4,6 +4,7 @@ import path from 'node:path';
 import { must } from '../base/assert.ts';
 import { isNoSpace, RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { CollectionShape } from '../collection/compatibility.ts';
 import type { AdoptMoment, RestoreRules, SnapshotPriority, SnapshotSource, StagedShard } from '../collection/snapshot-source.ts';
 import type { Disk } from '../fs/disk.ts';
 import { linkOrCopy } from '../fs/link.ts';
@@ -17,7 +18,7 @@ import type { Hasher } from './hasher.ts';
 import { joinParts, type StagedCollection } from './join-parts.ts';
 import type { JobHandle } from './jobs.ts';
 import { resolveLocation, type Location } from './location.ts';
-import { placedShards, shardFolder, type SealedManifest } from './manifest.ts';
+import { isWithoutShards, placedShards, shardFolder, type SealedManifest, type SnapshotCollection } from './manifest.ts';
 import { preflight, refuseLackOfSpace, type RestorePlan, type RestoreTarget } from './preflight.ts';
 import { receiveArchive } from './receive.ts';
 import { shareFolder } from './share.ts';
@@ -188,7 +189,7 @@ async function adoptStaged({ source, logger }: RestoreContext, staged: readonly 
   };
   const collections = joinParts(staged.flatMap(({ sealed, staging, plan }) => sealed.manifest.collections.map((collection, index) => ({
     collection, name: must(plan.collections[index], 'a plan for each collection').name, shards: stagedShards(sealed, staging, index), createdAtMs: sealed.manifest.createdAtMs,
-  })))).filter(({ shards }) => shards.length > 0 || source.takesSomeShards === true); // none: made on a node that held none of the collection's shards
+  })))).filter(({ collection, name, shards }) => shards.length > 0 || source.takesSomeShards === true || (isWithoutShards(collection) && source.config(name) === undefined)); // others: made on a node that held none of the collection's shards
   const points = await adopt(source, { target, rules, moment }, collections);
   job.progress({ pointsDone: points });
   const names = collections.map(({ name }) => name);
@@ -200,13 +201,17 @@ function adopt(source: SnapshotSource, how: { readonly target: RestoreTarget; re
   const { target, rules, moment } = how;
   if (target.kind === 'shard') {
     const { collection, shards } = must(collections[0], 'a snapshot of a shard has one');
-    return source.adoptShard({ ...moment, name: target.name, config: collection.config, originUuid: collection.uuid, shard: must(shards[0], 'a snapshot of a shard has one') });
+    return source.adoptShard({ ...moment, name: target.name, ...shapeOf(collection), originUuid: collection.uuid, shard: must(shards[0], 'a snapshot of a shard has one') });
   }
   if (collections.length === 0 && target.kind === 'collection') return Promise.resolve(source.points(target.name));
   return source.adopt({
     ...moment, ...rules,
-    collections: collections.map(({ collection: { config, payloadSchema, aliases, uuid }, name, shards }) => ({ name, config, payloadSchema, aliases, originUuid: uuid, shards })),
+    collections: collections.map(({ collection, name, shards }) => ({ name, ...shapeOf(collection), payloadSchema: collection.payloadSchema, aliases: collection.aliases, originUuid: collection.uuid, shards })),
   });
+}
+
+function shapeOf({ config, shardKeys }: SnapshotCollection): CollectionShape {
+  return { config, ...(shardKeys === undefined ? {} : { shardKeys }) };
 }
 
 function stagedShards({ manifest }: SealedManifest, staging: Staging, index: number): readonly StagedShard[] {

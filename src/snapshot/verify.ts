@@ -11,9 +11,10 @@ import type { JobHandle } from './jobs.ts';
 import { placedShards, shardMembers, type SealedManifest, type SnapshotCollection } from './manifest.ts';
 
 /** The archive brings every shard that its collection has; one node has nobody else to get a missing one from. */
-export function checkComplete({ shards, config }: SnapshotCollection): void {
+export function checkComplete({ shards, shardKeys, config }: SnapshotCollection): void {
   const present = new Set(shards.map(({ shardId }) => shardId));
-  for (let id = 0; id < config.params.shard_number; id += 1) {
+  const wanted = shardKeys?.map(({ id }) => id) ?? Array.from({ length: config.params.shard_number }).keys();
+  for (const id of wanted) {
     if (!present.has(id)) throw new RequestError('internal', `Can't restore snapshot in local mode with missing data at shard: ${id}`);
   }
 }

@@ -147,6 +147,8 @@ const changes: readonly (readonly [string, string])[] = [
   ['DELETE', '/collections/c'],
   ['POST', '/collections/aliases'],
   ['POST', '/collections/c/cluster'],
+  ['PUT', '/collections/c/shards'],
+  ['POST', '/collections/c/shards/delete'],
   ['PUT', '/collections/c/points'],
   ['POST', '/collections/c/points/delete'],
   ['PUT', '/collections/c/points/vectors'],

@@ -100,7 +100,7 @@ test('compatibility: every test that is named stands in the sources', () => {
 test('compatibility: everything that is refused has its row in not-yet.ts', () => {
   const file = path.join(root, 'test/rest/not-yet.ts');
   const refused = all.filter(({ isRefused }) => isRefused);
-  assert.ok(refused.length > 70);
+  assert.ok(refused.length > 50);
   for (const { name } of refused) {
     const isRoute = name.includes(' ');
     assert.ok(isRoute ? hasRoute(file, name) : hasTitle(file, name.replace(/\.\*$/, '')), `not-yet.ts has no row "${name}"`);

@@ -11,7 +11,6 @@ const conversion = (kind: string, path: string): string =>
   `Wrong input: Conversion between ${kind} and regular vectors failed: this version of nearkeep has dense vectors only, ${path} is none`;
 
 const creates: readonly (readonly [string, unknown, string])[] = [
-  ['sharding_method', { vectors: dense, sharding_method: 'custom' }, inThisVersion('sharding_method custom')],
   ['sparse_vectors', { vectors: dense, sparse_vectors: { s: {} } }, inThisVersion('sparse_vectors')],
   [
     'strict_mode_config.enabled',
@@ -47,21 +46,6 @@ const updates: readonly (readonly [string, unknown, string])[] = [
     { strict_mode_config: { sparse_config: {} } },
     inThisVersion('strict_mode_config.sparse_config'),
   ],
-];
-
-/** Requests that take a `shard_key`. */
-const withShardKeys: readonly (readonly [string, string, string, object])[] = [
-  ['PointRequest', 'POST', '', { ids: [1] }],
-  ['PointInsertOperations', 'PUT', '', { points: [{ id: 1, vector: query }] }],
-  ['PointsSelector', 'POST', '/delete', { points: [1] }],
-  ['UpdateVectors', 'PUT', '/vectors', { points: [{ id: 1, vector: query }] }],
-  ['DeleteVectors', 'POST', '/vectors/delete', { points: [1], vector: [''] }],
-  ['SetPayload', 'POST', '/payload', { payload: { a: 1 }, points: [1] }],
-  ['DeletePayload', 'POST', '/payload/delete', { keys: ['n'], points: [1] }],
-  ['ScrollRequest', 'POST', '/scroll', {}],
-  ['CountRequest', 'POST', '/count', {}],
-  ['QueryRequest', 'POST', '/query', { query }],
-  ['SearchRequest', 'POST', '/search', { vector: query, limit: 1 }],
 ];
 
 const queryForms: readonly (readonly [string, unknown])[] = [
@@ -208,9 +192,6 @@ const routes: readonly (readonly [string, string, number])[] = [
   ['POST', '/collections/c/points/search/groups', 404],
   ['POST', '/collections/c/points/search/matrix/offsets', 404],
   ['POST', '/collections/c/points/search/matrix/pairs', 404],
-  ['GET', '/collections/c/shards', 404],
-  ['PUT', '/collections/c/shards', 404],
-  ['POST', '/collections/c/shards/delete', 404],
   ['POST', '/collections/c/shards/0/cleanup', 404],
   ['POST', '/collections/c/shards/0/points', 404],
   ['POST', '/collections/c/shards/0/points/count', 404],
@@ -240,12 +221,6 @@ export const notYet: readonly BadInput[] = [
     send: withJson('PATCH', '/collections/c', body),
     status: 400,
     error,
-  })),
-  ...withShardKeys.map(([request, method, at, body]) => ({
-    title: `${request}.shard_key`,
-    send: withJson(method, `${points}${at}`, { ...body, shard_key: 'x' }),
-    status: 400,
-    error: refused('shard_key', 'shard keys are'),
   })),
   ...queryForms.map(([form, value]) => ({
     title: `Query.${form}`,

@@ -1,11 +1,14 @@
 // The cluster as clients see it. A single node answers what a single node can.
 import { RequestError } from '../../base/errors.ts';
+import { exactText } from '../../base/exact-json.ts';
+import { shardKeyValue, type ShardKey } from '../../command/shard-key.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { readFlag } from './query-parameters.ts';
 import { result } from './collections.ts';
 import { decodeClusterOperation } from './decode-cluster-operation.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestRoute } from './route.ts';
+import { collectionOf } from './write-call.ts';
 
 type Cluster = NonNullable<Engine['cluster']>;
 type Disagreement = ReturnType<Cluster['collectionStatus']>['disagreements'][number];
@@ -18,7 +21,7 @@ const peerPath = '/cluster/peer/:peer_id';
 export function clusterRoutes({ engine }: RestContext): readonly RestRoute[] {
   return [
     { method: 'GET', path: '/cluster', access: 'read', handle: result(() => clusterJson(engine)) },
-    { method: 'GET', path, access: 'read', handle: result((call) => collectionJson(engine, call.params['collection'] ?? '')) },
+    { method: 'GET', path, access: 'read', handle: async (call) => ({ kind: 'result-text', pieces: [exactText(collectionJson(engine, collectionOf(call)))] }) },
     ...(engine.cluster === undefined ? standaloneRoutes() : changeRoutes(engine.cluster)),
   ];
 }
@@ -124,7 +127,6 @@ export function transferJson({ shardId, from, to, method, isKept }: TransferStat
 function collectionJson(engine: Engine, name: string): unknown {
   if (engine.cluster !== undefined) {
     const status = engine.cluster.collectionStatus(name);
-    const keyed = (key: string | number | undefined): object => (key === undefined ? {} : { shard_key: key });
     return {
       peer_id: status.peerId,
       shard_count: status.shardCount,
@@ -138,8 +140,12 @@ function collectionJson(engine: Engine, name: string): unknown {
   return {
     peer_id: engine.peerId,
     shard_count: shards.length,
-    local_shards: shards.map(({ id, points, status }) => ({ shard_id: id, points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
+    local_shards: shards.map(({ id, key, points, status }) => ({ shard_id: id, ...keyed(key), points_count: points, state: status === 'red' ? 'Dead' : 'Active' })),
     remote_shards: [],
     shard_transfers: [],
   };
+}
+
+function keyed(key: ShardKey | undefined): object {
+  return key === undefined ? {} : { shard_key: shardKeyValue(key) };
 }

@@ -1,9 +1,11 @@
 // The body of `POST /collections/{c}/cluster`: one operation, named by its only member that is known.
 import { RequestError } from '../../base/errors.ts';
-import { TRANSFER_METHODS, type ShardOperation, type TransferMethod, type TransferPeers } from '../../command/cluster-operation.ts';
+import { TRANSFER_METHODS, type ClusterOperation, type TransferMethod, type TransferPeers } from '../../command/cluster-operation.ts';
+import { readShardKey } from './decode-selectors.ts';
+import { decodeCreateShardKey, readPeerId } from './shard-keys.ts';
 import { decodeBody, formatError, isObject, noVariant, optional, readCount, readVariant, required, shown, wrongType, type WireValue } from './wire-value.ts';
 
-type Decode = (at: WireValue) => ShardOperation;
+type Decode = (at: WireValue) => ClusterOperation | Promise<ClusterOperation>;
 
 const operations: Readonly<Record<string, Decode>> = {
   move_shard: (at) => ({ kind: 'move-shard', ...readPeers(at), method: readMethod(optional(at, 'method')) }),
@@ -11,25 +13,19 @@ const operations: Readonly<Record<string, Decode>> = {
   restart_transfer: (at) => ({ kind: 'restart-transfer', ...readPeers(at), method: readMethod(required(at, 'method')) }),
   abort_transfer: (at) => ({ kind: 'abort-transfer', ...readPeers(at) }),
   drop_replica: (at) => ({ kind: 'drop-replica', shardId: readCount(required(at, 'shard_id')), peerId: readPeerId(required(at, 'peer_id')) }),
+  create_sharding_key: async (at) => ({ kind: 'create-sharding-key', ...(await decodeCreateShardKey(at)) }),
+  drop_sharding_key: (at) => ({ kind: 'drop-sharding-key', key: readShardKey(required(at, 'shard_key')) }),
   start_resharding: refuseResharding,
   abort_resharding: refuseResharding,
 };
 
-export function decodeClusterOperation(body: unknown): Promise<ShardOperation> {
+export function decodeClusterOperation(body: unknown): Promise<ClusterOperation> {
   return decodeBody(body, (root) => {
     const found = isObject(root.value) ? Object.entries(operations).find(([name]) => optional(root, name) !== undefined) : undefined;
     if (found === undefined) throw noVariant(root, 'ClusterOperations');
     const [name, decode] = found;
     return decode(required(root, name));
   });
-}
-
-/** Peer ids go up to 2^53 - 1. */
-function readPeerId(at: WireValue): number {
-  const { value } = at;
-  if (typeof value !== 'bigint' && (typeof value !== 'number' || !Number.isInteger(value))) return wrongType(at, 'u64');
-  if (value < 0) throw formatError(at, `invalid value: integer \`${shown(value)}\`, expected u64`);
-  return Number(value);
 }
 
 function readPeers(at: WireValue): TransferPeers {

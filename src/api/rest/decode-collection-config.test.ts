@@ -17,8 +17,9 @@ const good: readonly [string, unknown, unknown][] = [
   [
     'empty sparse vectors and automatic sharding',
     { vectors: one, sparse_vectors: {}, sharding_method: 'auto' },
-    { vectors: one },
+    { vectors: one, shardingMethod: 'auto' },
   ],
+  ['custom sharding', { vectors: one, sharding_method: 'custom', shard_number: 2 }, { vectors: one, shardingMethod: 'custom', shardNumber: 2 }],
   [
     'unknown fields are ignored',
     { vectors: { ...one, colour: 1 }, colour: 1, hnsw_config: { m: 1, colour: 1 } },
@@ -163,12 +164,6 @@ const bad: readonly [string, unknown, RequestError['code'], string][] = [
     'vectors.?.multivector_config is not supported by this version',
   ],
   ['sparse vectors', { sparse_vectors: { s: {} } }, 'bad-input', 'sparse_vectors is not supported by this version'],
-  [
-    'custom sharding',
-    { vectors: one, sharding_method: 'custom' },
-    'bad-input',
-    'sharding_method custom is not supported by this version',
-  ],
   ['init_from', { vectors: one, init_from: { collection: 'x' } }, 'bad-input', 'init_from is not supported by this version'],
   [
     'strict mode',

@@ -4,6 +4,7 @@ import { RequestError } from '../../base/errors.ts';
 import type {
   CreateCollection,
   KeptJson,
+  ShardingMethod,
   UpdateCollection,
   VectorParams,
   VectorsConfig,
@@ -102,6 +103,10 @@ export function decodeCreateCollection(json: unknown): CreateCollection {
   const create: CreateCollection = {
     vectors,
     ...optional('shardNumber', shardNumber),
+    ...optional(
+      'shardingMethod',
+      present(body, 'sharding_method', (value) => readValue(value, choice('auto', 'custom'), below(place, 'sharding_method')) as ShardingMethod),
+    ),
     ...optional('replicationFactor', integer(body, 'replication_factor', integerFrom(1, u32Max), place)),
     ...optional('writeConsistencyFactor', integer(body, 'write_consistency_factor', integerFrom(1, u32Max), place)),
     ...optional('onDiskPayload', flag(body, 'on_disk_payload', place)),
@@ -276,9 +281,6 @@ function refuseForeignParts(body: JsonObject, place: Place): void {
   if (sparse !== undefined && Object.keys(asObject(sparse, below(place, 'sparse_vectors'))).length > 0)
     throw unsupported('sparse_vectors');
   if (member(body, 'init_from') !== undefined) throw unsupported('init_from');
-  const sharding = member(body, 'sharding_method');
-  if (sharding === 'custom') throw unsupported('sharding_method custom');
-  if (sharding !== undefined) readValue(sharding, choice('auto', 'custom'), below(place, 'sharding_method'));
 }
 
 function unsupported(what: string): RequestError {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { RequestError } from '../../base/errors.ts';
 import type { WriteOperation } from '../../command/write.ts';
 import { parseBody } from '../../vector/lift-json.ts';
-import { decodeBatchUpdate, decodeClearPayload, decodeDeletePayload, decodeDeletePoints, decodeDeleteVectors, decodeOverwritePayload, decodeSetPayload, decodeUpdateVectors, decodeUpsert } from './decode-points.ts';
+import { decodeBatchUpdate, decodeClearPayload, decodeDeletePayload, decodeDeletePoints, decodeDeleteVectors, decodeOverwritePayload, decodeSetPayload, decodeUpdateVectors, decodeUpsert, decodeWrite } from './decode-points.ts';
 import { decodeBody, type WireValue } from './wire-value.ts';
 
 type Decode = (at: WireValue) => unknown;
@@ -15,6 +15,9 @@ const ids = (...values: readonly unknown[]): unknown => ({ kind: 'ids', ids: val
 const isRed = { must: [{ kind: 'match-value', key: { text: 'color', steps: [{ kind: 'key', name: 'color' }] }, value: 'red' }] };
 const isRedText = '{"must":[{"key":"color","match":{"value":"red"}}]}';
 const long = Array.from({ length: 20 }, (_, index) => index / 4);
+
+const none = { kind: 'upsert', points: [] };
+const decodeKeyed: Decode = (at) => decodeWrite(at, decodeUpsert);
 
 const good: readonly (readonly [string, Decode, string, unknown])[] = [
   ['a list of points, short and lifted vectors', decodeUpsert, `{"points":[{"id":1,"vector":[0.5,-1]},{"id":2,"vector":[${long.join()}],"payload":null}]}`,
@@ -54,7 +57,13 @@ const good: readonly (readonly [string, Decode, string, unknown])[] = [
       { kind: 'update-vectors', points: [{ id: 1, vectors: unnamed(2) }] },
       { kind: 'delete-vectors', selector: ids(1), names: [''] },
       { kind: 'delete-points', selector: ids(1) },
-    ]],
+    ].map((operation) => ({ operation }))],
+  ['without a key', decodeKeyed, '{"points":[],"shard_key":null}', { operation: none }],
+  ['for a key', decodeKeyed, '{"points":[],"shard_key":"7"}', { operation: none, shardKey: { kind: 'keys', keys: ['"7"'] } }],
+  ['for keys, each once', decodeKeyed, '{"points":[],"shard_key":["7",7,18446744073709551615,7,""]}', { operation: none, shardKey: { kind: 'keys', keys: ['"7"', '7', '18446744073709551615', '""'] } }],
+  ['for a key or a fallback', decodeKeyed, '{"points":[],"shard_key":{"target":"a","fallback":0}}', { operation: none, shardKey: { kind: 'fallback', target: '"a"', fallback: '0' } }],
+  ['each operation of a batch for keys of its own', decodeBatchUpdate, '{"operations":[{"upsert":{"points":[],"shard_key":1}},{"delete":{"points":[1]}}]}',
+    [{ operation: none, shardKey: { kind: 'keys', keys: ['1'] } }, { operation: { kind: 'delete-points', selector: ids(1) } }]],
 ];
 
 for (const [title, decode, text, want] of good) {
@@ -84,7 +93,11 @@ const bad: readonly (readonly [Decode, string, string])[] = [
   [decodeUpsert, `{"points":[{"id":1,"vector":{"a":[[${long.join()}]]}}]}`, 'Wrong input: Conversion between multi and regular vectors failed: this version of nearkeep has dense vectors only, points[0].vector.a is none'],
   [decodeUpsert, '{"points":[{"id":1,"vector":{"s":{"indices":[1],"values":[2]}}}]}', 'Wrong input: Conversion between sparse and regular vectors failed: this version of nearkeep has dense vectors only, points[0].vector.s is none'],
   [decodeUpsert, '{"points":[{"id":1,"vector":{"text":"x","model":"m"}}]}', 'Bad request: points[0].vector: inference objects are not supported by this version of nearkeep'],
-  [decodeUpsert, '{"points":[],"shard_key":"a"}', 'Bad request: shard_key: shard keys are not supported by this version of nearkeep'],
+  [decodeKeyed, '{"points":[],"shard_key":true}', `${format}shard_key: data did not match any variant of untagged enum ShardKey`],
+  [decodeKeyed, '{"points":[],"shard_key":["a",-1]}', `${format}shard_key[1]: data did not match any variant of untagged enum ShardKey`],
+  [decodeKeyed, '{"points":[],"shard_key":18446744073709551616}', `${format}shard_key: data did not match any variant of untagged enum ShardKey`],
+  [decodeKeyed, '{"points":[],"shard_key":{"target":"a"}}', `${format}shard_key: missing field \`fallback\``],
+  [decodeKeyed, `{"points":[],"shard_key":"${'k'.repeat(1025)}"}`, `${format}shard_key: a shard key has at most 1024 characters`],
   [decodeUpsert, `{"points":[{"id":1,"vector":[1e400${',1'.repeat(65_536)}]}]}`, 'Wrong input: Vector dimension error: at most 65536 dimensions are possible, got 65537'],
   [decodeUpsert, '{"batch":{"ids":[1,2],"vectors":[[1]]}}', 'Validation error in JSON body: [batch: number of ids and vectors must be equal (2 != 1)]'],
   [decodeUpsert, '{"batch":{"ids":[1],"vectors":{"a":[[1]],"b":[]},"payloads":[]}}', 'Validation error in JSON body: [batch: number of ids and vectors must be equal (1 != 0); batch: number of ids and payloads must be equal (1 != 0)]'],

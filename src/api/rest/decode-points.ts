@@ -1,10 +1,10 @@
 // Bodies of the routes that write points → write operations.
 import { must } from '../../base/assert.ts';
-import type { NamedVectors, PointDraft, UpdateMode, WriteOperation } from '../../command/write.ts';
+import type { NamedVectors, PointDraft, UpdateMode, WriteOperation, WriteOptions } from '../../command/write.ts';
 import { RawJson } from '../../vector/lift-json.ts';
 import {
   readFilter, readMemberSelector, readPath, readPaths, readPointId, readPointIds, readPointSelector, readNames,
-  readUnionSelector, refuseShardKey,
+  readShardSelector, readUnionSelector,
 } from './decode-selectors.ts';
 import { readNamedVectors, readVectorColumns } from './decode-vectors.ts';
 import {
@@ -16,7 +16,6 @@ const updateModes: readonly UpdateMode[] = ['upsert', 'insert_only', 'update_onl
 
 /** `{points: […]}` or `{batch: {ids, vectors, payloads?}}`. */
 export async function decodeUpsert(at: WireValue): Promise<WriteOperation> {
-  refuseShardKey(at);
   const mode = optional(at, 'update_mode');
   const options = defined({ updateFilter: readFilter(at, 'update_filter'), updateMode: mode && readVariant(mode, updateModes) });
   const batch = optional(at, 'batch');
@@ -31,7 +30,6 @@ export async function decodeDeletePoints(at: WireValue): Promise<WriteOperation>
 }
 
 export async function decodeUpdateVectors(at: WireValue): Promise<WriteOperation> {
-  refuseShardKey(at);
   const points = await mapList(required(at, 'points'), readPointVectors);
   if (points.length === 0) violation(child(at, 'points', points), 'must specify points to update');
   return { kind: 'update-vectors', points, ...defined({ updateFilter: readFilter(at, 'update_filter') }) };
@@ -77,16 +75,24 @@ const batchDecoders: Readonly<Record<string, (at: WireValue) => Promise<WriteOpe
   delete_vectors: decodeDeleteVectors,
 };
 
+/** A write, and which shards it is for. */
+export type WriteRequest = { readonly operation: WriteOperation } & Pick<WriteOptions, 'shardKey'>;
+
+/** The body of a write with its `shard_key`. */
+export async function decodeWrite(at: WireValue, decode: (at: WireValue) => WriteOperation | Promise<WriteOperation>): Promise<WriteRequest> {
+  return { ...readShardSelector(at), operation: await decode(at) };
+}
+
 /** `{operations: [{<name>: body}, …]}`, to be run in this order. */
-export function decodeBatchUpdate(at: WireValue): Promise<readonly WriteOperation[]> {
+export function decodeBatchUpdate(at: WireValue): Promise<readonly WriteRequest[]> {
   return mapList(required(at, 'operations'), decodeOperation);
 }
 
-function decodeOperation(at: WireValue): Promise<WriteOperation> {
+function decodeOperation(at: WireValue): Promise<WriteRequest> {
   const name = Object.keys(readObject(at)).find((key) => Object.hasOwn(batchDecoders, key));
   const decode = name === undefined ? undefined : batchDecoders[name];
   if (name === undefined || decode === undefined) throw noVariant(at, 'UpdateOperation');
-  return decode(required(at, name));
+  return decodeWrite(required(at, name), decode);
 }
 
 function readPoint(at: WireValue): PointDraft {

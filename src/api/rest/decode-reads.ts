@@ -2,7 +2,7 @@
 import type { CountRequest, OrderBy, RetrieveRequest, ScrollRequest } from '../../command/read.ts';
 import { parseDatetime } from '../../payload/datetime.ts';
 import { RequestError } from '../../base/errors.ts';
-import { readFilter, readPath, readPointId, readPointIds, readSelectors, refuseShardKey } from './decode-selectors.ts';
+import { readFilter, readPath, readPointId, readPointIds, readSelectors, readShardSelector } from './decode-selectors.ts';
 import { defined, noVariant, optional, readBoolean, readCount, readVariant, required, type WireValue } from './wire-value.ts';
 
 const scrollLimitDefault = 10;
@@ -11,16 +11,15 @@ const offsetWithOrder =
   "the IDs that you've already seen for the `order_by.start_from` value";
 
 export async function decodeRetrieve(at: WireValue): Promise<RetrieveRequest> {
-  refuseShardKey(at);
-  return { ids: await readPointIds(required(at, 'ids')), selectors: readSelectors(at, { payload: true }) };
+  return { ...readShardSelector(at), ids: await readPointIds(required(at, 'ids')), selectors: readSelectors(at, { payload: true }) };
 }
 
 export function decodeScroll(at: WireValue): ScrollRequest {
-  refuseShardKey(at);
   const offsetAt = optional(at, 'offset');
   const limitAt = optional(at, 'limit');
   const orderByAt = optional(at, 'order_by');
   const request = {
+    ...readShardSelector(at),
     limit: limitAt === undefined ? scrollLimitDefault : readCount(limitAt, 1),
     selectors: readSelectors(at, { payload: true }),
     ...defined({
@@ -34,9 +33,8 @@ export function decodeScroll(at: WireValue): ScrollRequest {
 }
 
 export function decodeCount(at: WireValue): CountRequest {
-  refuseShardKey(at);
   const exact = optional(at, 'exact');
-  return { exact: exact === undefined || readBoolean(exact), ...defined({ filter: readFilter(at) }) };
+  return { ...readShardSelector(at), exact: exact === undefined || readBoolean(exact), ...defined({ filter: readFilter(at) }) };
 }
 
 function readOrderBy(at: WireValue): OrderBy {

@@ -1,9 +1,9 @@
 // Bodies of the query and search routes → search requests. Of the query forms, nearest to a vector or to a stored point and
 // "no query" (points by id) are built; every other form is refused by its name.
 import { RequestError } from '../../base/errors.ts';
-import type { QueryTarget, SearchParams, SearchRequest, Selectors } from '../../command/read.ts';
+import type { OfShards, QueryTarget, SearchParams, SearchRequest, Selectors } from '../../command/read.ts';
 import type { Filter } from '../../payload/filter.ts';
-import { readFilter, readPointId, readSelectors, refuseShardKey } from './decode-selectors.ts';
+import { readFilter, readPointId, readSelectors, readShardSelector } from './decode-selectors.ts';
 import { readDense, refuseOtherVectors } from './decode-vectors.ts';
 import {
   defined, inside, isObject, mapList, noVariant, notSupported, optional, readBoolean, readCount, readNumber, readString,
@@ -14,7 +14,7 @@ const queryLimitDefault = 10;
 const otherQueries = ['recommend', 'discover', 'context', 'order_by', 'fusion', 'rrf', 'formula', 'sample', 'relevance_feedback'];
 
 /** A query without `query`: points by id, all with score 0. */
-export interface PlainQuery {
+export interface PlainQuery extends OfShards {
   readonly filter?: Filter;
   readonly limit: number;
   readonly offset: number;
@@ -28,11 +28,11 @@ export type PointQuery =
 /** The body of `POST /points/query`, or one of a batch. Range errors name its members below `internal`, as Qdrant's do. */
 export function decodeQuery(body: WireValue): PointQuery {
   const at = inside(body, 'internal');
-  refuseShardKey(body);
   refuseValue(at, 'lookup_from', 'lookups in other collections are');
   refusePrefetch(at);
   const limit = optional(at, 'limit');
   const query = {
+    ...readShardSelector(body),
     limit: limit === undefined ? queryLimitDefault : readCount(limit, 1),
     offset: readOffset(at),
     selectors: readSelectors(at, { payload: false }),
@@ -50,8 +50,8 @@ export function decodeQuery(body: WireValue): PointQuery {
 
 /** The body of `POST /points/search`, or one of a batch: the older form, with the name beside the vector. */
 export function decodeSearch(at: WireValue): SearchRequest {
-  refuseShardKey(at);
   return {
+    ...readShardSelector(at),
     ...readNamedTarget(required(at, 'vector')),
     limit: readCount(required(at, 'limit'), 1),
     offset: readOffset(at),

@@ -1,6 +1,7 @@
 // Parts that many bodies share: ids, choices of points, of payload and of vectors.
 import { parsePointId, type PointId } from '../../base/ids.ts';
 import type { PayloadSelector, Selectors, VectorSelector } from '../../command/read.ts';
+import { parseShardKey, shardKeyCharsMax, type ShardKey, type ShardKeySelector } from '../../command/shard-key.ts';
 import type { PointSelector } from '../../command/write.ts';
 import type { Filter } from '../../payload/filter.ts';
 import { parseJsonPath, type JsonPath } from '../../payload/json-path.ts';
@@ -47,10 +48,20 @@ function readShortList<T>(at: WireValue, read: (item: WireValue) => T): readonly
   return list.map((value, index) => read(child(at, index, value)));
 }
 
-/** Collections have no shard keys here, so a request for one cannot be answered. */
-export function refuseShardKey(of: WireValue): void {
+export function readShardKey(at: WireValue): ShardKey {
+  const key = parseShardKey(at.value);
+  if (key !== undefined) return key;
+  if (typeof at.value === 'string') throw formatError(at, `a shard key has at most ${shardKeyCharsMax} characters`);
+  throw noVariant(at, 'ShardKey');
+}
+
+/** `shard_key`: one key, a list of them, or `{target, fallback}`. */
+export function readShardSelector(of: WireValue): { readonly shardKey?: ShardKeySelector } {
   const at = optional(of, 'shard_key');
-  if (at !== undefined) throw notSupported(at, 'shard keys are');
+  if (at === undefined) return {};
+  if (isObject(at.value)) return { shardKey: { kind: 'fallback', target: readShardKey(required(at, 'target')), fallback: readShardKey(required(at, 'fallback')) } };
+  const keys = Array.isArray(at.value) ? readShortList(at, readShardKey) : [readShardKey(at)];
+  return { shardKey: { kind: 'keys', keys: [...new Set(keys)] } };
 }
 
 /** `{points}` or `{filter}`; both: the points. */
@@ -76,7 +87,6 @@ export async function readUnionSelector(of: WireValue): Promise<PointSelector> {
 }
 
 async function readOptionalSelector(of: WireValue): Promise<PointSelector | undefined> {
-  refuseShardKey(of);
   const points = optional(of, 'points');
   if (points !== undefined) return { kind: 'ids', ids: await readPointIds(points) };
   const filter = readFilter(of);

@@ -95,6 +95,7 @@ function* contentTexts(record: PointRecord): Generator<string> {
     yield ',"vector":';
     yield* vectorsTexts(record.vectors);
   }
+  if (record.shardKey !== undefined) yield `,"shard_key":${record.shardKey}`;
   yield record.orderValue === undefined ? '}' : `,"order_value":${record.orderValue}}`;
 }
 

@@ -5,7 +5,7 @@ import type { WriteOperation } from '../../command/write.ts';
 import type { Engine } from '../../engine/engine.ts';
 import {
   decodeBatchUpdate, decodeClearPayload, decodeDeletePayload, decodeDeletePoints, decodeDeleteVectors, decodeOverwritePayload,
-  decodeSetPayload, decodeUpdateVectors, decodeUpsert,
+  decodeSetPayload, decodeUpdateVectors, decodeUpsert, decodeWrite,
 } from './decode-points.ts';
 import { decodeCount, decodeRetrieve, decodeScroll } from './decode-reads.ts';
 import { recordListPieces, recordPieces, scrollPieces } from './encode-points.ts';
@@ -20,7 +20,7 @@ type Decode = (body: WireValue) => WriteOperation | Promise<WriteOperation>;
 
 export function pointRoutes({ engine }: { readonly engine: PointEngine }): readonly RestRoute[] {
   const write = (method: RestRoute['method'], path: string, decode: Decode): RestRoute => ({
-    method, path: `/collections/:collection/points${path}`, access: 'write', handle: (call) => writeCall(engine, call, () => decodeBody(call.body, decode)),
+    method, path: `/collections/:collection/points${path}`, access: 'write', handle: (call) => writeCall(engine, call, () => decodeBody(call.body, (body) => decodeWrite(body, decode))),
   });
   const read = (method: RestRoute['method'], path: string, handle: RestRoute['handle']): RestRoute => ({
     method, path: `/collections/:collection/points${path}`, access: 'read', handle,
@@ -46,9 +46,9 @@ export function pointRoutes({ engine }: { readonly engine: PointEngine }): reado
 /** In order, each after the one before; the first that fails ends the batch, and those before it stay. */
 async function writeBatch(engine: PointEngine, call: RestCall): Promise<RestAnswer> {
   const options = writeOptions(call.query);
-  const operations = await decodeBody(call.body, decodeBatchUpdate);
+  const requests = await decodeBody(call.body, decodeBatchUpdate);
   const results = [];
-  for (const operation of operations) results.push(await engine.write(collectionOf(call), operation, options));
+  for (const { operation, ...of } of requests) results.push(await engine.write(collectionOf(call), operation, { ...options, ...of }));
   tellPlaces(call, results.flatMap(({ places }) => places));
   return { kind: 'result', value: results.map(updateResult) };
 }

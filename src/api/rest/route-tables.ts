@@ -8,6 +8,7 @@ import type { ProbeContext } from './probe-context.ts';
 import { probeRoutes } from './probes.ts';
 import type { RestRoute } from './route.ts';
 import { searchRoutes } from './search.ts';
+import { shardKeyRoutes } from './shard-keys.ts';
 import { shardSnapshotRoutes } from './snapshot-shards.ts';
 import { snapshotRoutes } from './snapshots.ts';
 
@@ -16,6 +17,7 @@ export function restRoutes(context: ProbeContext): readonly RestRoute[] {
     ...probeRoutes(context),
     ...collectionRoutes(context),
     ...clusterRoutes(context),
+    ...shardKeyRoutes(context),
     ...aliasRoutes(context),
     ...snapshotRoutes(context),
     ...shardSnapshotRoutes(context),

@@ -18,7 +18,7 @@ const vectorSizeMax = 65_536;
 
 export function schemaRoutes({ engine }: { readonly engine: Pick<Engine, 'write'> }): readonly RestRoute[] {
   const route = (method: RestRoute['method'], path: string, decode: (call: RestCall) => Promise<WriteOperation>): RestRoute => ({
-    method, path: `/collections/:collection${path}`, access: 'write', handle: (call) => writeCall(engine, call, () => decode(call)),
+    method, path: `/collections/:collection${path}`, access: 'write', handle: (call) => writeCall(engine, call, async () => ({ operation: await decode(call) })),
   });
   return [
     route('PUT', '/index', (call) => decodeBody(call.body, decodeCreateIndex)),

@@ -7,7 +7,7 @@ import { sha256Hex } from '../../base/checksum.ts';
 import { RequestError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/testing/random.ts';
 import { collectionNotFound } from '../../collection/aliases.ts';
-import { refuseIncompatible } from '../../collection/compatibility.ts';
+import { refuseIncompatible, type CollectionShape } from '../../collection/compatibility.ts';
 import type { AdoptCollection, AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules, SnapshotSource, StagedShard } from '../../collection/snapshot-source.ts';
 import type { CollectionConfig } from '../../command/collection-config.ts';
 import { makeDirectoryDurably, writeNewFile } from '../../fs/atomic-file.ts';
@@ -127,9 +127,9 @@ export class FakeSource implements SnapshotSource {
     });
   }
 
-  checkCompatible(name: string, config: CollectionConfig, rules: Partial<RestoreRules> = {}): void {
-    const current = this.config(name);
-    if (current !== undefined && rules.config !== 'whole') refuseIncompatible(current, config, { anyShardNumber: rules.reshard === true });
+  checkCompatible(name: string, archive: CollectionShape, rules: Partial<RestoreRules> = {}): void {
+    const config = this.config(name);
+    if (config !== undefined && rules.config !== 'whole') refuseIncompatible({ config }, archive, { anyShardNumber: rules.reshard === true });
   }
 
   async adopt(request: AdoptRequest): Promise<number> {
