@@ -245,7 +245,7 @@ export class Membership {
 }
 
 export function wasRemoved(peerId: number): RequestError {
-  return new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with --reinit to join as a new one`);
+  return new RequestError('forbidden', `peer ${peerId} was removed from this cluster; start it with an empty data directory to join as a new one`);
 }
 
 function keyOf({ collectionUuid, shardId, generation }: { readonly collectionUuid: string; readonly shardId: number; readonly generation: number }): string {

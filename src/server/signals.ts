@@ -13,7 +13,7 @@ export async function serveUntilSignal(config: Config, restore?: StartRestore): 
   process.stderr.write(`${bannerLines(facts, config).join('\n')}\n`);
   logger.info({ address: facts.address, kernel: facts.kernel, data: facts.dataDirectory, ...(facts.cluster === undefined ? {} : { cluster: facts.cluster }) }, 'listening');
   const signal = await Promise.race([stop, server.whenRemoved]);
-  if (signal === 'removed') logger.error({}, 'this node was removed from its cluster; it stops, and can join as a new one with --reinit');
+  if (signal === 'removed') logger.error({}, 'this node was removed from its cluster; it stops, and can join as a new one with an empty data directory');
   else logger.info({ signal }, 'stopping: requests in flight end first');
   await server.close();
   logger.info({}, 'stopped');

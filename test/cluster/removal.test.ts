@@ -81,7 +81,7 @@ describe('nodes are removed', { skip }, () => {
     await checkAll(two, kept);
     assert.equal((await call(two.node(1).url, 'PUT', '/collections/later', { body: { vectors: { size: 2, distance: 'Dot' }, replication_factor: 2 } })).status, 200);
 
-    await assert.rejects(cluster.start(dead), new RegExp(`peer ${deadPeer} was removed from this cluster; start it with --reinit to join as a new one`));
+    await assert.rejects(cluster.start(dead), new RegExp(`peer ${deadPeer} was removed from this cluster; start it with an empty data directory to join as a new one`));
     assert.equal((await meta(cluster, one)).cluster_size, 2, 'nor has it one again');
     await Promise.all([one, other].map((at) => cluster.kill(at)));
     await Promise.all([one, other].map((at) => cluster.start(at)));
