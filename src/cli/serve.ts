@@ -15,7 +15,7 @@ const flag = { type: 'boolean' } as const;
 
 /** Qdrant's flags whose meaning this version does not have: refused, never ignored. */
 const refused: Readonly<Record<string, string>> = {
-  reinit: 'nodes of this version do not change their cluster',
+  reinit: 'a node comes to another cluster with an empty data directory',
   stacktrace: 'stack traces are not served by this version',
 };
 

@@ -1,6 +1,7 @@
 // Nodes that come one after another, started with Qdrant's flags as its documentation writes them: the first founds the cluster alone,
 // the others join it while it serves. And nodes that may not join: nothing has changed on either side then.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -9,7 +10,7 @@ import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { call } from '../support/rest-client.ts';
-import { startServer, verifySound, type ServerProcess } from '../support/server-process.ts';
+import { cleanEnvironment, program, startServer, verifySound, type ServerProcess } from '../support/server-process.ts';
 import { json } from './json-client.ts';
 import { processCluster, type NodePlace, type ProcessCluster } from './process-cluster.ts';
 
@@ -241,6 +242,28 @@ test('who may not join is told why, and nothing has changed', { skip }, async (t
     });
   }
   assert.deepEqual([await count(nodes, 0, 'c'), await count(nodes, 1, 'c')], [3, 3]);
+});
+
+test('with TLS between nodes a cluster grows the same way, by the names of the certificates', { skip }, async () => {
+  await using folder = await temporaryFolder();
+  const made = path.join(folder.path, 'certs');
+  const { status, stderr } = spawnSync(process.execPath, [program, 'certs', 'create', made, 'node,localhost'], { encoding: 'utf8', env: cleanEnvironment() });
+  assert.equal(status, 0, stderr);
+  const secureUrl = (port: number | string): string => `https://localhost:${port}`;
+  await using nodes = await processCluster(3, {
+    env: { QDRANT__CLUSTER__P2P__ENABLE_TLS: 'true', QDRANT__TLS__CERT: path.join(made, 'node.pem'), QDRANT__TLS__KEY: path.join(made, 'node.key'), QDRANT__TLS__CA_CERT: path.join(made, 'ca.pem') },
+    argsOf: ({ at, ports: { peer } }) => ['--uri', secureUrl(peer), ...(at === 0 ? [] : ['--bootstrap', secureUrl(nodes.place(0).ports.peer)])],
+  });
+  await nodes.start(0);
+  await create(nodes, 0, 'c');
+  await write(nodes, 0, 'c', range(0, 20));
+  for (const at of [1, 2]) {
+    await nodes.start(at);
+    await write(nodes, at, 'c', range(at * 20, at * 20 + 20));
+  }
+  await nodes.untilSaid(0, /the witness of the first has ended/);
+  await untilStreamsOn(nodes, 3);
+  for (const at of [0, 1, 2]) assert.equal(await count(nodes, at, 'c'), 60);
 });
 
 test('a cluster of one whose store is gone does not take its shards for leftovers', { skip }, async () => {
