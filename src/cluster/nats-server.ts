@@ -23,6 +23,7 @@ const watchMs = 2_000;
 const pollMs = 50;
 const backOffMs = { first: 500, last: 10_000 } as const;
 const lastLines = 12;
+const fullDisk = 'JetStream is switched off: the disk is full';
 /** JetStream that a full disk has switched off is started again above this much room. */
 const restartBytesMin = 64 << 20;
 
@@ -168,7 +169,11 @@ export class NatsServer {
         return;
       }
       const jetstream = await this.monitor('jsz');
-      if (jetstream?.['disabled'] !== true || (await disk.space(directory)).freeBytes < restartBytesMin) return;
+      if (jetstream?.['disabled'] !== true) return;
+    }
+    const { freeBytes } = await disk.space(directory);
+    if (freeBytes < restartBytesMin) return this.#reportFull(freeBytes); // it would stop at once
+    if (!isGone) {
       child.kill('SIGTERM');
       await this.#exited;
     }
@@ -183,6 +188,13 @@ export class NatsServer {
       this.#waitMs = Math.min(this.#waitMs * 2, backOffMs.last);
       logger.error({ error: this.#lastError }, 'the NATS server could not be started');
     }
+  }
+
+  /** Once for each time: a server that met a full disk stays out, also when there is room again, until it is started anew. */
+  #reportFull(freeBytes: number): void {
+    if (this.#lastError === fullDisk) return;
+    this.#lastError = fullDisk;
+    this.#options.logger.error({ freeBytes, neededBytes: restartBytesMin, said: this.#output.slice(-3) }, fullDisk);
   }
 
   /** Where no parent-death signal was to be had, a server may have outlived its node: the old configuration says where it answers. */
