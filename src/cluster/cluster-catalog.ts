@@ -34,6 +34,7 @@ import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
+import { LogCare } from './log-care.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
@@ -82,6 +83,7 @@ export class ClusterCatalog implements Collections {
   readonly #offered = new Map<string, Shard>();
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
+  #logCare: LogCare | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
   /** Of the metastore: what this node has followed. */
@@ -114,6 +116,7 @@ export class ClusterCatalog implements Collections {
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
     this.#care = new ReplicaCare(this.#access());
+    this.#logCare = new LogCare(this.#access(), this.#restores);
   }
 
   /** What this node is fetching from others. */
@@ -321,6 +324,7 @@ export class ClusterCatalog implements Collections {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#care?.close();
+    await this.#logCare?.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
       await Promise.all([...this.#open.values()].map(({ collection }) => collection.set.retire()));

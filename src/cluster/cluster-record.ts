@@ -13,6 +13,8 @@ export interface ShardBase {
   readonly generation: number;
   readonly seq: number;
   readonly chain: string;
+  /** The same shard went on with a new stream: nothing was restored. */
+  readonly isRenewed?: true;
 }
 
 export interface ShardRecord {
@@ -25,6 +27,8 @@ export interface ShardRecord {
   readonly replicas: Readonly<Record<string, ReplicaState>>;
   /** Empty until a file with it is restored: the collection was created by the restore of another shard. */
   readonly awaited?: true;
+  /** The stream of this generation has lost entries: an Active replica goes on with a new one. */
+  readonly isLogDamaged?: true;
 }
 
 export interface ClusterCollection {

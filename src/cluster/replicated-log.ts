@@ -59,6 +59,7 @@ export class ReplicatedLog implements ShardLog {
   #messages: ConsumerMessages | undefined;
   #time: bigint;
   #lost: CorruptionError | undefined;
+  #isAhead = false;
   #closed = false;
 
   constructor(options: ReplicatedLogOptions) {
@@ -83,6 +84,11 @@ export class ReplicatedLog implements ShardLog {
   /** Why this copy does not go on: the stream lacks or damaged the entry that comes next. undefined while it does. */
   get lost(): CorruptionError | undefined {
     return this.#lost;
+  }
+
+  /** The stream gave a new entry the place of one that this copy has: it has lost what came after. */
+  get isAhead(): boolean {
+    return this.#isAhead;
   }
 
   position(): LogPosition {
@@ -114,7 +120,12 @@ export class ReplicatedLog implements ShardLog {
     await this.#inFlight.waitFor(Math.max(0, inFlightBytesMax - message.byteLength));
     this.#inFlight.add(message.byteLength);
     try {
-      await client.publish(streamSubject(of), message, { id, deadlineMs });
+      const before = this.lastSeq;
+      const { seq } = await client.publish(streamSubject(of), message, { id, deadlineMs });
+      if (seq <= before) {
+        this.#isAhead = true;
+        throw new RequestError('unavailable', `Shard temporarily unavailable: the stream of shard ${of.shardId} has lost entries and is replaced`);
+      }
     } catch (error) {
       this.#pending.delete(id);
       throw this.#shown(error);

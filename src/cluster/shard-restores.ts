@@ -17,10 +17,11 @@ import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, Sta
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
-import { leasePrefix } from './cluster-records.ts';
+import { takeLease } from './collection-lease.ts';
+import type { ShardName } from './remote-replica.ts';
 import { createStream, deleteStream, sealStream, streamExists, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
-const leasePollMs = 50;
+const servedPollMs = 50;
 const leaseTimeoutMs = 120_000;
 const streamTimeoutMs = 10_000;
 const activeTimeoutMs = 60_000;
@@ -59,6 +60,41 @@ export class ShardRestores {
     const record = await access.records.get(uuid);
     if (record !== undefined) refuseIncompatible(record.config, request.config);
     return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [request.shard] }, request);
+  }
+
+  /**
+   * The shard goes on with what this node has of it, in a new generation with a stream of its own; other replicas copy it. Answers where
+   * that begins; undefined where the generation has ended meanwhile.
+   * @param stage all of it, when nobody can write any more
+   */
+  async renew(name: ShardName, stage: () => Promise<StagedShard>, signal: AbortSignal): Promise<number | undefined> {
+    const access = this.#access();
+    const { collectionUuid: uuid, shardId, generation } = name;
+    const release = await takeLease(access, uuid, { timeoutMs: leaseTimeoutMs, signal });
+    try {
+      const record = await access.records.get(uuid);
+      if (record === undefined || shardOf(record, shardId).generation !== generation) return undefined;
+      const made = await this.#make(uuid, record, { staged: await stage(), originUuid: uuid });
+      let isTaken = false;
+      try {
+        await access.records.change(uuid, (current) => {
+          isTaken = shardOf(current, shardId).generation === generation;
+          return isTaken ? withShard(current, shardId, (shard) => renewed(shard, made, access.membership.self.peerId)) : current;
+        });
+      } finally {
+        const current = await access.records.get(uuid);
+        if (current?.shards.some((shard) => shard.id === shardId && shard.generation === made.generation) !== true) {
+          await access.withdraw(uuid, shardId, made.generation);
+          await deleteStream(access.client, { ...name, generation: made.generation }).catch(() => undefined);
+        }
+      }
+      if (!isTaken) return undefined;
+      await access.spread();
+      await deleteStream(access.client, name).catch((error: unknown) => access.logger.warn({ uuid, error: String(error) }, 'the stream of an ended generation stays for the sweep'));
+      return made.base.seq;
+    } finally {
+      await release();
+    }
   }
 
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
@@ -130,7 +166,7 @@ export class ShardRestores {
 
   async #takeShards(uuid: string, origin: Origin, moment: AdoptMoment): Promise<number> {
     const access = this.#access();
-    const release = await this.#lease(uuid, moment.signal);
+    const release = await takeLease(access, uuid, { timeoutMs: leaseTimeoutMs, signal: moment.signal });
     const made: NewGeneration[] = [];
     let old: readonly StreamIdentity[] = [];
     try {
@@ -164,7 +200,7 @@ export class ShardRestores {
   /** Whether what is there is the same content or a later one of the same origin, and nobody has written since. */
   async #isSuperseded(uuid: string, shard: ShardRecord, { staged, origin }: { readonly staged: StagedShard; readonly origin: Origin }): Promise<boolean> {
     const { base } = shard;
-    if (base === null || base.collectionUuid !== origin.collectionUuid || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
+    if (base === null || base.isRenewed === true || base.collectionUuid !== origin.collectionUuid || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
     if (base.seq === staged.position.seq && base.chain !== staged.position.chain) return false;
     const { lastSeq } = await streamFacts(this.#access().client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
     return lastSeq <= base.seq + 1; // the note of the restore itself
@@ -198,7 +234,7 @@ export class ShardRestores {
     let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), change.restoreId].slice(-restoresKeptMax) };
     for (const { staged: { id }, generation, base } of change.made) {
       next = withShard(next, id, (shard) => {
-        const { awaited, ...rest } = shard;
+        const { awaited, isLogDamaged: _gone, ...rest } = shard;
         const before = awaited === true ? [] : peersIn(shard).filter((peer) => peer !== self);
         const others = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self).slice(0, wanted - 1);
         return { ...rest, generation, base, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others.map((peer) => [String(peer), 'Partial' as const] as const)]) };
@@ -226,27 +262,15 @@ export class ShardRestores {
       const open = mine.map((shard) => ({ state: replicaOf(shard, access.membership.self.peerId), shard: access.localShard(uuid, shard.id, shard.generation) }));
       if (open.every(({ state, shard }) => state === 'Active' && shard !== undefined)) return open.reduce((sum, { shard }) => sum + (shard?.info().points ?? 0), 0);
       if (access.clock.monotonic() > until) throw new RequestError('timeout', 'the restored shards are not active yet; the restore goes on');
-      await pause(leasePollMs);
+      await pause(servedPollMs);
     }
   }
+}
 
-  /** Waits for whoever has it; one whose node does not answer any more loses it. */
-  async #lease(uuid: string, signal?: AbortSignal): Promise<() => Promise<void>> {
-    const { metastore, membership, clock } = this.#access();
-    const key = leasePrefix + uuid;
-    const value = { peer: membership.self.peerId, id: randomUUID() };
-    const until = clock.monotonic() + leaseTimeoutMs;
-    for (;;) {
-      signal?.throwIfAborted();
-      const found = await metastore.get(key);
-      const holder = (found?.value as { readonly peer?: number } | undefined)?.peer;
-      const isFree = found === undefined || holder === undefined || (holder !== membership.self.peerId && !membership.isLive(holder));
-      const revision = !isFree ? undefined : found === undefined ? await metastore.create(key, value) : await metastore.set(key, value, found.revision);
-      if (revision !== undefined) return async () => void (await metastore.delete(key, revision));
-      if (clock.monotonic() > until) throw new RequestError('timeout', 'another restore of this collection does not end');
-      await pause(leasePollMs);
-    }
-  }
+/** Of a node that is gone the record says so still; every other copies. */
+function renewed({ isLogDamaged: _gone, ...shard }: ShardRecord, { generation, base }: NewGeneration, self: number): ShardRecord {
+  const others = peersIn(shard).filter((peer) => peer !== self).map((peer) => [String(peer), replicaOf(shard, peer) === 'Dead' ? 'Dead' : 'Partial'] as const);
+  return { ...shard, generation, base: { ...base, isRenewed: true }, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others]) };
 }
 
 function pause(ms: number): Promise<void> {

@@ -17,7 +17,8 @@ export interface ClusterFixture extends AsyncDisposable {
   readonly nodes: (ClusterNode | undefined)[];
   node(at: number): ClusterNode;
   snapshots(at: number): Snapshots;
-  start(at: number): Promise<ClusterNode>;
+  /** @param logger instead of that of all */
+  start(at: number, logger?: Logger): Promise<ClusterNode>;
   stop(at: number): Promise<void>;
   /** Where a node keeps its files. */
   data(at: number): string;
@@ -25,7 +26,7 @@ export interface ClusterFixture extends AsyncDisposable {
 
 export const clusterSecret = 'the secret of this test';
 
-export async function startCluster(count: number, logger: Logger = silentLogger): Promise<ClusterFixture> {
+export async function startCluster(count: number, loggerOfAll: Logger = silentLogger): Promise<ClusterFixture> {
   const folder = await temporaryFolder();
   const ports = await nodePorts(count);
   const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
@@ -35,7 +36,7 @@ export async function startCluster(count: number, logger: Logger = silentLogger)
   const snapshots: (Snapshots | undefined)[] = Array.from({ length: count });
   const closers: ((() => Promise<void>) | undefined)[] = Array.from({ length: count });
   const data = (at: number): string => path.join(folder.path, `node-${at}`);
-  const start = async (at: number): Promise<ClusterNode> => {
+  const start = async (at: number, logger = loggerOfAll): Promise<ClusterNode> => {
     const { peer, route, natsClient, natsMonitor } = must(ports[at], 'one for each node');
     const node = await ClusterNode.start({
       disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
