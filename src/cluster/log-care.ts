@@ -64,7 +64,7 @@ export class LogCare {
         const name = { collectionUuid: uuid, shardId: shard.id, generation: shard.generation };
         try {
           if (shard.isLogDamaged !== true) await this.#check(name, isDue);
-          else if (this.#hasMost(name, shard)) await this.#repair(name);
+          else if (this.#canMakeStreams() && this.#hasMost(name, shard)) await this.#repair(name);
         } catch (error) {
           if (!this.#ended.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
         }
@@ -99,6 +99,11 @@ export class LogCare {
     if (lastSeq >= applied) this.#shortSince.delete(key);
     else this.#shortSince.set(key, since);
     return lastSeq < applied && clock.monotonic() - since > shortMs ? `it ends at ${lastSeq}, ${applied} is applied` : undefined;
+  }
+
+  /** A new stream needs all its servers at once; until they are there the old one is better than none. */
+  #canMakeStreams(): boolean {
+    return this.#access.membership.quorum().up >= this.#access.streamReplicas;
   }
 
   /** Of the Active replicas whose nodes answer; the lowest peer among equals. */
