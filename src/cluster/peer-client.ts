@@ -4,7 +4,7 @@ import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { PeerTls } from './peer-server.ts';
-import { peerTokenHeader, signPeerToken } from './peer-token.ts';
+import { apartHeader, peerTokenHeader, signPeerToken } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
 /** A node that is there answers at once, however busy it is. */
@@ -51,7 +51,7 @@ export class PeerClient {
   async call<T>(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<T> {
     const response = await this.#send(url, { method: 'POST', path: `/internal/${method}` }, encodeValue(args), options);
     const body = await this.#whole(url, response);
-    if (response.statusCode === 401) throw new RequestError('unavailable', `${url} does not accept this node: is it of another cluster?`);
+    if (response.statusCode === 401) throw refusal(url, response);
     return valueOf(decodeValue(body)) as T;
   }
 
@@ -60,7 +60,7 @@ export class PeerClient {
     const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, options);
     if (response.statusCode === 200) return this.#bytes(url, response);
     const body = await this.#whole(url, response);
-    if (response.statusCode === 401) throw new RequestError('unavailable', `${url} does not accept this node: is it of another cluster?`);
+    if (response.statusCode === 401) throw refusal(url, response);
     return valueOf(decodeValue(body)) as never;
   }
 
@@ -127,4 +127,11 @@ export class PeerClient {
     this.#failures.set(url, { count: (this.#failures.get(url)?.count ?? 0) + 1, latestError, latestErrorMs: this.#options.clock.now() });
     return new RequestError('unavailable', `${url} cannot be reached: ${latestError}`, { cause: error });
   }
+}
+
+function refusal(url: string, { headers }: IncomingMessage): RequestError {
+  const apartMs = Number(headers[apartHeader]);
+  return new RequestError('unavailable', Number.isFinite(apartMs)
+    ? `${url} does not accept this node: its clock is ${Math.abs(Math.round(apartMs / 1000))} s ${apartMs > 0 ? 'behind' : 'ahead of'} this one's; set the clocks of both nodes`
+    : `${url} does not accept this node: is it of another cluster?`);
 }

@@ -11,7 +11,7 @@ import { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import { checkPeerToken, peerTokenHeader } from './peer-token.ts';
+import { apartHeader, checkPeerToken, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
@@ -87,11 +87,12 @@ export class PeerServer {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { tokenKey, clock, logger } = this.#options;
     const { method = '', url = '' } = request;
-    const peerId = checkPeerToken(tokenKey, request.headers[peerTokenHeader], { method, path: url }, clock.now());
-    if (peerId === undefined) {
-      response.writeHead(401, { connection: 'close' }).end();
+    const checked = checkPeerToken(tokenKey, request.headers[peerTokenHeader], { method, path: url }, clock.now());
+    if (checked === undefined || checked.apartMs !== undefined) {
+      response.writeHead(401, { connection: 'close', ...(checked === undefined ? {} : { [apartHeader]: String(Math.round(checked.apartMs)) }) }).end();
       return;
     }
+    const { peerId } = checked;
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const context = { peerId, signal: gone.signal };

@@ -3,9 +3,11 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
 const lifeMs = 60_000;
-/** How far two nodes' clocks may be apart. */
+/** How far two nodes' clocks may be apart: beyond it neither takes the other's requests. */
 const skewMs = 300_000;
 export const peerTokenHeader = 'x-nearkeep-peer';
+/** Of a refusal: how far the clock of who asked is ahead, in milliseconds. */
+export const apartHeader = 'x-nearkeep-apart-ms';
 
 export interface PeerCall {
   readonly method: string;
@@ -17,14 +19,17 @@ export function signPeerToken(key: Buffer, peerId: number, call: PeerCall, nowMs
   return `${claims}.${macOf(key, claims, call).toString('hex')}`;
 }
 
-/** The peer that signed it; undefined where it is no valid token for this call. */
-export function checkPeerToken(key: Buffer, token: unknown, call: PeerCall, nowMs: number): number | undefined {
+/** `apartMs`: the node of that peer has another time than this one; what it signed is not valid here. */
+export type CheckedToken = { readonly peerId: number; readonly apartMs?: undefined } | { readonly apartMs: number };
+
+/** The peer that signed it; undefined where nobody of this cluster did for this call. */
+export function checkPeerToken(key: Buffer, token: unknown, call: PeerCall, nowMs: number): CheckedToken | undefined {
   const parts = typeof token === 'string' ? /^(\d{1,16})\.(\d{1,16})\.([0-9a-f]{64})$/.exec(token) : null;
   if (parts === null) return undefined;
   const [, peerId = '', until = '', mac = ''] = parts;
   if (!timingSafeEqual(macOf(key, `${peerId}.${until}`, call), Buffer.from(mac, 'hex'))) return undefined;
   const leftMs = Number(until) - nowMs;
-  return leftMs > -skewMs && leftMs <= lifeMs + skewMs ? Number(peerId) : undefined;
+  return leftMs > -skewMs && leftMs <= lifeMs + skewMs ? { peerId: Number(peerId) } : { apartMs: leftMs - lifeMs };
 }
 
 function macOf(key: Buffer, claims: string, { method, path }: PeerCall): Buffer {

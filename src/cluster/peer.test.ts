@@ -11,10 +11,10 @@ import { checkPeerToken, peerTokenHeader, signPeerToken } from './peer-token.ts'
 
 const { peerToken: tokenKey } = clusterKeys('the secret of this test');
 
-async function pair(t: TestContext, methods: PeerMethods, key = tokenKey): Promise<{ readonly client: PeerClient; readonly url: string }> {
+async function pair(t: TestContext, methods: PeerMethods, key = tokenKey, aheadMs = 0): Promise<{ readonly client: PeerClient; readonly url: string }> {
   const server = await PeerServer.listen({ host: '127.0.0.1', port: 0, tokenKey, tls: undefined, clock: systemClock, logger: silentLogger });
   server.serve(methods);
-  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs: 5_000 });
+  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: { ...systemClock, now: () => Date.now() + aheadMs }, connectionsMax: 4, timeoutMs: 5_000 });
   t.after(async () => {
     client.close();
     await server.close();
@@ -107,8 +107,19 @@ test('what is asked of a node that is given up ends, and it can be asked again',
   assert.equal(await client.call(url, 'echo', 3), 3);
 });
 
+for (const [title, ms, told] of [['behind', 3_600_000, 'behind'], ['ahead', -3_600_000, 'ahead of']] as const) {
+  test(`a node whose clock is an hour ${title} refuses with the difference, and without the key nothing is told`, async (t) => {
+    const { client, url } = await pair(t, { calls: { echo: (args: unknown) => Promise.resolve(args) }, streams: { all: () => Promise.reject(new RequestError('internal', 'not reached')) } }, tokenKey, ms);
+    const refused = { code: 'unavailable', message: `${url} does not accept this node: its clock is 3600 s ${told} this one's; set the clocks of both nodes` };
+    await assert.rejects(client.call(url, 'echo', 1), refused);
+    await assert.rejects(client.stream(url, 'all', 1), refused);
+    const { status, headers } = await fetch(`${url}/internal/echo`, { method: 'POST', headers: { [peerTokenHeader]: `1.1.${'00'.repeat(32)}` } });
+    assert.deepEqual([status, headers.get('x-nearkeep-apart-ms')], [401, null]);
+  });
+}
+
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };
-  assert.equal(checkPeerToken(tokenKey, signPeerToken(tokenKey, 9_007_199_254_740_991, call, 1e12), call, 1e12), 9_007_199_254_740_991);
+  assert.deepEqual(checkPeerToken(tokenKey, signPeerToken(tokenKey, 9_007_199_254_740_991, call, 1e12), call, 1e12), { peerId: 9_007_199_254_740_991 });
   assert.equal(checkPeerToken(tokenKey, undefined, call, 1e12), undefined);
 });

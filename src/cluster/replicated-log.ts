@@ -3,6 +3,7 @@
 //
 // Invariants:
 // - Entries reach the local copy, and from there the shard, in the order of their seqs and each once, whoever published them.
+// - The times of entries rise with their seqs: max(the publisher's, the one before + 1).
 // - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
 // - An append that failed may have been stored; it then arrives like any other entry.
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
@@ -58,6 +59,8 @@ export class ReplicatedLog implements ShardLog {
   readonly #ended = new AbortController();
   #messages: ConsumerMessages | undefined;
   #time: bigint;
+  /** Of the entry that was copied last. */
+  #copiedTime = 0n;
   #lost: CorruptionError | undefined;
   #isAhead = false;
   #closed = false;
@@ -203,6 +206,7 @@ export class ReplicatedLog implements ShardLog {
     if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
     const watched = closeWhenSilent(messages, clock);
     let next = local.lastSeq + 1;
+    this.#copiedTime = local.lastTime;
     let delivered = Promise.resolve();
     let failure: { readonly error: unknown } | undefined;
     const taken = new Gauge();
@@ -232,9 +236,12 @@ export class ReplicatedLog implements ShardLog {
     if (failure !== undefined) throw failure.error;
   }
 
+  /** In the order of the stream. Times of entries rise although nodes' clocks differ, and do so in the same way on every node. */
   async #copy(message: JsMsg): Promise<Entry> {
     const { local, of } = this.#options;
-    return await local.append(decodeMessage(message.data, { stream: streamName(of), seq: message.seq }));
+    const { stamp, ...draft } = decodeMessage(message.data, { stream: streamName(of), seq: message.seq });
+    this.#copiedTime = stamp.time > this.#copiedTime ? stamp.time : this.#copiedTime + 1n;
+    return await local.append({ ...draft, stamp: { ...stamp, time: this.#copiedTime } });
   }
 
   async #deliver(entry: Entry): Promise<void> {

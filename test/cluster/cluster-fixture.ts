@@ -1,7 +1,7 @@
 // A cluster of nodes in one process: each with its own folder, NATS server and ports, all real.
 import path from 'node:path';
 import { must } from '../../src/base/assert.ts';
-import { systemClock } from '../../src/base/clock.ts';
+import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { silentLogger, type Logger } from '../../src/base/logger.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
@@ -26,7 +26,7 @@ export interface ClusterFixture extends AsyncDisposable {
 
 export const clusterSecret = 'the secret of this test';
 
-export async function startCluster(count: number, loggerOfAll: Logger = silentLogger): Promise<ClusterFixture> {
+export async function startCluster(count: number, loggerOfAll: Logger = silentLogger, clockOf: (at: number) => Clock = () => systemClock): Promise<ClusterFixture> {
   const folder = await temporaryFolder();
   const ports = await nodePorts(count);
   const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
@@ -39,13 +39,13 @@ export async function startCluster(count: number, loggerOfAll: Logger = silentLo
   const start = async (at: number, logger = loggerOfAll): Promise<ClusterNode> => {
     const { peer, route, natsClient, natsMonitor } = must(ports[at], 'one for each node');
     const node = await ClusterNode.start({
-      disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
+      disk: new NodeDisk(), dataDirectory: data(at), indexes, clock: clockOf(at), logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
       uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
       nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();
     const opened = await Snapshots.open({
-      disk: new NodeDisk(), clock: systemClock, logger, peerId: 100 + at, hashes, source: node.catalog, productVersion: 'test',
+      disk: new NodeDisk(), clock: clockOf(at), logger, peerId: 100 + at, hashes, source: node.catalog, productVersion: 'test',
       snapshotsPath: path.join(folder.path, `snapshots-${at}`), stagingRoot: data(at), recovery: { urlRecovery: false, boundToLoopback: true },
     });
     node.serveArchives(async ({ collection, shardId }, signal) => {
