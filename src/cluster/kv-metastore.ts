@@ -183,7 +183,7 @@ export class KvMetastore implements Metastore {
   }
 
   async #takeAll(messages: ConsumerMessages, onTaken: () => void): Promise<void> {
-    const watched = closeWhenSilent(messages, this.#options.clock);
+    const watched = closeWhenSilent(messages, this.#options);
     try {
       for await (const message of messages) {
         watched.heard();

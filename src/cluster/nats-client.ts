@@ -34,12 +34,21 @@ export class NatsClient implements AsyncDisposable {
   readonly jetstream: JetStreamClient;
   readonly manager: JetStreamManager;
   readonly #clock: Clock;
+  #reconnects = 0;
 
   private constructor(connection: NatsConnection, manager: JetStreamManager, clock: Clock) {
     this.connection = connection;
     this.jetstream = jetstream(connection, { timeout: tryTimeoutMs });
     this.manager = manager;
     this.#clock = clock;
+    void (async () => {
+      for await (const { type } of connection.status()) if (type === 'reconnect') this.#reconnects += 1;
+    })();
+  }
+
+  /** How often the connection was lost and made again. What the server had sent by then may never have come. */
+  get reconnects(): number {
+    return this.#reconnects;
   }
 
   static async connect({ url, user, name, clock }: NatsClientOptions): Promise<NatsClient> {

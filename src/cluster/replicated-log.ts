@@ -204,7 +204,7 @@ export class ReplicatedLog implements ShardLog {
     const messages = await consumer.consume(consume);
     this.#messages = messages;
     if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
-    const watched = closeWhenSilent(messages, clock);
+    const watched = closeWhenSilent(messages, this.#options);
     let next = local.lastSeq + 1;
     this.#copiedTime = local.lastTime;
     let delivered = Promise.resolve();
