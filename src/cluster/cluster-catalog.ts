@@ -25,6 +25,7 @@ import type { Collections } from '../collection/collections.ts';
 import { ShardFiles, type ShardFilesOptions } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible } from '../collection/compatibility.ts';
+import { InDoubtError } from '../collection/metastore.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
@@ -205,6 +206,7 @@ export class ClusterCatalog implements Collections {
         return withCollection(directory, name, uuid);
       });
     } catch (error) {
+      if (error instanceof InDoubtError) throw error; // it may exist yet, whatever the directory says now
       if (Object.values((await this.#records.directory()).names).includes(uuid)) throw error; // it exists; what failed came later
       await this.#records.remove(uuid);
       for (const shard of shards) await deleteStream(client, nameOf(uuid, shard)).catch(() => undefined);

@@ -1,13 +1,20 @@
 // One restore at a time changes a collection: a lease in the metastore, of a node that answers.
 import { randomUUID } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
-import type { CatalogAccess } from './catalog-access.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Metastore } from '../collection/metastore.ts';
 import { leasePrefix } from './cluster-records.ts';
 
 const pollMs = 50;
 
+export interface LeaseAccess {
+  readonly metastore: Metastore;
+  readonly membership: { readonly self: { readonly peerId: number }; isLive(peerId: number): boolean };
+  readonly clock: Clock;
+}
+
 /** Waits for whoever has it; one whose node does not answer any more loses it. Answers its release. @throws RequestError 'timeout' */
-export async function takeLease({ metastore, membership, clock }: CatalogAccess, uuid: string, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined }): Promise<() => Promise<void>> {
+export async function takeLease({ metastore, membership, clock }: LeaseAccess, uuid: string, { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined }): Promise<() => Promise<void>> {
   const key = leasePrefix + uuid;
   const value = { peer: membership.self.peerId, id: randomUUID() };
   const until = clock.monotonic() + timeoutMs;

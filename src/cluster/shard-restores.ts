@@ -11,6 +11,7 @@ import { randomUUID } from 'node:crypto';
 import { RequestError } from '../base/errors.ts';
 import type { CollectionConfig } from '../command/collection-config.ts';
 import { refuseIncompatible, refuseOtherVectors } from '../collection/compatibility.ts';
+import { InDoubtError } from '../collection/metastore.ts';
 import { resolveName, withCollection, withoutCollection } from '../collection/aliases.ts';
 import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, StagedShard } from '../collection/snapshot-source.ts';
@@ -81,14 +82,14 @@ export class ShardRestores {
           isTaken = shardOf(current, shardId).generation === generation;
           return isTaken ? withShard(current, shardId, (shard) => renewed(shard, made, access.membership.self.peerId)) : current;
         });
-      } finally {
-        const current = await access.records.get(uuid);
-        if (current?.shards.some((shard) => shard.id === shardId && shard.generation === made.generation) !== true) {
-          await access.withdraw(uuid, shardId, made.generation);
-          await deleteStream(access.client, { ...name, generation: made.generation }).catch(() => undefined);
-        }
+      } catch (error) {
+        if (!(error instanceof InDoubtError)) await this.#drop(name, made);
+        throw error;
       }
-      if (!isTaken) return undefined;
+      if (!isTaken) {
+        await this.#drop(name, made);
+        return undefined;
+      }
       await access.spread();
       await deleteStream(access.client, name).catch((error: unknown) => access.logger.warn({ uuid, error: String(error) }, 'the stream of an ended generation stays for the sweep'));
       return made.base.seq;
@@ -97,12 +98,19 @@ export class ShardRestores {
     }
   }
 
+  /** What no record has taken in. */
+  async #drop(name: ShardName, { generation }: NewGeneration): Promise<void> {
+    const { client, withdraw } = this.#access();
+    await withdraw(name.collectionUuid, name.shardId, generation);
+    await deleteStream(client, { ...name, generation }).catch(() => undefined);
+  }
+
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
     const { uuid, isNew } = await this.#ensureCollection(each.name, each.config);
     try {
       return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards: each.shards }, request);
     } catch (error) {
-      if (isNew) await this.#removeUntouched(each.name, uuid);
+      if (isNew && !(error instanceof InDoubtError)) await this.#removeUntouched(each.name, uuid);
       throw error;
     }
   }
@@ -134,7 +142,7 @@ export class ShardRestores {
           return isTaken ? directory : withCollection(directory, name, uuid);
         });
       } catch (error) {
-        if ((await this.#uuidOf(name)) !== uuid) await this.#dropNew(uuid, shards);
+        if (!(error instanceof InDoubtError) && (await this.#uuidOf(name)) !== uuid) await this.#dropNew(uuid, shards);
         throw error;
       }
       if (!isTaken) {
@@ -183,7 +191,7 @@ export class ShardRestores {
     } catch (error) {
       const current = await access.records.get(uuid).catch(() => undefined);
       for (const { staged: { id }, generation } of made) {
-        if (current?.shards.some((shard) => shard.id === id && shard.generation === generation) === true) continue;
+        if (error instanceof InDoubtError || current?.shards.some((shard) => shard.id === id && shard.generation === generation) === true) continue; // or it may be yet
         await access.withdraw(uuid, id, generation);
         await deleteStream(access.client, { collectionUuid: uuid, shardId: id, generation }).catch(() => undefined);
       }
