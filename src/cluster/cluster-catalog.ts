@@ -35,6 +35,7 @@ import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
+import { Leftovers } from './leftovers.ts';
 import { LogCare } from './log-care.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ShardRestores } from './shard-restores.ts';
@@ -85,6 +86,7 @@ export class ClusterCatalog implements Collections {
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
   #logCare: LogCare | undefined;
+  #leftovers: Leftovers | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
   /** Of the metastore: what this node has followed. */
@@ -113,11 +115,23 @@ export class ClusterCatalog implements Collections {
     const { metastore } = this.#options;
     const named = await this.#records.open();
     await this.#files.sweepCollections(new Set(Object.values(named.names)));
-    await this.#records.dropLeasesOf(membership.self.peerId);
+    for (const uuid of Object.values(named.names)) await this.#endDeadRestore(uuid);
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
     this.#care = new ReplicaCare(this.#access());
     this.#logCare = new LogCare(this.#access(), this.#restores);
+    this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
+  }
+
+  /** Of the process that was this node before: first it is certain that it changes nothing more, then its folders go. */
+  async #endDeadRestore(uuid: string): Promise<void> {
+    try {
+      await this.#restores.turns.endLost(uuid, false);
+      const record = await this.#records.get(uuid);
+      if (record !== undefined) await this.#files.sweepShards(uuid, record.shards);
+    } catch (error) {
+      this.#options.logger.warn({ collection: uuid, error: String(error) }, 'what a dead restore left could not be removed; the next start tries again');
+    }
   }
 
   /** What this node is fetching from others. */
@@ -325,6 +339,8 @@ export class ClusterCatalog implements Collections {
   /** Idempotent; requests in flight are waited for. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#restores.close();
+    await this.#leftovers?.close();
     await this.#care?.close();
     await this.#logCare?.close();
     for (const end of this.#unwatch) end();
@@ -371,7 +387,7 @@ export class ClusterCatalog implements Collections {
     await Promise.all([
       this.#whenFollowed(revision),
       ...membership.nodes().filter(({ peerId }) => peerId !== membership.self.peerId && membership.isLive(peerId)).map(async ({ uri, peerId }) => {
-        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
+        await peers.call(uri, 'follow', { revision }, { timeoutMs: followTimeoutMs, isRepeatable: true }).catch((error: unknown) => logger.warn({ peerId, error: String(error) }, 'a node has not followed a change yet'));
       }),
     ]);
   }

@@ -36,6 +36,10 @@ export interface ClusterCollection {
   readonly shards: readonly ShardRecord[];
   /** The latest restores that were committed into it, oldest first. */
   readonly restores?: readonly string[];
+  /** Who may put restored shards in place; see restore-turns.ts. */
+  readonly turn?: { readonly peer: number; readonly id: string };
+  /** The highest generation that a restore was ever given, whether it came to anything or not. */
+  readonly lastGeneration?: number;
 }
 
 export function replicaOf(shard: ShardRecord, peerId: number): ReplicaState | undefined {

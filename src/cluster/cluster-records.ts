@@ -1,5 +1,5 @@
 // The records of a cluster's collections in its metastore, and the one way they are changed: a pure function of what is there, put in
-// place by compare-and-set, worked out again where another node was first. Owns the keys `dir`, `c.<uuid>` and `lease.<uuid>`.
+// place by compare-and-set, worked out again where another node was first. Owns the keys `dir` and `c.<uuid>`.
 import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
 import { emptyDirectory, type NameDirectory } from '../collection/aliases.ts';
@@ -8,7 +8,6 @@ import type { ClusterCollection } from './cluster-record.ts';
 
 export const directoryKey = 'dir';
 export const recordPrefix = 'c.';
-export const leasePrefix = 'lease.';
 
 export class ClusterRecords {
   readonly #metastore: Metastore;
@@ -66,15 +65,6 @@ export class ClusterRecords {
     for (;;) {
       const found = await this.#metastore.get(recordPrefix + uuid);
       if (found === undefined || (await this.#metastore.delete(recordPrefix + uuid, found.revision))) return;
-    }
-  }
-
-  /** Of the process that was this node before: nobody else may wait for them. */
-  async dropLeasesOf(peerId: number): Promise<void> {
-    for (const key of await this.#metastore.keys(leasePrefix)) {
-      const found = await this.#metastore.get(key);
-      const { peer } = (found?.value ?? {}) as { readonly peer?: number };
-      if (found !== undefined && peer === peerId) await this.#metastore.delete(key, found.revision);
     }
   }
 }

@@ -1,12 +1,22 @@
-import { createServer, type AddressInfo } from 'node:net';
+import { randomInt } from 'node:crypto';
+import { createServer } from 'node:net';
 
-/** A loopback port that nobody uses at this moment. */
+/** Below those that systems give to outgoing connections: one of them could take it before its server listens, or while that is restarted. */
+const range = { from: 28_500, to: 32_000 } as const;
+const triesMax = 100;
+
+/** A loopback port that nobody uses at this moment. @throws RangeError where there is none */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+  for (let tries = 0; tries < triesMax; tries += 1) {
+    const port = randomInt(range.from, range.to);
+    if (await isFreePort(port)) return port;
+  }
+  throw new RangeError(`no free port between ${range.from} and ${range.to}`);
+}
+
+export function isFreePort(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

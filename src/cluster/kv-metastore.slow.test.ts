@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../base/assert.ts';
-import { systemClock } from '../base/clock.ts';
+import { systemClock, type Clock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
 import { waitUntil } from '../base/testing/wait-until.ts';
 import { metastoreContract } from '../collection/metastore.contract.ts';
@@ -11,8 +11,13 @@ import { noNats, startNatsCluster, type NatsCluster } from './testing/nats-clust
 describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
   let cluster: NatsCluster | undefined;
   let buckets = 0;
-  const open = async (bucket: string, server = 0): Promise<KvMetastore> =>
-    await KvMetastore.open({ client: await must(cluster, 'it runs').connect(server), bucket, replicas: 3, clock: systemClock, logger: silentLogger });
+  const open = async (bucket: string, server = 0, clock: Clock = systemClock): Promise<KvMetastore> =>
+    await KvMetastore.open({ client: await must(cluster, 'it runs').connect(server), bucket, replicas: 3, clock, logger: silentLogger });
+  const keysIn = async (bucket: string): Promise<readonly string[]> => {
+    const { manager } = await must(cluster, 'it runs').connect();
+    const { state } = await manager.streams.info(`KV_${bucket}`, { subjects_filter: '>' });
+    return Object.keys(state.subjects ?? {}).map((subject) => subject.slice(`$KV.${bucket}.`.length)).sort();
+  };
 
   before(async () => {
     cluster = await startNatsCluster(3);
@@ -57,4 +62,52 @@ describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
     await Promise.all([a.close(), b.close()]);
     assert.equal((await (await open('again', 2)).get('k'))?.value, both[0] === undefined ? 3 : 2);
   });
+
+  test('what deletes left is purged when it is old, all but the newest change, and a purged key can be created on every node', async () => {
+    const clock = laterClock();
+    const [a, b] = await Promise.all([open('purged', 0, clock), open('purged', 1)]);
+    for (const key of ['k', 'l', 'm']) await a.create(key, key);
+    for (const key of ['k', 'l']) assert.equal(await a.delete(key, must(await a.get(key), 'it is there').revision), true);
+    await a.purgeDeleted();
+    assert.deepEqual(await keysIn('purged'), ['k', 'l', 'm'], 'none is old');
+    clock.jump();
+    await a.purgeDeleted();
+    assert.deepEqual(await keysIn('purged'), ['l', 'm'], 'the newest change stays');
+    const fresh = await open('purged', 2);
+    assert.equal(fresh.revision, a.revision);
+    await b.catchUp();
+    for (const [store, key] of [[b, 'k'], [fresh, 'l']] as const) {
+      assert.ok((await store.create(key, 'again')) !== undefined);
+      assert.equal(await a.create(key, 'twice'), undefined);
+      assert.equal((await a.get(key))?.value, 'again');
+    }
+    assert.deepEqual(await keysIn('purged'), ['k', 'l', 'm']);
+  });
+
+  test('a reader that begins anew learns of a delete that was purged before it came to it', async () => {
+    const clocks = [laterClock(), laterClock()] as const;
+    const { manager } = await must(cluster, 'it runs').connect();
+    const readers = async (): Promise<readonly string[]> => (await manager.consumers.list('KV_missed').next()).map(({ name }) => name);
+    const a = await open('missed', 0, clocks[0]);
+    const first = await a.create('k', 1);
+    const before = await readers();
+    const b = await open('missed', 1, clocks[1]);
+    const told: string[] = [];
+    b.watch('k', (key, record) => told.push(`${key} ${record === undefined ? 'gone' : 'there'}`));
+    for (const name of await readers()) if (!before.includes(name)) await manager.consumers.delete('KV_missed', name);
+    assert.equal(await a.delete('k', must(first, 'it is new')), true);
+    await a.create('l', 2);
+    clocks[0].jump();
+    await a.purgeDeleted();
+    assert.deepEqual(await keysIn('missed'), ['l']);
+    clocks[1].jump(); // it has heard nothing for so long
+    await waitUntil('the other store knows that the key is gone', async () => (await b.get('k')) === undefined && (await b.get('l')) !== undefined);
+    assert.deepEqual(told, ['k gone']);
+  });
 });
+
+/** The system's, until it is an hour further on. */
+function laterClock(): Clock & { jump(): void } {
+  let aheadMs = 0;
+  return { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs, jump: () => void (aheadMs += 3_600_000) };
+}

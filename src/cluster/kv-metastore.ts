@@ -4,24 +4,32 @@
 // has seen it. Decisions are made by compare-and-set alone, on the revision that was read. A change whose outcome is unknown at its
 // deadline throws InDoubtError.
 //
-// Message of a change, as any KV client reads it: subject `$KV.<bucket>.<key>`, JSON body, header `KV-Operation: DEL` for a delete.
+// Message of a change, as any KV client reads it: subject `$KV.<bucket>.<key>`, JSON body, header `KV-Operation: DEL` for a delete. The
+// message of a delete is purged when every reader must have seen it, but never while it is the newest of the bucket: by the newest one
+// it is known how far there is to read.
 import { randomUUID } from 'node:crypto';
 import { headers as newHeaders } from '@nats-io/transport-node';
-import { DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, type ConsumerMessages, type JsMsg } from '@nats-io/jetstream';
+import { DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, type ConsumerMessages, type JsMsg, type StoredMsg } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { InDoubtError, type MetaRecord, type Metastore } from '../collection/metastore.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
-import { closeWhenSilent } from './silent-reader.ts';
+import { closeWhenSilent, heartbeatMs } from './silent-reader.ts';
 
 const changeTimeoutMs = 10_000;
 const openTimeoutMs = 30_000;
 const retryMs = 200;
+const lostMs = 5;
 const operationHeader = 'KV-Operation';
+const deleteOperation = 'DEL';
 const valueBytesMax = 1 << 20;
+/** Far longer than a reader goes on without a sign of life before it begins anew. */
+const deletesKeptMs = 30 * 60_000;
+const purgedAtOnce = 256;
+const idHeader = 'Nats-Msg-Id';
 const duplicateWindowNs = 120_000_000_000;
-const consume = { max_messages: 256, expires: 5_000 } as const;
+const consume = { max_messages: 256, expires: 5_000, idle_heartbeat: heartbeatMs } as const;
 
 export interface KvMetastoreOptions {
   readonly client: NatsClient;
@@ -39,8 +47,8 @@ interface Watcher {
 export class KvMetastore implements Metastore {
   readonly #options: KvMetastoreOptions;
   readonly #records = new Map<string, MetaRecord>();
-  /** Revisions of deleted keys: a create there must name them. */
-  readonly #deleted = new Map<string, number>();
+  /** Revisions of deleted keys, which a create there must name, and since when they are known. */
+  readonly #deleted = new Map<string, { readonly revision: number; readonly sinceMs: number }>();
   readonly #watchers = new Set<Watcher>();
   readonly #waiting = new Set<{ readonly revision: number; readonly resolve: () => void; readonly reject: (error: unknown) => void }>();
   #messages: ConsumerMessages | undefined;
@@ -79,8 +87,12 @@ export class KvMetastore implements Metastore {
   }
 
   async create(key: string, value: unknown): Promise<number | undefined> {
-    if (this.#records.has(key)) return undefined;
-    return await this.#change(key, value, this.#deleted.get(key) ?? 0);
+    while (!this.#records.has(key)) {
+      const revision = await this.#change(key, value, this.#deleted.get(key)?.revision ?? 0);
+      if (revision !== undefined) return revision;
+      await pause(lostMs); // to a create that is there now, or still under way, or to a delete that was purged
+    }
+    return undefined;
   }
 
   set(key: string, value: unknown, revision: number): Promise<number | undefined> {
@@ -89,6 +101,23 @@ export class KvMetastore implements Metastore {
 
   async delete(key: string, revision: number): Promise<boolean> {
     return (await this.#change(key, undefined, revision)) !== undefined;
+  }
+
+  /** Removes from the bucket what deletes of long ago left there. Safe on several nodes at once. */
+  async purgeDeleted(): Promise<void> {
+    const { client, bucket, clock } = this.#options;
+    const old = [...this.#deleted].filter(([, { revision, sinceMs }]) => revision < this.#revision && clock.monotonic() - sinceMs >= deletesKeptMs);
+    for (const [key, known] of old.slice(0, purgedAtOnce)) {
+      if (this.#closed) return;
+      await client.manager.streams.purge(streamOf(bucket), { filter: `${prefixOf(bucket)}${key}`, seq: known.revision + 1 });
+      if (this.#deleted.get(key) === known) this.#deleted.delete(key);
+    }
+  }
+
+  /** Resolves when every change that was made before is known here. */
+  async catchUp(): Promise<void> {
+    const { client, bucket, clock } = this.#options;
+    await this.#seen(await client.lastSeq(streamOf(bucket), clock.monotonic() + changeTimeoutMs));
   }
 
   watch(prefix: string, onChange: Watcher['onChange']): () => void {
@@ -115,15 +144,16 @@ export class KvMetastore implements Metastore {
     if (this.#closed) throw new RequestError('unavailable', 'the metastore is closed');
     const { client, bucket, clock } = this.#options;
     const headers = newHeaders();
-    if (value === undefined) headers.set(operationHeader, 'DEL');
+    const id = randomUUID();
+    if (value === undefined) headers.set(operationHeader, deleteOperation);
     let stored: number;
     try {
       const ack = await client.publish(`${prefixOf(bucket)}${key}`, value === undefined ? new Uint8Array() : Buffer.from(JSON.stringify(value)), {
-        id: randomUUID(), headers, expect: { lastSubjectSequence: revision }, deadlineMs: clock.monotonic() + changeTimeoutMs,
+        id, headers, expect: { lastSubjectSequence: revision }, deadlineMs: clock.monotonic() + changeTimeoutMs,
       });
       stored = ack.seq;
     } catch (error) {
-      if (hasCode(error, apiCodes.wrongLastSequence)) return await this.#catchUp(key);
+      if (hasCode(error, apiCodes.wrongLastSequence)) return await this.#whoWon(key, id);
       if (error instanceof RequestError) throw new InDoubtError(error);
       throw error;
     }
@@ -131,44 +161,58 @@ export class KvMetastore implements Metastore {
     return stored;
   }
 
-  /** Who lost finds what won: the loser reads again, and must not find what it lost with. */
-  async #catchUp(key: string): Promise<undefined> {
+  /** Who lost finds what won: the loser reads again, and must not find what it lost with. Sent twice, a change may have lost to itself. */
+  async #whoWon(key: string, id: string): Promise<number | undefined> {
+    const last = await this.#lastOf(key);
+    if (last === null) {
+      this.#deleted.delete(key);
+      return undefined;
+    }
+    await this.#seen(last.seq);
+    if (last.header.get(operationHeader) === deleteOperation && !this.#records.has(key)) this.#deleted.set(key, { revision: last.seq, sinceMs: this.#options.clock.monotonic() });
+    return last.header.get(idHeader) === id ? last.seq : undefined;
+  }
+
+  /** As the stream's leader has it. */
+  #lastOf(key: string): Promise<StoredMsg | null> {
     const { client, bucket } = this.#options;
-    const last = await client.manager.streams.getMessage(streamOf(bucket), { last_by_subj: `${prefixOf(bucket)}${key}` });
-    if (last !== null) await this.#seen(last.seq);
+    return client.manager.streams.getMessage(streamOf(bucket), { last_by_subj: `${prefixOf(bucket)}${key}` });
   }
 
   async #seen(revision: number): Promise<void> {
     if (this.#revision >= revision) return;
+    let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve, reject) => {
-      this.#waiting.add({ revision, resolve, reject });
-    });
+      const waiting = { revision, resolve, reject };
+      this.#waiting.add(waiting);
+      timer = setTimeout(() => {
+        this.#waiting.delete(waiting);
+        reject(new InDoubtError(new RequestError('unavailable', 'this node does not hear of changes of the metadata')));
+      }, openTimeoutMs);
+    }).finally(() => clearTimeout(timer));
   }
 
   /** Resolves when what was there is known; goes on until closed, with a new reader where one ends. */
   async #follow(): Promise<void> {
     const { client, bucket, logger } = this.#options;
-    const first = await this.#open();
-    let left = first.pending;
+    let isKnown = false;
     await new Promise<void>((resolve, reject) => {
-      if (left === 0) resolve();
-      void (async () => {
-        for (let reader: ConsumerMessages | undefined = first.messages; !this.#closed && !client.connection.isClosed(); reader = undefined) {
+      const follow = async (): Promise<void> => {
+        while (!this.#closed && !client.connection.isClosed()) {
           try {
-            await this.#takeAll(reader ?? (await this.#open()).messages, () => {
-              left -= 1;
-              if (left === 0) resolve();
+            await this.#takeAll(() => {
+              isKnown = true;
+              resolve();
             });
           } catch (error) {
-            if (left > 0) throw error;
+            if (!isKnown) throw error;
             logger.warn({ bucket, error: String(error) }, 'the metastore is not followed for the moment');
           }
-          if (left > 0) throw new RequestError('unavailable', 'the metastore could not be read');
-          await new Promise((resume) => {
-            setTimeout(resume, retryMs);
-          });
+          if (!isKnown) throw new RequestError('unavailable', 'the metastore could not be read');
+          await pause(retryMs);
         }
-      })().catch(reject);
+      };
+      follow().catch(reject);
     });
   }
 
@@ -182,13 +226,24 @@ export class KvMetastore implements Metastore {
     return { messages, pending };
   }
 
-  async #takeAll(messages: ConsumerMessages, onTaken: () => void): Promise<void> {
+  /** A reader begins with the last message of every key, in order, the newest at the end. @param onKnown told when those are taken */
+  async #takeAll(onKnown: () => void): Promise<void> {
+    const { messages, pending } = await this.#open();
     const watched = closeWhenSilent(messages, this.#options);
+    let told: Set<string> | undefined = new Set();
+    if (pending === 0) {
+      told = undefined;
+      onKnown();
+    }
     try {
       for await (const message of messages) {
         watched.heard();
         this.#take(message);
-        onTaken();
+        told?.add(this.#keyOf(message));
+        if (told === undefined || message.info.pending > 0) continue;
+        await this.#dropUntold(told, message.seq);
+        told = undefined;
+        onKnown();
       }
     } finally {
       watched.end();
@@ -196,27 +251,50 @@ export class KvMetastore implements Metastore {
     }
   }
 
+  /** Keys whose delete was purged before a reader that begins anew came to it. One that is not told may also have changed just now. */
+  async #dropUntold(told: ReadonlySet<string>, newest: number): Promise<void> {
+    for (const [key, { revision }] of this.#records) {
+      if (told.has(key) || revision > newest || (await this.#lastOf(key)) !== null) continue;
+      this.#records.delete(key);
+      this.#tell(key, undefined);
+    }
+  }
+
+  #keyOf({ subject }: JsMsg): string {
+    return subject.slice(prefixOf(this.#options.bucket).length);
+  }
+
   #take(message: JsMsg): void {
-    const key = message.subject.slice(prefixOf(this.#options.bucket).length);
+    const key = this.#keyOf(message);
     const revision = message.seq;
     if (revision <= this.#revision) return;
-    const isDelete = message.headers?.get(operationHeader) === 'DEL';
+    const isDelete = message.headers?.get(operationHeader) === deleteOperation;
     const record = isDelete ? undefined : { value: message.json<unknown>(), revision };
     if (record === undefined) {
       this.#records.delete(key);
-      this.#deleted.set(key, revision);
+      this.#deleted.set(key, { revision, sinceMs: this.#options.clock.monotonic() });
     } else {
       this.#deleted.delete(key);
       this.#records.set(key, record);
     }
     this.#revision = revision;
-    for (const { prefix, onChange } of this.#watchers) if (key.startsWith(prefix)) onChange(key, record);
+    this.#tell(key, record);
     for (const waiting of this.#waiting) {
       if (waiting.revision > revision) continue;
       this.#waiting.delete(waiting);
       waiting.resolve();
     }
   }
+
+  #tell(key: string, record: MetaRecord | undefined): void {
+    for (const { prefix, onChange } of this.#watchers) if (key.startsWith(prefix)) onChange(key, record);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 }
 
 function streamOf(bucket: string): string {

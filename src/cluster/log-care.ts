@@ -124,12 +124,12 @@ export class LogCare {
     const { signal } = this.#ended;
     let received: ReceivedShard | undefined;
     try {
-      const seq = await this.#restores.renew(name, async () => {
+      await this.#restores.renew(name, async () => {
         await this.#seal(name);
         received = await this.#archive(name);
         return received.staged;
       }, signal);
-      if (seq !== undefined) logger.info({ collection: name.collectionUuid, shard: name.shardId, seq }, 'the log of a shard goes on with a new stream');
+      logger.info({ collection: name.collectionUuid, shard: name.shardId, seq: received?.staged.position.seq }, 'the log of a shard goes on with a new stream');
     } finally {
       await received?.[Symbol.asyncDispose]();
     }

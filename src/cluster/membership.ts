@@ -150,6 +150,11 @@ export class Membership {
     return this.#nodes.has(peerId) && heard !== undefined && this.#options.clock.monotonic() - heard.atMs < suspectedMs;
   }
 
+  /** Of the nodes that answer, the one that does what one alone should do. */
+  isLowestLive(): boolean {
+    return this.nodes().find(({ peerId }) => this.isLive(peerId))?.peerId === this.self.peerId;
+  }
+
   quorum(): Quorum {
     const nodes = this.nodes();
     return { up: nodes.filter(({ peerId }) => this.#isHeard(peerId)).length, of: Math.max(nodes.length, this.#options.founders) };

@@ -1,9 +1,13 @@
 // What this node asks of other nodes. Keeps connections, and per node what failed since it last answered.
+//
+// A connection that was kept may be closed by the other side just when it is used again. It is given up here long before the other side
+// does that by itself; where the other node was restarted, a question that may be asked twice is asked again. A write never is: it may
+// have been stored.
 import { Agent as PlainAgent, request as plainRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
 import type { Clock } from '../base/clock.ts';
-import { RequestError } from '../base/errors.ts';
-import type { PeerTls } from './peer-server.ts';
+import { RequestError, systemCode } from '../base/errors.ts';
+import { connectionKeptMs, type PeerTls } from './peer-server.ts';
 import { apartHeader, peerTokenHeader, signPeerToken } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
@@ -29,7 +33,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Until the answer begins; default that of the client. */
   readonly timeoutMs?: number;
+  /** Asked twice it does no more than asked once. */
+  readonly isRepeatable?: boolean;
 }
+
+const triesMax = 4;
 
 export class PeerClient {
   readonly #options: PeerClientOptions;
@@ -38,7 +46,7 @@ export class PeerClient {
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
-    const settings = { keepAlive: true, maxSockets: options.connectionsMax };
+    const settings = { keepAlive: true, maxSockets: options.connectionsMax, timeout: connectionKeptMs / 2 };
     this.#agent = options.tls === undefined ? new PlainAgent(settings) : new SecureAgent({ ...settings, ...options.tls });
   }
 
@@ -57,7 +65,7 @@ export class PeerClient {
 
   /** The bytes as they come; throws in the middle where the other side cut them off. */
   async stream(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<AsyncIterable<Uint8Array>> {
-    const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, options);
+    const response = await this.#send(url, { method: 'GET', path: `/internal/${method}?${encodeValue(args).toString('base64url')}` }, undefined, { ...options, isRepeatable: true });
     if (response.statusCode === 200) return this.#bytes(url, response);
     const body = await this.#whole(url, response);
     if (response.statusCode === 401) throw refusal(url, response);
@@ -78,8 +86,7 @@ export class PeerClient {
     this.#agent.destroy();
   }
 
-  async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs }: CallOptions): Promise<IncomingMessage> {
-    signal?.throwIfAborted();
+  async #send(url: string, call: { readonly method: string; readonly path: string }, body: Buffer | undefined, { signal, timeoutMs = this.#options.timeoutMs, isRepeatable = false }: CallOptions): Promise<IncomingMessage> {
     const { peerId, tokenKey, clock } = this.#options;
     const target = new URL(call.path, url);
     const make = target.protocol === 'https:' ? secureRequest : plainRequest;
@@ -87,23 +94,27 @@ export class PeerClient {
       [peerTokenHeader]: signPeerToken(tokenKey, peerId, { method: call.method, path: `${target.pathname}${target.search}` }, clock.now()),
       ...(body === undefined ? {} : { 'content-length': body.byteLength }),
     };
-    try {
-      const response = await new Promise<IncomingMessage>((resolve, reject) => {
-        const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...(signal === undefined ? {} : { signal }) }, resolve);
-        request.once('error', reject);
-        request.once('socket', (socket) => {
-          if (!socket.connecting) return;
-          const timer = setTimeout(() => request.destroy(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
-          socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
-        });
-        request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
-        request.end(body);
-      });
-      this.#failures.delete(url);
-      return response;
-    } catch (error) {
+    for (let tries = 1; ; tries += 1) {
       signal?.throwIfAborted();
-      throw this.#failed(url, error);
+      const request: ClientRequest = make(target, { method: call.method, headers, agent: this.#agent, ...(signal === undefined ? {} : { signal }) });
+      try {
+        const response = await new Promise<IncomingMessage>((resolve, reject) => {
+          request.once('response', resolve).once('error', reject);
+          request.once('socket', (socket) => {
+            if (!socket.connecting) return;
+            const timer = setTimeout(() => request.destroy(new Error(`no connection within ${connectTimeoutMs} ms`)), connectTimeoutMs);
+            socket.once('connect', () => clearTimeout(timer)).once('close', () => clearTimeout(timer));
+          });
+          request.setTimeout(timeoutMs, () => request.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+          request.end(body);
+        });
+        this.#failures.delete(url);
+        return response;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (isRepeatable && request.reusedSocket && systemCode(error) === 'ECONNRESET' && tries < triesMax) continue;
+        throw this.#failed(url, error);
+      }
     }
   }
 

@@ -15,6 +15,8 @@ import { apartHeader, checkPeerToken, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
+/** So long a connection without requests stays. The other side gives it up sooner (peer-client.ts). */
+export const connectionKeptMs = 60_000;
 
 export interface PeerContext {
   /** Who asks. */
@@ -57,6 +59,7 @@ export class PeerServer {
     };
     const { tls } = options;
     this.#server = tls === undefined ? createPlain(listener) : createSecure({ ...tls, requestCert: true, rejectUnauthorized: true }, listener);
+    this.#server.keepAliveTimeout = connectionKeptMs;
   }
 
   /** Answers 503 until `serve` says what there is. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { request } from 'node:http';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import { systemClock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
@@ -7,6 +8,7 @@ import { silentLogger } from '../base/logger.ts';
 import { clusterKeys } from './cluster-secret.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
+import { answerOf, encodeValue } from './peer-wire.ts';
 import { checkPeerToken, peerTokenHeader, signPeerToken } from './peer-token.ts';
 
 const { peerToken: tokenKey } = clusterKeys('the secret of this test');
@@ -117,6 +119,32 @@ for (const [title, ms, told] of [['behind', 3_600_000, 'behind'], ['ahead', -3_6
     assert.deepEqual([status, headers.get('x-nearkeep-apart-ms')], [401, null]);
   });
 }
+
+test('a kept connection that is reset is asked again over another one, unless it is a write', async (t) => {
+  let asked = 0;
+  const seen = new WeakSet<object>();
+  const server = createServer((incoming, response) => {
+    asked += 1;
+    if (seen.has(incoming.socket)) incoming.socket.resetAndDestroy();
+    else response.end(encodeValue(answerOf(new RequestError('not-found', 'answered'))));
+    seen.add(incoming.socket);
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const client = new PeerClient({ peerId: 7, tokenKey, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs: 5_000 });
+  t.after(() => {
+    client.close();
+    server.close();
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const answered = { code: 'not-found', message: 'answered' };
+  await assert.rejects(client.call(url, 'read', null), answered);
+  await assert.rejects(client.call(url, 'read', null, { isRepeatable: true }), answered);
+  assert.equal(asked, 3);
+  await assert.rejects(client.call(url, 'write', null), { code: 'unavailable' });
+  assert.equal(asked, 4);
+});
 
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };

@@ -40,27 +40,27 @@ export class RemoteReplica implements Replica {
   }
 
   async check(operation: WriteOperation): Promise<void> {
-    await this.#call('shard-check', operation);
+    await this.#ask('shard-check', operation);
   }
 
   write(operation: WriteOperation, options: WriteOptions): Promise<ReplicaWriteResult> {
-    return this.#call('shard-write', { operation, options }, options.timeoutMs === undefined ? callTimeoutMs : options.timeoutMs + graceMs);
+    return this.#client.call(this.#url(), 'shard-write', { ...this.#name, request: { operation, options } }, { timeoutMs: options.timeoutMs === undefined ? callTimeoutMs : options.timeoutMs + graceMs });
   }
 
   search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {
-    return this.#call('shard-search', requests, callTimeoutMs, signal);
+    return this.#ask('shard-search', requests, signal);
   }
 
   retrieve(request: RetrieveRequest): Promise<readonly PointRecord[]> {
-    return this.#call('shard-retrieve', request);
+    return this.#ask('shard-retrieve', request);
   }
 
   scroll(request: ScrollRequest, signal?: AbortSignal): Promise<readonly PointRecord[]> {
-    return this.#call('shard-scroll', request, callTimeoutMs, signal);
+    return this.#ask('shard-scroll', request, signal);
   }
 
   count(request: CountRequest, signal?: AbortSignal): Promise<number> {
-    return this.#call('shard-count', request, callTimeoutMs, signal);
+    return this.#ask('shard-count', request, signal);
   }
 
   info(): ReplicaInfo {
@@ -69,8 +69,8 @@ export class RemoteReplica implements Replica {
     return info;
   }
 
-  #call<T>(method: string, request: unknown, timeoutMs = callTimeoutMs, signal?: AbortSignal): Promise<T> {
-    return this.#client.call<T>(this.#url(), method, { ...this.#name, request }, { timeoutMs, ...(signal === undefined ? {} : { signal }) });
+  #ask<T>(method: string, request: unknown, signal?: AbortSignal): Promise<T> {
+    return this.#client.call<T>(this.#url(), method, { ...this.#name, request }, { timeoutMs: callTimeoutMs, isRepeatable: true, ...(signal === undefined ? {} : { signal }) });
   }
 }
 

@@ -15,6 +15,7 @@ import { purgeStream, streamFacts } from './shard-stream.ts';
 const careMs = 500;
 const purgeMs = 60_000;
 const openAgainMs = 5_000;
+const fetchesMax = 2;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
 
@@ -29,6 +30,7 @@ export class ReplicaCare {
   readonly #access: CatalogAccess;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
+  readonly #fetches = new Map<string, Promise<void>>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
@@ -49,6 +51,7 @@ export class ReplicaCare {
     this.#ended.abort();
     clearTimeout(this.#timer);
     await this.#running;
+    await Promise.all(this.#fetches.values());
   }
 
   #plan(): void {
@@ -60,18 +63,30 @@ export class ReplicaCare {
   }
 
   async #look(): Promise<void> {
-    const { followed, membership, clock } = this.#access;
+    const { followed, clock } = this.#access;
+    let failure: { readonly error: unknown } | undefined;
     const isDue = clock.monotonic() - this.#purgedMs > purgeMs;
     if (isDue) this.#purgedMs = clock.monotonic();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
         if (this.#ended.signal.aborted) return;
-        const state = replicaOf(shard, membership.self.peerId);
-        if (state !== undefined) await this.#careForOwn(uuid, shard, state);
-        if (this.#isLowestLive()) await this.#careForSilent(uuid, shard);
-        if (isDue && this.#isLowestLive()) await this.#purge(uuid, shard);
+        try {
+          await this.#lookAt(uuid, shard, isDue);
+        } catch (error) {
+          failure ??= { error }; // of a shard whose stream has no leader just now: the others are looked after all the same
+        }
       }
     }
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #lookAt(uuid: string, shard: ShardRecord, isPurgeDue: boolean): Promise<void> {
+    const { membership } = this.#access;
+    const state = replicaOf(shard, membership.self.peerId);
+    if (state !== undefined) await this.#careForOwn(uuid, shard, state);
+    if (!membership.isLowestLive()) return;
+    await this.#careForSilent(uuid, shard);
+    if (isPurgeDue) await this.#purge(uuid, shard);
   }
 
   async #careForOwn(uuid: string, shard: ShardRecord, state: ReplicaState): Promise<void> {
@@ -83,7 +98,7 @@ export class ReplicaCare {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();
       else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
-      else await this.#fetch(uuid, shard);
+      else this.#beginFetch(uuid, shard);
       return;
     }
     if (state === 'Active' || state === 'Listener') return;
@@ -108,6 +123,13 @@ export class ReplicaCare {
     }
   }
 
+  /** A copy may take hours; what else is to be looked after does not wait for it. */
+  #beginFetch(uuid: string, shard: ShardRecord): void {
+    const key = `${uuid}/${shard.id}`;
+    if (this.#fetches.has(key) || this.#fetches.size >= fetchesMax) return;
+    this.#fetches.set(key, this.#fetch(uuid, shard).finally(() => this.#fetches.delete(key)));
+  }
+
   /** The content of another node's replica, as a copy that goes on with the stream where it ends. */
   async #fetch(uuid: string, shard: ShardRecord): Promise<void> {
     const { peers, membership, files, disk, dataDirectory, logger } = this.#access;
@@ -126,7 +148,11 @@ export class ReplicaCare {
       const { shard: made } = await files.adoptOne(uuid, config, { place: { id: shard.id, generation: shard.generation }, staging: received.staged, isCopy: true });
       if (made === undefined) throw new RequestError('internal', 'an adopted shard is open');
       this.#access.offer(uuid, made, shard.generation);
-      await this.#access.reconcile();
+      try {
+        await this.#access.reconcile();
+      } finally {
+        if (this.#access.localShard(uuid, shard.id, shard.generation) === undefined) await this.#access.withdraw(uuid, shard.id, shard.generation);
+      }
       logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
     } catch (error) {
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
@@ -154,11 +180,5 @@ export class ReplicaCare {
       return withShard(record, id, (found) => withReplica(found, peer, state));
     });
     await this.#access.spread();
-  }
-
-  #isLowestLive(): boolean {
-    const { membership } = this.#access;
-    const live = membership.nodes().filter(({ peerId }) => membership.isLive(peerId));
-    return live[0]?.peerId === membership.self.peerId;
   }
 }

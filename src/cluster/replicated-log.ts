@@ -17,7 +17,7 @@ import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog }
 import { Gauge } from '../shard/gauge.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
 import { streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
-import { closeWhenSilent } from './silent-reader.ts';
+import { closeWhenSilent, heartbeatMs } from './silent-reader.ts';
 import { decodeMessage, encodeMessage } from './stream-entry.ts';
 
 /** More only adds waiting: the servers take in no faster. */
@@ -26,7 +26,9 @@ const publishTimeoutMs = 10_000;
 /** Entries that are read ahead of the shard. */
 const takenMax = 64;
 const retryMs = { first: 100, last: 5_000 } as const;
-const consume = { max_messages: 32, expires: 3_000 } as const;
+/** A reader that lived so long was well: the next one is made at once. */
+const wellMs = 5_000;
+const consume = { max_messages: 32, expires: 3_000, idle_heartbeat: heartbeatMs } as const;
 
 /** The stream is of a generation that has ended: whoever writes reads the shard's record again. */
 export class FencedError extends RequestError {
@@ -177,10 +179,11 @@ export class ReplicatedLog implements ShardLog {
 
   /** Again and again from the local end, until closed or lost. Never throws. */
   async #follow(): Promise<void> {
-    const { of, logger } = this.#options;
+    const { of, logger, clock } = this.#options;
     let waitMs: number = retryMs.first;
     while (!this.#ended.signal.aborted) {
       const before = this.lastSeq;
+      const sinceMs = clock.monotonic();
       try {
         await this.#takeAll();
       } catch (error) {
@@ -192,7 +195,7 @@ export class ReplicatedLog implements ShardLog {
         }
         if (!this.#ended.signal.aborted) logger.warn({ stream: streamName(of), error: String(error) }, 'a shard does not follow its stream for the moment');
       }
-      waitMs = this.lastSeq > before ? retryMs.first : Math.min(waitMs * 2, retryMs.last);
+      waitMs = this.lastSeq > before || clock.monotonic() - sinceMs >= wellMs ? retryMs.first : Math.min(waitMs * 2, retryMs.last);
       await pause(waitMs, this.#ended.signal);
     }
   }
@@ -210,28 +213,31 @@ export class ReplicatedLog implements ShardLog {
     let delivered = Promise.resolve();
     let failure: { readonly error: unknown } | undefined;
     const taken = new Gauge();
-    for await (const message of messages) {
-      watched.heard();
-      if (failure !== undefined) break;
-      const { seq } = message;
-      if (seq < next) continue;
-      if (seq > next) {
-        failure = { error: new CorruptionError({ file: streamName(of), problem: `entry ${next} is not there, ${seq} comes next` }) };
-        break;
+    try {
+      for await (const message of messages) {
+        watched.heard();
+        if (failure !== undefined) break;
+        const { seq } = message;
+        if (seq < next) continue;
+        if (seq > next) {
+          failure = { error: new CorruptionError({ file: streamName(of), problem: `entry ${next} is not there, ${seq} comes next` }) };
+          break;
+        }
+        const copied = this.#copy(message);
+        copied.catch(() => undefined);
+        taken.add(1);
+        delivered = delivered.then(async () => {
+          if (failure === undefined) await this.#deliver(await copied);
+        }).catch((error: unknown) => {
+          failure ??= { error };
+        }).then(() => taken.subtract(1));
+        next += 1;
+        await taken.waitFor(takenMax);
       }
-      const copied = this.#copy(message);
-      copied.catch(() => undefined);
-      taken.add(1);
-      delivered = delivered.then(async () => {
-        if (failure === undefined) await this.#deliver(await copied);
-      }).catch((error: unknown) => {
-        failure ??= { error };
-      }).then(() => taken.subtract(1));
-      next += 1;
-      await taken.waitFor(takenMax);
+    } finally {
+      watched.end();
+      await delivered;
     }
-    watched.end();
-    await delivered;
     await messages.close();
     if (failure !== undefined) throw failure.error;
   }

@@ -4,7 +4,8 @@
 // Invariants:
 // - Before the compare-and-set nothing that anyone reads has changed; after it the old generations' streams are sealed, before the
 //   restore is answered. So a write is either of the old content, and was acknowledged before the answer, or of the new.
-// - One restore at a time changes a collection (a lease in the metastore, of a node that answers); receiving and proving need none.
+// - One restore at a time changes a collection (restore-turns.ts); receiving and proving need no turn.
+// - Nothing that a restore made is removed before it is certain that no record will name it.
 // - Among files of one origin generation the highest position wins until the first new write, in whatever order they come.
 // - A shard that no file brought stays empty and `awaited`.
 import { randomUUID } from 'node:crypto';
@@ -15,24 +16,22 @@ import { InDoubtError } from '../collection/metastore.ts';
 import { resolveName, withCollection, withoutCollection } from '../collection/aliases.ts';
 import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, StagedShard } from '../collection/snapshot-source.ts';
-import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, placeShards, replicaOf, shardOf, withReplica, withShard, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
-import { takeLease } from './collection-lease.ts';
 import type { ShardName } from './remote-replica.ts';
-import { createStream, deleteStream, sealStream, streamExists, streamFacts, type StreamIdentity } from './shard-stream.ts';
+import { RestoreTurns, type Turn } from './restore-turns.ts';
+import { createStream, deleteStream, sealStream, streamFacts, type StreamIdentity } from './shard-stream.ts';
 
-const servedPollMs = 50;
-const leaseTimeoutMs = 120_000;
+const pollMs = 50;
+const againMs = 500;
+const triesPerWarning = 20;
 const streamTimeoutMs = 10_000;
 const activeTimeoutMs = 60_000;
 const restoresKeptMax = 16;
 
 interface NewGeneration {
   readonly staged: StagedShard;
-  readonly generation: number;
   readonly base: ShardBase;
-  readonly shard: Shard;
 }
 
 interface Origin {
@@ -42,9 +41,21 @@ interface Origin {
 
 export class ShardRestores {
   readonly #access: () => CatalogAccess;
+  readonly #turns: RestoreTurns;
+  readonly #ended = new AbortController();
 
   constructor(access: () => CatalogAccess) {
     this.#access = access;
+    this.#turns = new RestoreTurns(access);
+  }
+
+  get turns(): RestoreTurns {
+    return this.#turns;
+  }
+
+  /** What is still to be done for restores that were answered is left to the next start. */
+  close(): void {
+    this.#ended.abort();
   }
 
   /** Answers the points that are served now by what was restored. */
@@ -64,45 +75,32 @@ export class ShardRestores {
   }
 
   /**
-   * The shard goes on with what this node has of it, in a new generation with a stream of its own; other replicas copy it. Answers where
-   * that begins; undefined where the generation has ended meanwhile.
+   * The shard goes on with what this node has of it, in a new generation with a stream of its own; other replicas copy it.
    * @param stage all of it, when nobody can write any more
    */
-  async renew(name: ShardName, stage: () => Promise<StagedShard>, signal: AbortSignal): Promise<number | undefined> {
+  async renew(name: ShardName, stage: () => Promise<StagedShard>, signal: AbortSignal): Promise<void> {
     const access = this.#access();
     const { collectionUuid: uuid, shardId, generation } = name;
-    const release = await takeLease(access, uuid, { timeoutMs: leaseTimeoutMs, signal });
+    const turn = await this.#turns.take(uuid, signal);
+    const made: NewGeneration[] = [];
+    const isCurrent = (record: ClusterCollection): ClusterCollection => {
+      if (shardOf(record, shardId).generation !== generation) throw new RequestError('unavailable', `generation ${generation} of shard ${shardId} has ended`);
+      return record;
+    };
     try {
       const record = await access.records.get(uuid);
-      if (record === undefined || shardOf(record, shardId).generation !== generation) return undefined;
-      const made = await this.#make(uuid, record, { staged: await stage(), originUuid: uuid });
-      let isTaken = false;
-      try {
-        await access.records.change(uuid, (current) => {
-          isTaken = shardOf(current, shardId).generation === generation;
-          return isTaken ? withShard(current, shardId, (shard) => renewed(shard, made, access.membership.self.peerId)) : current;
-        });
-      } catch (error) {
-        if (!(error instanceof InDoubtError)) await this.#drop(name, made);
-        throw error;
-      }
-      if (!isTaken) {
-        await this.#drop(name, made);
-        return undefined;
-      }
-      await access.spread();
-      await deleteStream(access.client, name).catch((error: unknown) => access.logger.warn({ uuid, error: String(error) }, 'the stream of an ended generation stays for the sweep'));
-      return made.base.seq;
-    } finally {
-      await release();
+      if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
+      const next = await this.#make(turn, isCurrent(record), { staged: await stage(), originUuid: uuid });
+      made.push(next);
+      await access.records.change(uuid, (current) => {
+        this.#turns.check(current, turn);
+        return withShard(isCurrent(current), shardId, (shard) => renewed(shard, { generation: turn.generation, base: next.base }, access.membership.self.peerId));
+      });
+    } catch (error) {
+      if (!(await this.#settle(turn, made, [name]))) throw error;
+      return;
     }
-  }
-
-  /** What no record has taken in. */
-  async #drop(name: ShardName, { generation }: NewGeneration): Promise<void> {
-    const { client, withdraw } = this.#access();
-    await withdraw(name.collectionUuid, name.shardId, generation);
-    await deleteStream(client, { ...name, generation }).catch(() => undefined);
+    await this.#inTime(this.#persist('a new stream is in place, and the one before is not gone yet', () => this.#finish(turn, [name])));
   }
 
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
@@ -163,7 +161,7 @@ export class ShardRestores {
   async #removeUntouched(name: string, uuid: string): Promise<void> {
     const access = this.#access();
     const record = await access.records.get(uuid);
-    if (record === undefined || record.shards.some(({ awaited }) => awaited !== true)) return;
+    if (record === undefined || record.turn !== undefined || record.shards.some(({ awaited }) => awaited !== true)) return;
     for (const { id, generation } of record.shards) {
       if ((await streamFacts(access.client, { collectionUuid: uuid, shardId: id, generation })).lastSeq > 0) return;
     }
@@ -174,35 +172,90 @@ export class ShardRestores {
 
   async #takeShards(uuid: string, origin: Origin, moment: AdoptMoment): Promise<number> {
     const access = this.#access();
-    const release = await takeLease(access, uuid, { timeoutMs: leaseTimeoutMs, signal: moment.signal });
+    const turn = await this.#turns.take(uuid, moment.signal);
     const made: NewGeneration[] = [];
-    let old: readonly StreamIdentity[] = [];
+    const old: StreamIdentity[] = [];
     try {
       const record = await access.records.get(uuid);
       if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
       const joined: number[] = [];
       for (const staged of origin.shards) {
-        if (await this.#isSuperseded(uuid, shardOf(record, staged.id), { staged, origin })) joined.push(staged.id);
-        else made.push(await this.#make(uuid, record, { staged, originUuid: origin.collectionUuid }));
+        const shard = shardOf(record, staged.id);
+        if (await this.#isSuperseded(uuid, shard, { staged, origin })) {
+          joined.push(staged.id);
+          continue;
+        }
+        made.push(await this.#make(turn, record, { staged, originUuid: origin.collectionUuid }));
+        old.push({ collectionUuid: uuid, shardId: staged.id, generation: shard.generation });
       }
       moment.onCommit();
-      await access.records.change(uuid, (current) => this.#changed(current, { made, joined, restoreId: moment.restoreId }));
-      old = made.map(({ staged: { id } }) => ({ collectionUuid: uuid, shardId: id, generation: shardOf(record, id).generation }));
+      await access.records.change(uuid, (current) => {
+        this.#turns.check(current, turn);
+        return this.#changed(current, { made, joined, generation: turn.generation, restoreId: moment.restoreId });
+      });
     } catch (error) {
-      const current = await access.records.get(uuid).catch(() => undefined);
-      for (const { staged: { id }, generation } of made) {
-        if (error instanceof InDoubtError || current?.shards.some((shard) => shard.id === id && shard.generation === generation) === true) continue; // or it may be yet
-        await access.withdraw(uuid, id, generation);
-        await deleteStream(access.client, { collectionUuid: uuid, shardId: id, generation }).catch(() => undefined);
-      }
-      await release();
-      throw error;
+      if (!(await this.#settle(turn, made, old))) throw error;
+      return await this.#whenServed(uuid, origin.shards.map(({ id }) => id));
     }
-    for (const stream of old) await sealStream(access.client, stream);
-    await release();
-    await access.spread();
-    for (const stream of old) await deleteStream(access.client, stream).catch((error: unknown) => access.logger.warn({ uuid, error: String(error) }, 'the stream of an ended generation stays for the sweep'));
+    await this.#inTime(this.#persist('a restore is in place and not finished yet', () => this.#finish(turn, old)));
     return await this.#whenServed(uuid, origin.shards.map(({ id }) => id));
+  }
+
+  /** After a failure: makes certain whether the restore happened all the same, and ends it either way; answers whether it did. Where
+   *  that is not to be had just now it goes on in the background, and the answer is that it did not. */
+  async #settle(turn: Turn, made: readonly NewGeneration[], old: readonly StreamIdentity[]): Promise<boolean> {
+    const access = this.#access();
+    let mine: Turn | undefined = turn;
+    const end = async (): Promise<boolean> => {
+      mine = mine === undefined ? undefined : await this.#turns.renew(mine);
+      const record = await access.records.get(turn.uuid);
+      if (made.some(({ staged: { id } }) => record?.shards.some((shard) => shard.id === id && shard.generation === turn.generation))) {
+        await this.#finish(mine ?? turn, old);
+        return true;
+      }
+      for (const { staged: { id } } of made) await access.withdraw(turn.uuid, id, turn.generation);
+      await this.#turns.removeMade(turn); // whoever took the turn may have looked before they were made
+      if (mine !== undefined) await this.#turns.give(mine);
+      return false;
+    };
+    try {
+      return await end();
+    } catch (error) {
+      access.logger.warn({ collection: turn.uuid, error: String(error) }, 'what becomes of a restore that failed is not certain yet');
+      void this.#persist('what becomes of a restore that failed is not certain yet', end).catch(() => undefined); // closed: the next start ends it
+    }
+    return false;
+  }
+
+  /** After the compare-and-set, as often as it takes. */
+  async #finish(turn: Turn, old: readonly StreamIdentity[]): Promise<void> {
+    const access = this.#access();
+    const { client, logger } = access;
+    for (const stream of old) await sealStream(client, stream);
+    await this.#turns.give(turn);
+    await access.spread();
+    for (const stream of old) await deleteStream(client, stream).catch((error: unknown) => logger.warn({ collection: turn.uuid, error: String(error) }, 'the stream of an ended generation stays for the sweep'));
+  }
+
+  async #persist<T>(problem: string, work: () => Promise<T>): Promise<T> {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await work();
+      } catch (error) {
+        if (this.#ended.signal.aborted) throw error;
+        if (tries % triesPerWarning === 0) this.#access().logger.warn({ error: String(error) }, `${problem}; it is tried again`);
+        await pause(againMs);
+      }
+    }
+  }
+
+  async #inTime(work: Promise<unknown>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new RequestError('timeout', 'the restore is in place, and its last step goes on')), activeTimeoutMs);
+    });
+    work.catch(() => undefined);
+    await Promise.race([work, late]).finally(() => clearTimeout(timer));
   }
 
   /** Whether what is there is the same content or a later one of the same origin, and nobody has written since. */
@@ -215,32 +268,29 @@ export class ShardRestores {
   }
 
   /** The next generation of a shard from its staged files, on this node; no record says so yet. */
-  async #make(uuid: string, record: ClusterCollection, { staged, originUuid }: { readonly staged: StagedShard; readonly originUuid: string }): Promise<NewGeneration> {
+  async #make({ uuid, generation }: Turn, record: ClusterCollection, { staged, originUuid }: { readonly staged: StagedShard; readonly originUuid: string }): Promise<NewGeneration> {
     const access = this.#access();
     const { seq, chain, generation: originGeneration } = staged.position;
-    let { generation } = shardOf(record, staged.id);
-    const stream = (): StreamIdentity => ({ collectionUuid: uuid, shardId: staged.id, generation });
-    do generation += 1; while (await streamExists(access.client, stream()));
-    await createStream(access.client, stream(), { firstSeq: seq + 1, replicas: access.streamReplicas, deadlineMs: access.clock.monotonic() + streamTimeoutMs });
+    await createStream(access.client, { collectionUuid: uuid, shardId: staged.id, generation }, { firstSeq: seq + 1, replicas: access.streamReplicas, deadlineMs: access.clock.monotonic() + streamTimeoutMs });
     try {
       const { shard } = await access.files.adoptOne(uuid, record.config, { place: { id: staged.id, generation }, staging: staged });
       if (shard === undefined) throw new RequestError('internal', 'an adopted shard is open');
       access.offer(uuid, shard, generation);
       refuseOtherVectors(new ShardSet([{ id: staged.id, generation, shard, replica: shard }]).shards(), record.config);
-      return { staged, generation, shard, base: { collectionUuid: originUuid, generation: originGeneration, seq, chain } };
+      return { staged, base: { collectionUuid: originUuid, generation: originGeneration, seq, chain } };
     } catch (error) {
       await access.withdraw(uuid, staged.id, generation);
-      await deleteStream(access.client, stream()).catch(() => undefined);
       throw error;
     }
   }
 
-  #changed(record: ClusterCollection, change: { readonly made: readonly NewGeneration[]; readonly joined: readonly number[]; readonly restoreId: string }): ClusterCollection {
+  #changed(record: ClusterCollection, change: { readonly made: readonly NewGeneration[]; readonly joined: readonly number[]; readonly generation: number; readonly restoreId: string }): ClusterCollection {
     const { membership } = this.#access();
     const self = membership.self.peerId;
     const wanted = Math.min(record.config.params.replication_factor, membership.nodes().length);
     let next: ClusterCollection = { ...record, restores: [...(record.restores ?? []), change.restoreId].slice(-restoresKeptMax) };
-    for (const { staged: { id }, generation, base } of change.made) {
+    const { generation } = change;
+    for (const { staged: { id }, base } of change.made) {
       next = withShard(next, id, (shard) => {
         const { awaited, isLogDamaged: _gone, ...rest } = shard;
         const before = awaited === true ? [] : peersIn(shard).filter((peer) => peer !== self);
@@ -270,13 +320,13 @@ export class ShardRestores {
       const open = mine.map((shard) => ({ state: replicaOf(shard, access.membership.self.peerId), shard: access.localShard(uuid, shard.id, shard.generation) }));
       if (open.every(({ state, shard }) => state === 'Active' && shard !== undefined)) return open.reduce((sum, { shard }) => sum + (shard?.info().points ?? 0), 0);
       if (access.clock.monotonic() > until) throw new RequestError('timeout', 'the restored shards are not active yet; the restore goes on');
-      await pause(servedPollMs);
+      await pause(pollMs);
     }
   }
 }
 
 /** Of a node that is gone the record says so still; every other copies. */
-function renewed({ isLogDamaged: _gone, ...shard }: ShardRecord, { generation, base }: NewGeneration, self: number): ShardRecord {
+function renewed({ isLogDamaged: _gone, ...shard }: ShardRecord, { generation, base }: { readonly generation: number; readonly base: ShardBase }, self: number): ShardRecord {
   const others = peersIn(shard).filter((peer) => peer !== self).map((peer) => [String(peer), replicaOf(shard, peer) === 'Dead' ? 'Dead' : 'Partial'] as const);
   return { ...shard, generation, base: { ...base, isRenewed: true }, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others]) };
 }

@@ -99,7 +99,7 @@ export class ShardRoutes {
     if (wanted <= 0) enough();
     const asked = others.map(async (peer) => {
       const uri = membership.node(peer)?.uri ?? unknownUri;
-      const isApplied = await peers.call<boolean>(uri, 'shard-applied', { ...name, seq, timeoutMs }, { timeoutMs: timeoutMs + followTimeoutMs }).catch(() => false);
+      const isApplied = await peers.call<boolean>(uri, 'shard-applied', { ...name, seq, timeoutMs }, { timeoutMs: timeoutMs + followTimeoutMs, isRepeatable: true }).catch(() => false);
       if (isApplied) done += 1;
       if (done >= wanted) enough();
     });

@@ -7,7 +7,7 @@
 // and the third moves its next seq. Entries are never deleted singly, so a seq that is missing is loss and nothing else.
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
 import type { Seq } from '../base/ids.ts';
-import type { NatsClient } from './nats-client.ts';
+import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
 
 export interface StreamIdentity {
   readonly collectionUuid: string;
@@ -27,6 +27,7 @@ export interface StreamFacts {
 
 const messageBytesMax = 33 << 20;
 const duplicateWindowNs = 120_000_000_000;
+const namePattern = /^L_([0-9a-f-]+)_(\d+)_g(\d+)$/;
 
 export function streamName({ collectionUuid, shardId, generation }: StreamIdentity): string {
   return `L_${collectionUuid}_${shardId}_g${generation}`;
@@ -45,8 +46,18 @@ export async function createStream(client: NatsClient, of: StreamIdentity, optio
   }, options.deadlineMs);
 }
 
-export async function streamExists({ manager }: NatsClient, of: StreamIdentity): Promise<boolean> {
+async function streamExists({ manager }: NatsClient, of: StreamIdentity): Promise<boolean> {
   return (await manager.streams.names(streamSubject(of)).next()).includes(streamName(of));
+}
+
+/** Of all collections, or of one. */
+export async function shardStreams({ manager }: NatsClient, collectionUuid = '*'): Promise<readonly StreamIdentity[]> {
+  const found: StreamIdentity[] = [];
+  for await (const name of manager.streams.names(`l.${collectionUuid}.>`)) {
+    const [, uuid, shardId, generation] = namePattern.exec(name) ?? [];
+    if (uuid !== undefined) found.push({ collectionUuid: uuid, shardId: Number(shardId), generation: Number(generation) });
+  }
+  return found;
 }
 
 /** Asked of the stream's leader. */
@@ -55,11 +66,15 @@ export async function streamFacts({ manager }: NatsClient, of: StreamIdentity): 
   return { lastSeq: state.last_seq, firstSeq: state.first_seq, isSealed: config.sealed, missing: state.num_deleted ?? 0, sizeBytes: state.bytes };
 }
 
-/** No entry is ever added again; idempotent. Cannot be undone. */
+/** No entry is ever added again, as to one that is gone already; idempotent. Cannot be undone. */
 export async function sealStream({ manager }: NatsClient, of: StreamIdentity): Promise<void> {
-  const { config } = await manager.streams.info(streamName(of));
-  const sealed: Partial<StreamConfig> = { ...config, sealed: true };
-  if (!config.sealed) await manager.streams.update(streamName(of), sealed);
+  try {
+    const { config } = await manager.streams.info(streamName(of));
+    const sealed: Partial<StreamConfig> = { ...config, sealed: true };
+    if (!config.sealed) await manager.streams.update(streamName(of), sealed);
+  } catch (error) {
+    if (!hasCode(error, apiCodes.streamNotFound)) throw error;
+  }
 }
 
 /** Drops entries below `from`, as far as that is safe. */

@@ -1,7 +1,6 @@
 // Nodes whose reads of the metadata are old: whatever they were told, each change builds on what is true, and each that was answered stays.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { yieldToLoop } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import { seededRandom, type Random } from '../base/testing/random.ts';
 import { applyAliasActions, resolveName, withCollection, withoutCollection, type NameDirectory } from '../collection/aliases.ts';
@@ -10,7 +9,6 @@ import { fillConfig } from '../command/config-defaults.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { placeShards, replicaOf, shardOf, withReplica, withShard } from './cluster-record.ts';
 import { ClusterRecords } from './cluster-records.ts';
-import { takeLease } from './collection-lease.ts';
 import { MetastoreHistory, StaleMetastore } from './testing/stale-metastore.ts';
 
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
@@ -99,26 +97,4 @@ test('changes of one record by all nodes at once: each is in it once, and genera
   for (const peer of [1, 2, 3]) assert.equal(replicaOf(shardOf(record, 0), peer), 'Active', `seed ${seed}: the last state of peer ${peer}`);
   checkLied(views);
   t.diagnostic(`seed ${seed}; changes that were answered: ${answered}; old reads: ${views.stores.reduce((sum, { staleReads }) => sum + staleReads, 0)}`);
-});
-
-test('a lease has one holder at a time', async (t) => {
-  const views = await openViews();
-  let holders = 0;
-  let taken = 0;
-  await Promise.all(views.stores.map(async (metastore, node) => {
-    const access = { metastore, membership: { self: { peerId: node }, isLive: () => true }, clock: { now: () => 0, monotonic: () => 0 } };
-    for (let round = 0; round < 5; round += 1) {
-      const release = await takeLease(access, uuid, { timeoutMs: 1 });
-      holders += 1;
-      taken += 1;
-      assert.equal(holders, 1, `seed ${seed}`);
-      await yieldToLoop();
-      assert.equal(holders, 1, `seed ${seed}`);
-      holders -= 1;
-      await release();
-    }
-  }));
-  assert.equal(taken, nodes * 5);
-  checkLied(views);
-  t.diagnostic(`seed ${seed}; leases: ${taken}`);
 });

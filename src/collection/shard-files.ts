@@ -121,7 +121,7 @@ export class ShardFiles {
   /** A shard that refuses to open takes part as a broken one. */
   async openAll(uuid: string, record: CollectionRecord): Promise<ShardSet> {
     const kept = record.replaced ?? [];
-    await this.#sweepShards(uuid, [...record.shards, ...kept]);
+    await this.sweepShards(uuid, [...record.shards, ...kept]);
     for (const place of kept) await this.#sweepUnfinished(this.#shardDirectory(uuid, place));
     return new ShardSet(await this.openSome(uuid, record.config, record.shards));
   }
@@ -202,7 +202,8 @@ export class ShardFiles {
     }
   }
 
-  async #sweepShards(uuid: string, places: readonly ShardPlace[]): Promise<void> {
+  /** Removes the folders of shards that are not among these. */
+  async sweepShards(uuid: string, places: readonly ShardPlace[]): Promise<void> {
     const wanted = new Set(places.map((place) => path.basename(this.#shardDirectory(uuid, place))));
     const folder = path.join(this.#root, uuid, 'shards');
     if ((await this.#disk.findStat(folder)) === undefined) return; // then each shard says what it misses

@@ -1,6 +1,6 @@
 // Three nodes as processes under load, killed in turn: what was acknowledged is there, through every node, whatever is killed; what a
 // read finds was written, and where a write waits for all replicas no read that begins after its answer finds less.
-// NEARKEEP_CLUSTER_FAULTS=<n>: so many faults instead of a few; NEARKEEP_SEED=<n> repeats their order.
+// NEARKEEP_CLUSTER_FAULTS=<n>: so many faults instead of one of each kind; NEARKEEP_SEED=<n> repeats their order.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
@@ -11,7 +11,7 @@ import { checkAll, checkStopped, createKept, Load, untilWritable } from './load.
 import { startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 const faults = ['kill a node', 'kill a NATS server', 'kill all', 'kill the leader of a log'] as const;
-const faultsWanted = Number(process.env['NEARKEEP_CLUSTER_FAULTS'] ?? 3);
+const faultsWanted = Number(process.env['NEARKEEP_CLUSTER_FAULTS'] ?? faults.length);
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 
 function allOf({ count }: ProcessCluster): readonly number[] {

@@ -13,9 +13,9 @@ import { test } from 'node:test';
 import { systemClock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import { waitMsMax, waitUntil } from '../../src/base/testing/wait-until.ts';
-import { NatsClient } from '../../src/cluster/nats-client.ts';
+import { apiCodes, hasCode, NatsClient } from '../../src/cluster/nats-client.ts';
 import { natsConfigText, natsSecrets } from '../../src/cluster/nats-config.ts';
-import { createStream, streamExists, streamFacts, streamSubject } from '../../src/cluster/shard-stream.ts';
+import { createStream, streamFacts, streamSubject } from '../../src/cluster/shard-stream.ts';
 import { natsProgram, noNats, testKeys } from '../../src/cluster/testing/nats-cluster.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { makeImageDisks, withoutMounts } from './disks.ts';
@@ -95,7 +95,10 @@ async function lostByServers(sync: 'always' | '2m'): Promise<{ readonly acknowle
     await using read = await connect();
     let found = 0;
     await waitUntil('the stream has a leader, or is gone', async () => {
-      found = (await streamExists(read, of)) ? (await streamFacts(read, of)).lastSeq : 0;
+      found = await streamFacts(read, of).then(({ lastSeq }) => lastSeq, (error: unknown) => {
+        if (hasCode(error, apiCodes.streamNotFound)) return 0;
+        throw error;
+      });
     });
     return { acknowledged, lost: acknowledged - found };
   } finally {

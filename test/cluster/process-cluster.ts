@@ -101,7 +101,15 @@ export async function processCluster(count: number, options: ProcessClusterOptio
   const outputs = new Map<number, string>();
 
   const told = (): string => [...outputs].map(([at, output]) => `── node ${at}${nodes.has(at) ? '' : ' (not listening)'}\n${output.trimEnd().split('\n').slice(-linesTold).join('\n')}`).join('\n');
-  const until: ProcessCluster['until'] = (what, isTrue, timeoutMs = waitMsMax) => waitUntil(what, isTrue, { timeoutMs, pollMs, tell: told });
+  let isFailed = false;
+  const until: ProcessCluster['until'] = async (what, isTrue, timeoutMs = waitMsMax) => {
+    try {
+      await waitUntil(what, isTrue, { timeoutMs, pollMs, tell: told });
+    } catch (error) {
+      isFailed = true;
+      throw error;
+    }
+  };
 
   const start: ProcessCluster['start'] = async (at, env = {}) => {
     const { data, ports: { natsClient, natsMonitor } } = place(at);
@@ -130,15 +138,20 @@ export async function processCluster(count: number, options: ProcessClusterOptio
     });
   };
   const stopAndVerify = async (): Promise<readonly ReadonlyMap<string, string>[]> => {
+    const shown = told();
     const ended = await Promise.allSettled([...running.keys()].map((at) => end(at, 'stop')));
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason;
     const found: ReadonlyMap<string, string>[] = [];
     for (const [at, { data }] of places.entries()) {
       if (!outputs.has(at)) continue;
-      verifySound(data);
-      found.push(await positionsIn(data));
+      outputs.delete(at); // once is enough, whatever it finds
+      try {
+        verifySound(data);
+        found.push(await positionsIn(data));
+      } catch (error) {
+        throw new RangeError(`${String(error)}\n${shown}`, { cause: error });
+      }
     }
-    outputs.clear(); // they are verified
     return found;
   };
 
@@ -179,6 +192,9 @@ export async function processCluster(count: number, options: ProcessClusterOptio
     [Symbol.asyncDispose]: async () => {
       try {
         await stopAndVerify();
+      } catch (error) {
+        if (!isFailed) throw error;
+        console.error(error); // thrown it would hide why the wait failed
       } finally {
         await Promise.allSettled([...running.keys()].map((at) => end(at, 'kill')));
         await folder[Symbol.asyncDispose]();

@@ -13,7 +13,7 @@ import { nodePorts } from './node-ports.ts';
 
 export const natsProgram = process.env['NATS_SERVER_BIN'] === '' ? undefined : process.env['NATS_SERVER_BIN'];
 /** Why cluster tests do not run; undefined where they do. */
-export const noNats: string | undefined = natsProgram === undefined ? 'tests of clusters run with npm run test:cluster, or where NATS_SERVER_BIN names a nats-server' : undefined;
+export const noNats: string | undefined = natsProgram === undefined ? 'tests of clusters run in npm test, which installs a nats-server, or where NATS_SERVER_BIN names one' : undefined;
 export const testKeys = clusterKeys('a secret of tests alone');
 
 export interface NatsCluster extends AsyncDisposable {

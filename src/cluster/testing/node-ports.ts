@@ -2,7 +2,7 @@
 //
 // Below the range from which the system gives out ports by itself, so that no connection takes one between the look and the use; and in
 // blocks that follow from the process's id, so that tests that run beside one another look in different places.
-import { createServer } from 'node:net';
+import { isFreePort } from '../free-port.ts';
 
 export interface NodePorts {
   readonly peer: number;
@@ -30,14 +30,7 @@ export async function nodePorts(count: number): Promise<readonly NodePorts[]> {
     const first = pairs.first + Math.floor(block / blocksPerPair) * 2 * routeAbove + (block % blocksPerPair) * blockSize;
     const nodes = Array.from({ length: count }, (_, at) => ({ peer: first + at * 3, route: first + at * 3 + routeAbove, natsClient: first + at * 3 + 1, natsMonitor: first + at * 3 + 2 }));
     const wanted = nodes.flatMap(({ peer, route, natsClient, natsMonitor }) => [peer, route, natsClient, natsMonitor]);
-    if ((await Promise.all(wanted.map(isFree))).every(Boolean)) return nodes;
+    if ((await Promise.all(wanted.map(isFreePort))).every(Boolean)) return nodes;
   }
   throw new RangeError('no block of free ports');
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

@@ -1,0 +1,92 @@
+// Removes what restores, creates and deletes left whose process died: turns, streams that no record names, records that no name leads to.
+//
+// Invariants:
+// - A stream is removed only where its collection has no record any more, or where its generation was given out, is not the current one
+//   and no restore has the turn: records are made before their streams, turns taken before theirs, uuids and generations never used again.
+// - A record is removed only when no name has led to it for as long as no create takes.
+import type { CatalogAccess } from './catalog-access.ts';
+import type { RestoreTurns } from './restore-turns.ts';
+import { deleteStream, shardStreams } from './shard-stream.ts';
+
+const lookMs = 1_000;
+const sweepMs = 60_000;
+/** A create ends, one way or the other, in well under a minute. */
+const namelessMs = 600_000;
+
+export class Leftovers {
+  readonly #access: CatalogAccess;
+  readonly #turns: RestoreTurns;
+  readonly #ended = new AbortController();
+  /** Records without a name → since when this node knows that. */
+  #nameless: ReadonlyMap<string, number> = new Map();
+  #sweptMs = -Infinity;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(access: CatalogAccess, turns: RestoreTurns) {
+    this.#access = access;
+    this.#turns = turns;
+    this.#plan();
+  }
+
+  async close(): Promise<void> {
+    this.#ended.abort();
+    clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  #plan(): void {
+    if (this.#ended.signal.aborted) return;
+    this.#timer = setTimeout(() => {
+      this.#running = this.#look().catch((error: unknown) => this.#access.logger.warn({ error: String(error) }, 'what dead processes left could not be removed; it is tried again')).finally(() => this.#plan());
+    }, lookMs);
+    this.#timer.unref();
+  }
+
+  async #look(): Promise<void> {
+    const { followed, membership, metastore, clock } = this.#access;
+    const isLowest = membership.isLowestLive();
+    for (const uuid of followed().keys()) {
+      if (this.#ended.signal.aborted) return;
+      await this.#turns.endLost(uuid, isLowest);
+    }
+    if (clock.monotonic() - this.#sweptMs < sweepMs) return;
+    this.#sweptMs = clock.monotonic();
+    await metastore.purgeDeleted();
+    if (!isLowest) return;
+    await this.#sweepRecords();
+    await this.#sweepStreams();
+  }
+
+  async #sweepRecords(): Promise<void> {
+    const { records, metastore, clock, logger } = this.#access;
+    const unnamed = async (): Promise<readonly string[]> => {
+      await metastore.catchUp();
+      const named = new Set(Object.values((await records.directory()).names));
+      return (await records.uuids()).filter((uuid) => !named.has(uuid));
+    };
+    const now = clock.monotonic();
+    this.#nameless = new Map((await unnamed()).map((uuid) => [uuid, this.#nameless.get(uuid) ?? now]));
+    for (const [uuid, since] of this.#nameless) {
+      if (now - since < namelessMs || this.#ended.signal.aborted) continue;
+      await records.remove(uuid); // its streams go with the next look at streams
+      logger.info({ collection: uuid }, 'the record of a collection that was never named, or is deleted, was removed');
+    }
+  }
+
+  async #sweepStreams(): Promise<void> {
+    const { client, records, metastore, logger } = this.#access;
+    const streams = await shardStreams(client);
+    await metastore.catchUp(); // the record of every stream above is known from here on, or gone
+    for (const stream of streams) {
+      if (this.#ended.signal.aborted) return;
+      const record = await records.get(stream.collectionUuid);
+      const shard = record?.shards.find(({ id }) => id === stream.shardId);
+      const isGivenOut = stream.generation <= Math.max(record?.lastGeneration ?? 0, shard?.generation ?? 0);
+      const isLeft = record === undefined || (record.turn === undefined && stream.generation !== shard?.generation && isGivenOut);
+      if (!isLeft) continue;
+      await deleteStream(client, stream);
+      logger.info({ collection: stream.collectionUuid, shard: stream.shardId, generation: stream.generation }, 'a stream that no record names was removed');
+    }
+  }
+}
