@@ -89,9 +89,9 @@ describe('acknowledgements that are lost', { skip: noNats ?? false }, () => {
 
   for (const isBeyond of [false, true]) {
     test(`a write that is sent again ${isBeyond ? 'beyond the window is stored twice and' : 'inside the window is stored once and'} applied once`, async () => {
-      const { connect: direct, servers } = must(cluster, 'it runs');
-      const own = await direct(0);
-      const other = await direct(1);
+      const { servers } = must(cluster, 'it runs');
+      const own = await must(cluster, 'it runs').connect(0);
+      const other = await must(cluster, 'it runs').connect(1);
       const of = { collectionUuid: randomUUID(), shardId: 0, generation: 0 };
       await createStream(own, of, { firstSeq: 1, replicas: 3, deadlineMs: performance.now() + waitMsMax });
       if (isBeyond) await own.manager.streams.update(streamName(of), { duplicate_window: shortWindowMs * 1e6 });

@@ -84,7 +84,7 @@ test('a flipped bit in the stream of the server that leads it: no replica goes o
   await Promise.all([damaged, behind].map((at) => cluster.start(at, { ...silentLogger, error: (fields, message) => void said.push(`${message} ${JSON.stringify(fields)}`) })));
   const states = new Set<string | undefined>();
   await untilEqual(cluster, [damaged, behind], { generation: 0, points: before + missed }, (shard) => states.add(replicaOf(shard, 100 + behind)));
-  assert.ok(states.has('Recovery'), [...states].join(' '));
+  assert.ok([...states].some((state) => state === 'Recovery' || state === 'Dead'), `not served while it lacks entries: ${[...states].join(' ')}`);
   assert.match(said.join('\n'), /the stream of a shard has lost entries; it is replaced .*entry \d+ is not there, \d+ comes next/);
 
   // a new stream needs all servers
