@@ -45,6 +45,6 @@ export interface CatalogAccess {
   offer(uuid: string, shard: Shard, generation: number): void;
   /** Takes back what no record has taken in. */
   withdraw(uuid: string, shardId: number, generation: number): Promise<void>;
-  /** Closes a local shard, removes its folder and has the records followed anew. */
+  /** Closes a local shard and removes its folder. What is put there is not opened before it is offered; `withdraw` ends that too. */
   discard(uuid: string, shardId: number, generation: number): Promise<void>;
 }

@@ -83,6 +83,8 @@ export class ClusterCatalog implements Collections {
   /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
+  /** Names of shards whose folders are being filled: a folder that is half there looks like a shard. */
+  readonly #filling = new Set<string>();
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
   #logCare: LogCare | undefined;
@@ -460,6 +462,7 @@ export class ClusterCatalog implements Collections {
     const offered = this.#offered.get(key);
     this.#offered.delete(key);
     if (offered !== undefined) return offered;
+    if (this.#filling.has(key)) return undefined;
     try {
       let slot: ShardSlot | undefined;
       if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
@@ -500,15 +503,21 @@ export class ClusterCatalog implements Collections {
       slot: (uuid, shardId) => this.#open.get(uuid)?.collection.set.slots.find(({ id }) => id === shardId),
       localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
       logOf: (uuid, shardId, generation) => this.#logs.get(keyOf({ collectionUuid: uuid, shardId, generation })),
-      offer: (uuid, shard, generation) => void this.#offered.set(keyOf({ collectionUuid: uuid, shardId: shard.shardId, generation }), shard),
+      offer: (uuid, shard, generation) => {
+        const key = keyOf({ collectionUuid: uuid, shardId: shard.shardId, generation });
+        this.#offered.set(key, shard);
+        this.#filling.delete(key);
+      },
       withdraw: (uuid, shardId, generation) => this.#reconciling.run(async () => {
         const key = keyOf({ collectionUuid: uuid, shardId, generation });
         const shard = this.#offered.get(key);
         this.#offered.delete(key);
+        this.#filling.delete(key);
         await shard?.close();
         await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
       }),
       discard: (uuid, shardId, generation) => this.#reconciling.run(async () => {
+        this.#filling.add(keyOf({ collectionUuid: uuid, shardId, generation }));
         const collection = this.#open.get(uuid)?.collection;
         const slots = collection?.set.slots ?? [];
         const found = slots.find((slot) => slot.id === shardId && slot.generation === generation);

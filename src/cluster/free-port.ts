@@ -5,6 +5,14 @@ import { createServer } from 'node:net';
 const range = { from: 28_500, to: 32_000 } as const;
 const triesMax = 100;
 
+/** @internal for the ports of tests */
+export function isFreePort(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
 /** A loopback port that nobody uses at this moment. @throws RangeError where there is none */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < triesMax; tries += 1) {
@@ -12,11 +20,4 @@ export async function freePort(): Promise<number> {
     if (await isFreePort(port)) return port;
   }
   throw new RangeError(`no free port between ${range.from} and ${range.to}`);
-}
-
-export function isFreePort(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

@@ -142,13 +142,13 @@ export class ReplicaCare {
     try {
       const body = await peers.stream(from.uri, 'shard-archive', { collectionUuid: uuid, shardId: shard.id, generation: shard.generation }, { signal });
       await using received = await receiveShard({ disk, stagingRoot: dataDirectory }, shard.id, body, signal);
-      await this.#access.discard(uuid, shard.id, shard.generation);
       const config = (await this.#access.records.get(uuid))?.config;
       if (config === undefined) return;
-      const { shard: made } = await files.adoptOne(uuid, config, { place: { id: shard.id, generation: shard.generation }, staging: received.staged, isCopy: true });
-      if (made === undefined) throw new RequestError('internal', 'an adopted shard is open');
-      this.#access.offer(uuid, made, shard.generation);
       try {
+        await this.#access.discard(uuid, shard.id, shard.generation);
+        const { shard: made } = await files.adoptOne(uuid, config, { place: { id: shard.id, generation: shard.generation }, staging: received.staged, isCopy: true });
+        if (made === undefined) throw new RequestError('internal', 'an adopted shard is open');
+        this.#access.offer(uuid, made, shard.generation);
         await this.#access.reconcile();
       } finally {
         if (this.#access.localShard(uuid, shard.id, shard.generation) === undefined) await this.#access.withdraw(uuid, shard.id, shard.generation);

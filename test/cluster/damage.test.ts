@@ -1,6 +1,6 @@
 // A replica whose files or whose stream no longer lead to what it should hold gets its content from another node, by itself.
 import assert from 'node:assert/strict';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
@@ -60,6 +60,19 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
     return states;
   };
 
+  /** One in every file of the victim's replica. */
+  const flipBits = async (uuid: string, kind: 'logs' | 'files'): Promise<void> => {
+    const folder = path.join(cluster().data(victim), 'collections', uuid, 'shards', '0.g0', kind);
+    const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
+    assert.ok(files.length > 0);
+    for (const { name: file, parentPath } of files) {
+      const bytes = await readFile(path.join(parentPath, file));
+      const middle = bytes.byteLength >> 1;
+      bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+      await writeFile(path.join(parentPath, file), bytes);
+    }
+  };
+
   test('a node that was away while the stream was purged beyond what it has gets a copy', async () => {
     const uuid = await create('purged');
     await cluster().stop(victim);
@@ -69,6 +82,7 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
     const { lastSeq } = await streamFacts(client, stream);
     for (const at of [0, 1]) await cluster().node(at).catalog.checkpoint('purged', 0);
     await purgeStream(client, stream, lastSeq - 3);
+    await rm(path.join(cluster().data(victim), 'nats/store'), { recursive: true }); // its own server has what was purged, for a while
     await cluster().start(victim);
     const states = await untilHealed('purged');
     assert.ok(states.has('Recovery') || states.has('Dead'), [...states].join(' '));
@@ -76,21 +90,35 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
     await untilHealed('purged');
   });
 
-  for (const kind of ['logs', 'files']) {
+  test('a copy that is made while the record changes is opened once', async () => {
+    const uuid = await create('busy');
+    await cluster().stop(victim);
+    await flipBits(uuid, 'logs');
+    let isHealed = false;
+    const changing = (async () => {
+      for (let at = 0; !isHealed; at += 1) await cluster().node(1).catalog.update('busy', { metadata: { at } });
+    })();
+    try {
+      await cluster().start(victim);
+      await untilHealed('busy');
+    } finally {
+      isHealed = true;
+      await changing;
+    }
+    await fill('busy', 100, 20);
+    await untilHealed('busy');
+    await cluster().stop(victim);
+    await cluster().start(victim);
+    assert.deepEqual([...await untilHealed('busy')], ['Active'], 'its files lead to what they should');
+  });
+
+  for (const kind of ['logs', 'files'] as const) {
     test(`a replica with a flipped bit in its ${kind === 'logs' ? 'log' : 'segments'} is not served, and gets a copy`, async () => {
       const name = `flipped-${kind}`;
       const uuid = await create(name);
       if (kind === 'files') await cluster().node(victim).catalog.checkpoint(name, 0);
       await cluster().stop(victim);
-      const folder = path.join(cluster().data(victim), 'collections', uuid, 'shards', '0.g0', kind);
-      const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
-      assert.ok(files.length > 0);
-      for (const { name: file, parentPath } of files) {
-        const bytes = await readFile(path.join(parentPath, file));
-        const middle = bytes.byteLength >> 1;
-        bytes[middle] = (bytes[middle] ?? 0) ^ 1;
-        await writeFile(path.join(parentPath, file), bytes);
-      }
+      await flipBits(uuid, kind);
       await cluster().start(victim);
       assert.equal(await cluster().node(victim).catalog.get(name).count({ exact: true }), 20);
       await untilHealed(name);
