@@ -7,7 +7,7 @@ import { RequestError } from '../base/errors.ts';
 import type { NatsUser } from './cluster-secret.ts';
 
 /** JetStream's codes for what callers decide on. The second of `wrongLastSequence` is of a message that lost to one in flight. */
-export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059] } as const;
+export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059], tooFewServers: [10005] } as const;
 
 const tryTimeoutMs = 5_000;
 const pauseMs = 100;

@@ -88,6 +88,7 @@ test('a flipped bit in the stream of the server that leads it: no replica goes o
   assert.match(said.join('\n'), /the stream of a shard has lost entries; it is replaced .*entry \d+ is not there, \d+ comes next/);
 
   // a new stream needs all servers
+  await assert.rejects(cluster.node(behind).catalog.create('another', { vectors }), { code: 'unavailable', message: /needs 3 servers at once/ });
   await cluster.start(whole);
   await fill(cluster, behind, before + missed, 10);
   await untilEqual(cluster, nodes, { generation: 1, points: before + missed + 10 });
