@@ -6,6 +6,7 @@
 // Never asked: a purge without a seq, of seq 1, or beyond the end. Depending on the server's version the first two empty the stream,
 // and the third moves its next seq. Entries are never deleted singly, so a seq that is missing is loss and nothing else.
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
+import { RequestError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
 
