@@ -22,12 +22,16 @@ const pollMs = 60_000;
 /** A leader that has just been elected takes in what it has not applied yet: shorter for so long it stays. */
 const shortMs = 20_000;
 const sealedTimeoutMs = 10_000;
+/** A reader that brings nothing for so long, although there is more, is made anew. */
+const stalledMs = 5_000;
 
 export class LogCare {
   readonly #access: CatalogAccess;
   readonly #restores: ShardRestores;
   readonly #ended = new AbortController();
   readonly #shortSince = new Map<string, number>();
+  /** How far the log of a replica was when it last went on, and when. */
+  readonly #progress = new Map<string, { readonly seq: number; readonly sinceMs: number }>();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #polledMs = -Infinity;
@@ -62,6 +66,7 @@ export class LogCare {
         if (this.#ended.signal.aborted) return;
         if (replicaOf(shard, membership.self.peerId) === undefined) continue;
         const name = { collectionUuid: uuid, shardId: shard.id, generation: shard.generation };
+        this.#watchReader(name, shard);
         try {
           if (shard.isLogDamaged !== true) await this.#check(name, isDue);
           else if (this.#canMakeStreams() && this.#hasMost(name, shard)) await this.#repair(name);
@@ -69,6 +74,25 @@ export class LogCare {
           if (!this.#ended.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
         }
       }
+    }
+  }
+
+  /** A server that cannot catch up, because the one that leads is damaged, is called current and gives its readers nothing. */
+  #watchReader(name: ShardName, shard: ShardRecord): void {
+    const { membership, clock, logger } = this.#access;
+    const { collectionUuid, shardId, generation } = name;
+    const key = `${collectionUuid}/${shardId}/${generation}`;
+    const log = this.#access.logOf(collectionUuid, shardId, generation);
+    const there = Math.max(...peersIn(shard).map((peer) => membership.shardOf(peer, name)?.applied ?? 0));
+    const known = this.#progress.get(key);
+    if (log === undefined || log.lost !== undefined || log.lastSeq >= there) {
+      this.#progress.delete(key);
+    } else if (known?.seq !== log.lastSeq) {
+      this.#progress.set(key, { seq: log.lastSeq, sinceMs: clock.monotonic() });
+    } else if (clock.monotonic() - known.sinceMs > stalledMs) {
+      this.#progress.set(key, { seq: log.lastSeq, sinceMs: clock.monotonic() });
+      logger.warn({ collection: collectionUuid, shard: shardId, seq: log.lastSeq, there }, 'a replica gets no entries although there are more; it reads anew');
+      log.readAnew();
     }
   }
 

@@ -96,6 +96,11 @@ export class ReplicatedLog implements ShardLog {
     return this.#isAhead;
   }
 
+  /** The reader is one of a server that need not have what the stream has: another may be elsewhere. Goes on from where it stands. */
+  readAnew(): void {
+    void this.#messages?.close();
+  }
+
   position(): LogPosition {
     return this.#options.local.position();
   }
@@ -277,10 +282,12 @@ function idOf(opUuid: Uint8Array): string {
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
+    const end = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', end);
       resolve();
-    }, { once: true });
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
   });
 }
