@@ -1,5 +1,5 @@
 // Installs what the tests need beyond `npm ci`: into folders that git ignores a Python environment with the official client and
-// the current LTS of Node, and the system's strace. Each answers the path of its program, or undefined with one line on why it is not there.
+// the current LTS of Node, and the system's strace and iproute2. Each answers the path of its program, or undefined with one line on why it is not there.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -47,12 +47,18 @@ export function natsServer() {
   return program;
 }
 
-/** strace, which counts the calls of a real process beside our own count. Only root of a Debian can be given it. */
-export function installStrace() {
-  if (spawnSync('strace', ['-V']).status === 0) return true;
-  if (process.getuid?.() !== 0) return missing('strace: not root', 'one of the crash tests') !== undefined;
-  ran('apt-get', ['update', '-qq']);
-  return ran('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'strace']) || missing('strace', 'one of the crash tests') !== undefined;
+/** strace counts the calls of a real process beside our own count; ip makes networks that are cut. Only root of a Debian can be given them. */
+export function installSystemTools() {
+  const wanted = [
+    { program: 'strace', package: 'strace', tests: 'one of the crash tests' },
+    { program: 'ip', package: 'iproute2', tests: 'cuts of networks' },
+  ].filter(({ program }) => spawnSync(program, ['-V']).status !== 0);
+  if (wanted.length === 0) return;
+  if (process.getuid?.() === 0) ran('apt-get', ['update', '-qq']);
+  for (const { program, package: name, tests } of wanted) {
+    if (process.getuid?.() !== 0) missing(`${program}: not root`, tests);
+    else if (!ran('apt-get', ['install', '-y', '-qq', '--no-install-recommends', name])) missing(program, tests);
+  }
 }
 
 function ran(program, args) {

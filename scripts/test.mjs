@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { installStrace, natsServer, nodeLts, pythonEnvironment } from './test-env.mjs';
+import { installSystemTools, natsServer, nodeLts, pythonEnvironment } from './test-env.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 process.chdir(root);
@@ -25,7 +25,7 @@ const python = pythonEnvironment();
 const all = testFiles(['dist/src', 'dist/fuzz', 'dist/test']);
 const ofClusters = all.filter(needsNats);
 const nats = ofClusters.length > 0 ? process.env.NATS_SERVER_BIN || natsServer() : undefined;
-installStrace();
+installSystemTools();
 const lts = wanted.length === 0 ? nodeLts() : undefined;
 const reports = mkdtempSync(path.join(tmpdir(), 'nearkeep-test-'));
 const total = { passed: 0, failed: 0, skipped: 0 };

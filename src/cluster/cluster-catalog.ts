@@ -27,6 +27,7 @@ import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collecti
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible, type CollectionShape } from '../collection/compatibility.ts';
 import { withIndexChange } from '../collection/declared-indexes.ts';
+import { InDoubtError } from '../collection/metastore.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
 import type { SchemaChange } from '../collection/split-operation.ts';
@@ -40,6 +41,7 @@ import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { LeavingShards } from './leaving-shards.ts';
+import { LogCare } from './log-care.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
 import { ShardKeys } from './shard-keys.ts';
@@ -95,6 +97,7 @@ export class ClusterCatalog implements Collections {
   readonly #leaving: LeavingShards;
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
+  #logCare: LogCare | undefined;
   #leftovers: Leftovers | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
@@ -129,6 +132,7 @@ export class ClusterCatalog implements Collections {
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
     this.#care = new ReplicaCare(this.#access(), this.marks);
+    this.#logCare = new LogCare(this.#access(), this.#restores);
     this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
   }
 
@@ -235,6 +239,7 @@ export class ClusterCatalog implements Collections {
         return withCollection(directory, name, uuid);
       });
     } catch (error) {
+      if (error instanceof InDoubtError) throw error; // it may exist yet, whatever the directory says now
       if (Object.values((await this.#records.directory()).names).includes(uuid)) throw error; // it exists; what failed came later
       await this.#records.remove(uuid);
       for (const shard of shards) await deleteStream(client, nameOf(uuid, shard)).catch(() => undefined);
@@ -378,6 +383,7 @@ export class ClusterCatalog implements Collections {
     this.#restores.close();
     await this.#leftovers?.close();
     await this.#care?.close();
+    await this.#logCare?.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
       await this.#leaving.settled();

@@ -22,6 +22,8 @@ export interface ShardBase {
   readonly chain: string;
   /** That the restore itself put behind it: 1, its note, where nothing is said. */
   readonly entries?: number;
+  /** The same shard went on with a new stream: nothing was restored. */
+  readonly isRenewed?: true;
 }
 
 /** Asked for by an operator: one more replica, in place of `from`'s where it is a move. */
@@ -47,6 +49,8 @@ export interface ShardRecord {
   readonly transfer?: ShardTransfer;
   /** Empty until a file with it is restored: the collection was created by the restore of another shard. */
   readonly awaited?: true;
+  /** The stream of this generation has lost entries: an Active replica goes on with a new one. */
+  readonly isLogDamaged?: true;
 }
 
 export interface ClusterCollection {

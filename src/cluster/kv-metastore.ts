@@ -229,7 +229,7 @@ export class KvMetastore implements Metastore {
   /** A reader begins with the last message of every key, in order, the newest at the end. @param onKnown told when those are taken */
   async #takeAll(onKnown: () => void): Promise<void> {
     const { messages, pending } = await this.#open();
-    const watched = closeWhenSilent(messages, this.#options.clock);
+    const watched = closeWhenSilent(messages, this.#options);
     let told: Set<string> | undefined = new Set();
     if (pending === 0) {
       told = undefined;

@@ -7,7 +7,7 @@ import { RequestError } from '../base/errors.ts';
 import type { NatsUser } from './cluster-secret.ts';
 
 /** JetStream's codes for what callers decide on. The second of `wrongLastSequence` is of a message that lost to one in flight. */
-export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059], streamDiffers: [10058], unknownServer: [10044] } as const;
+export const apiCodes = { wrongLastSequence: [10071, 10164], sealed: [10109], full: [10077, 10023, 10047], streamNotFound: [10059], streamDiffers: [10058], unknownServer: [10044], tooFewServers: [10005] } as const;
 
 const tryTimeoutMs = 5_000;
 const pauseMs = 100;
@@ -42,6 +42,7 @@ export class NatsClient implements AsyncDisposable {
   readonly manager: JetStreamManager;
   readonly #clock: Clock;
   readonly #placement: Pick<StreamConfig, 'placement'> | undefined;
+  #reconnects = 0;
 
   private constructor(connection: NatsConnection, manager: JetStreamManager, { clock, storeTag }: Pick<NatsClientOptions, 'clock' | 'storeTag'>) {
     this.connection = connection;
@@ -49,6 +50,14 @@ export class NatsClient implements AsyncDisposable {
     this.manager = manager;
     this.#clock = clock;
     this.#placement = storeTag === undefined ? undefined : { placement: { cluster: '', tags: [storeTag] } };
+    void (async () => {
+      for await (const { type } of connection.status()) if (type === 'reconnect') this.#reconnects += 1;
+    })();
+  }
+
+  /** How often the connection was lost and made again. What the server had sent by then may never have come. */
+  get reconnects(): number {
+    return this.#reconnects;
   }
 
   static async connect({ url, user, name, clock, storeTag, tls, waits = true }: NatsClientOptions): Promise<NatsClient> {

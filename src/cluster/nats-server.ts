@@ -25,6 +25,7 @@ const watchMs = 2_000;
 const pollMs = 50;
 const backOffMs = { first: 500, last: 10_000 } as const;
 const lastLines = 12;
+const fullDisk = 'JetStream is switched off: the disk is full';
 /** JetStream that a full disk has switched off is started again above this much room. */
 const restartBytesMin = 64 << 20;
 
@@ -170,7 +171,11 @@ export class NatsServer implements NatsService {
         return;
       }
       const jetstream = await this.monitor('jsz');
-      if (jetstream?.['disabled'] !== true || (await disk.space(directory)).freeBytes < restartBytesMin) return;
+      if (jetstream?.['disabled'] !== true) return;
+    }
+    const { freeBytes } = await disk.space(directory);
+    if (freeBytes < restartBytesMin) return this.#reportFull(freeBytes); // it would stop at once
+    if (!isGone) {
       child.kill('SIGTERM');
       await this.#exited;
     }
@@ -185,6 +190,13 @@ export class NatsServer implements NatsService {
       this.#waitMs = Math.min(this.#waitMs * 2, backOffMs.last);
       logger.error({ error: this.#lastError }, 'the NATS server could not be started');
     }
+  }
+
+  /** Once for each time: a server that met a full disk stays out, also when there is room again, until it is started anew. */
+  #reportFull(freeBytes: number): void {
+    if (this.#lastError === fullDisk) return;
+    this.#lastError = fullDisk;
+    this.#options.logger.error({ freeBytes, neededBytes: restartBytesMin, said: this.#output.slice(-3) }, fullDisk);
   }
 
   async #parentDeathProgram(): Promise<string | undefined> {

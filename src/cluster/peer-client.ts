@@ -9,7 +9,7 @@ import type { Clock } from '../base/clock.ts';
 import { RequestError, systemCode } from '../base/errors.ts';
 import type { PeerTls } from './node-tls.ts';
 import { connectionKeptMs } from './peer-server.ts';
-import { peerTokenHeader, PeerSigner } from './peer-token.ts';
+import { apartHeader, peerTokenHeader, PeerSigner } from './peer-token.ts';
 import { decodeValue, encodeValue, valueOf } from './peer-wire.ts';
 
 /** A node that is there answers at once, however busy it is. */
@@ -30,10 +30,10 @@ export interface PeerClientOptions {
   readonly timeoutMs: number;
 }
 
-/** The other node knows no key that signed this: another secret, or clocks that are too far apart. */
+/** The other node takes nothing that this one signs: another secret, or clocks that are too far apart. */
 export class NotAcceptedError extends RequestError {
-  constructor(url: string) {
-    super('unavailable', `${url} does not accept this node: is it of another cluster, with another secret? Or are the clocks more than minutes apart?`);
+  constructor(url: string, why: string) {
+    super('unavailable', `${url} does not accept this node: ${why}`);
   }
 }
 
@@ -71,7 +71,7 @@ export class PeerClient {
   async call<T>(url: string, method: string, args: unknown, options: CallOptions = {}): Promise<T> {
     const response = await this.#send(url, { method: 'POST', path: `/internal/${method}` }, encodeValue(args), options);
     const body = await this.#whole(url, response);
-    if (response.statusCode === 401) throw new NotAcceptedError(url);
+    if (response.statusCode === 401) throw refusal(url, response);
     return valueOf(decodeValue(body)) as T;
   }
 
@@ -83,7 +83,7 @@ export class PeerClient {
       return this.#bytes(url, response);
     }
     const body = await this.#whole(url, response);
-    if (response.statusCode === 401) throw new NotAcceptedError(url);
+    if (response.statusCode === 401) throw refusal(url, response);
     return valueOf(decodeValue(body)) as never;
   }
 
@@ -166,4 +166,11 @@ export class PeerClient {
     this.#failures.set(url, { count: (this.#failures.get(url)?.count ?? 0) + 1, latestError, latestErrorMs: this.#options.clock.now() });
     return new RequestError('unavailable', `${url} cannot be reached: ${latestError}`, { cause: error });
   }
+}
+
+function refusal(url: string, { headers }: IncomingMessage): NotAcceptedError {
+  const apartMs = Number(headers[apartHeader]);
+  return new NotAcceptedError(url, Number.isFinite(apartMs)
+    ? `its clock is ${Math.abs(Math.round(apartMs / 1000))} s ${apartMs > 0 ? 'behind' : 'ahead of'} this one's; set the clocks of both nodes`
+    : 'is it of another cluster, with another secret?');
 }

@@ -12,7 +12,7 @@ import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { PeerTls } from './node-tls.ts';
-import { PeerGate, peerTokenHeader } from './peer-token.ts';
+import { apartHeader, PeerGate, peerTokenHeader } from './peer-token.ts';
 import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
@@ -94,11 +94,12 @@ export class PeerServer {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, logger } = this.#options;
     const { method = '', url = '' } = request;
-    const peerId = this.#gate.check(request.headers[peerTokenHeader], { method, path: url }, clock.now());
-    if (peerId === undefined) {
-      response.writeHead(401, { connection: 'close' }).end();
+    const checked = this.#gate.check(request.headers[peerTokenHeader], { method, path: url }, clock.now());
+    if (checked === undefined || checked.apartMs !== undefined) {
+      response.writeHead(401, { connection: 'close', ...(checked === undefined ? {} : { [apartHeader]: String(Math.round(checked.apartMs)) }) }).end();
       return;
     }
+    const { peerId } = checked;
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const context = { peerId, address: request.socket.remoteAddress ?? '', signal: gone.signal };

@@ -3,11 +3,13 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
 const lifeMs = 60_000;
-/** How far two nodes' clocks may be apart. */
+/** How far two nodes' clocks may be apart: beyond it neither takes the other's requests. */
 const skewMs = 300_000;
 /** How far a token may come behind others of its signer: more than requests wait for a connection at once. */
 const lateMax = 1 << 14;
 export const peerTokenHeader = 'x-nearkeep-peer';
+/** Of a refusal: how far the clock of who asked is ahead, in milliseconds. */
+export const apartHeader = 'x-nearkeep-apart-ms';
 
 export interface PeerCall {
   readonly method: string;
@@ -33,6 +35,9 @@ export class PeerSigner {
   }
 }
 
+/** `apartMs`: the node of that peer has another time than this one; what it signed is not valid here. */
+export type CheckedToken = { readonly peerId: number; readonly apartMs?: undefined } | { readonly apartMs: number };
+
 /** Lets each token in once: remembers the latest numbers of each signer as long as a token of it may be good. A gate that is made anew
  *  has heard none. */
 export class PeerGate {
@@ -43,15 +48,15 @@ export class PeerGate {
     this.#key = key;
   }
 
-  /** The peer that signed it; undefined where it is no valid token for this call, or was here before. */
-  check(token: unknown, call: PeerCall, nowMs: number): number | undefined {
+  /** The peer that signed it; undefined where nobody of this cluster did for this call, or it was here before. */
+  check(token: unknown, call: PeerCall, nowMs: number): CheckedToken | undefined {
     const parts = typeof token === 'string' ? /^(\d{1,16})\.(\d{1,16})\.([0-9a-f]{16})\.(\d{1,16})\.([0-9a-f]{64})$/.exec(token) : null;
     if (parts === null) return undefined;
     const [, peerId = '', until = '', signerId = '', number = '', mac = ''] = parts;
     if (!timingSafeEqual(macOf(this.#key, `${peerId}.${until}.${signerId}.${number}`, call), Buffer.from(mac, 'hex'))) return undefined;
     const leftMs = Number(until) - nowMs;
-    if (leftMs <= -skewMs || leftMs > lifeMs + skewMs || !this.#take(`${peerId}.${signerId}`, Number(number), nowMs)) return undefined;
-    return Number(peerId);
+    if (leftMs <= -skewMs || leftMs > lifeMs + skewMs) return { apartMs: leftMs - lifeMs };
+    return this.#take(`${peerId}.${signerId}`, Number(number), nowMs) ? { peerId: Number(peerId) } : undefined;
   }
 
   /** false for a number that was there before, or is too far behind to be told from one. */

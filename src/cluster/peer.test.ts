@@ -15,10 +15,10 @@ import { answerOf, encodeValue } from './peer-wire.ts';
 
 const { peerToken: tokenKey } = clusterKeys('the secret of this test');
 
-async function pair(t: TestContext, methods: PeerMethods, { key = tokenKey, timeoutMs = 5_000 } = {}): Promise<{ readonly client: PeerClient; readonly url: string }> {
+async function pair(t: TestContext, methods: PeerMethods, { key = tokenKey, timeoutMs = 5_000, aheadMs = 0 } = {}): Promise<{ readonly client: PeerClient; readonly url: string }> {
   const server = await PeerServer.listen({ host: '127.0.0.1', port: 0, tokenKey, tls: undefined, clock: systemClock, logger: silentLogger });
   server.serve(methods);
-  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: systemClock, connectionsMax: 4, timeoutMs });
+  const client = new PeerClient({ peerId: 7, tokenKey: key, tls: undefined, clock: { ...systemClock, now: () => Date.now() + aheadMs }, connectionsMax: 4, timeoutMs });
   t.after(async () => {
     client.close();
     await server.close();
@@ -119,6 +119,17 @@ test('a node that cannot be reached is counted until it answers again', async (t
   assert.equal(client.failures.has(url), false);
 });
 
+for (const [title, ms, told] of [['behind', 3_600_000, 'behind'], ['ahead', -3_600_000, 'ahead of']] as const) {
+  test(`a node whose clock is an hour ${title} refuses with the difference, and without the key nothing is told`, async (t) => {
+    const { client, url } = await pair(t, { calls: { echo: (args: unknown) => Promise.resolve(args) }, streams: { all: () => Promise.reject(new RequestError('internal', 'not reached')) } }, { aheadMs: ms });
+    const refused = { code: 'unavailable', message: `${url} does not accept this node: its clock is 3600 s ${told} this one's; set the clocks of both nodes` };
+    await assert.rejects(client.call(url, 'echo', 1), refused);
+    await assert.rejects(client.stream(url, 'all', 1), refused);
+    const { status, headers } = await fetch(`${url}/internal/echo`, { method: 'POST', headers: { [peerTokenHeader]: `1.1.${'00'.repeat(32)}` } });
+    assert.deepEqual([status, headers.get('x-nearkeep-apart-ms')], [401, null]);
+  });
+}
+
 test('a kept connection that is reset is asked again over another one, unless it is a write', async (t) => {
   let asked = 0;
   const seen = new WeakSet<object>();
@@ -167,7 +178,7 @@ test('what is asked of a node that is given up ends, and it can be asked again',
 test('a token says who asks', () => {
   const call = { method: 'GET', path: '/internal/x?y' };
   const gate = new PeerGate(tokenKey);
-  assert.equal(gate.check(new PeerSigner(tokenKey, 9_007_199_254_740_991).sign(call, 1e12), call, 1e12), 9_007_199_254_740_991);
+  assert.deepEqual(gate.check(new PeerSigner(tokenKey, 9_007_199_254_740_991).sign(call, 1e12), call, 1e12), { peerId: 9_007_199_254_740_991 });
   assert.equal(gate.check(undefined, call, 1e12), undefined);
 });
 
@@ -179,9 +190,9 @@ test('a token is taken once, in whatever order tokens come, and one that comes t
   const tokens = Array.from({ length: 300 }, (_, n) => signers[n % 3]?.sign(call, 1e12)).reverse();
   for (const token of tokens) assert.notEqual(gate.check(token, call, 1e12), undefined);
   for (const token of tokens) assert.equal(gate.check(token, call, 1e12), undefined);
-  assert.equal(gate.check(late[0], call, 1e12), 1, 'a request may have waited');
+  assert.deepEqual(gate.check(late[0], call, 1e12), { peerId: 1 }, 'a request may have waited');
   const [, , other] = signers;
-  for (let n = 0; n < 40_000; n += 1) assert.equal(gate.check(other?.sign(call, 1e12), call, 1e12), 2);
+  for (let n = 0; n < 40_000; n += 1) assert.deepEqual(gate.check(other?.sign(call, 1e12), call, 1e12), { peerId: 2 });
   assert.equal(gate.check(late[2], call, 1e12), undefined, 'what is forgotten may have been here');
-  assert.equal(gate.check(late[1], call, 1e12 + 3_600_000), undefined, 'its time is over');
+  assert.deepEqual(gate.check(late[1], call, 1e12 + 3_600_000), { apartMs: -3_600_000 }, 'its time is over');
 });

@@ -3,6 +3,7 @@
 //
 // Invariants:
 // - Entries reach the local copy, and from there the shard, in the order of their seqs and each once, whoever published them.
+// - The times of entries rise with their seqs: max(the publisher's, the one before + 1).
 // - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
 // - An append that failed may have been stored; it then arrives like any other entry.
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
@@ -60,7 +61,10 @@ export class ReplicatedLog implements ShardLog {
   readonly #ended = new AbortController();
   #messages: ConsumerMessages | undefined;
   #time: bigint;
+  /** Of the entry that was copied last. */
+  #copiedTime = 0n;
   #lost: CorruptionError | undefined;
+  #isAhead = false;
   #closed = false;
 
   constructor(options: ReplicatedLogOptions) {
@@ -85,6 +89,16 @@ export class ReplicatedLog implements ShardLog {
   /** Why this copy does not go on: the stream lacks or damaged the entry that comes next. undefined while it does. */
   get lost(): CorruptionError | undefined {
     return this.#lost;
+  }
+
+  /** The stream gave a new entry the place of one that this copy has: it has lost what came after. */
+  get isAhead(): boolean {
+    return this.#isAhead;
+  }
+
+  /** The reader is one of a server that need not have what the stream has: another may be elsewhere. Goes on from where it stands. */
+  readAnew(): void {
+    void this.#messages?.close();
   }
 
   position(): LogPosition {
@@ -116,7 +130,12 @@ export class ReplicatedLog implements ShardLog {
     await this.#inFlight.waitFor(Math.max(0, inFlightBytesMax - message.byteLength));
     this.#inFlight.add(message.byteLength);
     try {
-      await client.publish(streamSubject(of), message, { id, deadlineMs });
+      const before = this.lastSeq;
+      const { seq } = await client.publish(streamSubject(of), message, { id, deadlineMs });
+      if (seq <= before) {
+        this.#isAhead = true;
+        throw new RequestError('unavailable', `Shard temporarily unavailable: the stream of shard ${of.shardId} has lost entries and is replaced`);
+      }
     } catch (error) {
       this.#pending.delete(id);
       throw this.#shown(error);
@@ -193,8 +212,9 @@ export class ReplicatedLog implements ShardLog {
     const messages = await consumer.consume(consume);
     this.#messages = messages;
     if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
-    const watched = closeWhenSilent(messages, clock);
+    const watched = closeWhenSilent(messages, this.#options);
     let next = local.lastSeq + 1;
+    this.#copiedTime = local.lastTime;
     let delivered = Promise.resolve();
     let failure: { readonly error: unknown } | undefined;
     const taken = new Gauge();
@@ -227,9 +247,12 @@ export class ReplicatedLog implements ShardLog {
     if (failure !== undefined) throw failure.error;
   }
 
+  /** In the order of the stream. Times of entries rise although nodes' clocks differ, and do so in the same way on every node. */
   async #copy(message: JsMsg): Promise<Entry> {
     const { local, of } = this.#options;
-    return await local.append(decodeMessage(message.data, { stream: streamName(of), seq: message.seq }));
+    const { stamp, ...draft } = decodeMessage(message.data, { stream: streamName(of), seq: message.seq });
+    this.#copiedTime = stamp.time > this.#copiedTime ? stamp.time : this.#copiedTime + 1n;
+    return await local.append({ ...draft, stamp: { ...stamp, time: this.#copiedTime } });
   }
 
   async #deliver(entry: Entry): Promise<void> {
@@ -259,10 +282,12 @@ function idOf(opUuid: Uint8Array): string {
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
+    const end = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', end);
       resolve();
-    }, { once: true });
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
   });
 }

@@ -17,11 +17,13 @@ import { isCustomSharded } from '../command/collection-config.ts';
 import { refuseIncompatible, refuseOtherKey, refuseOtherVectors } from '../collection/compatibility.ts';
 import { declaredIndexes, declaredSchema } from '../collection/declared-indexes.ts';
 import { emptyPlaces } from '../collection/shard-files.ts';
+import { InDoubtError } from '../collection/metastore.ts';
 import { resolveName, withCollection, withoutCollection } from '../collection/aliases.ts';
 import { ShardSet } from '../collection/shard-set.ts';
 import type { AdoptCollection, AdoptMoment, AdoptRequest, AdoptShardRequest, SnapshotPriority, StagedShard } from '../collection/snapshot-source.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { awaitedShards, factorOf, isServedBeside, peersIn, replicaOf, shapeOf, shardOf, withReplica, withShard, withoutTransfer, type ClusterCollection, type ShardBase, type ShardRecord } from './cluster-record.ts';
+import type { ShardName } from './remote-replica.ts';
 import { RestoreTurns, type Turn } from './restore-turns.ts';
 import type { ShardKeys } from './shard-keys.ts';
 import { createStream, deleteStream, sealStream, streamFacts, type StreamIdentity } from './shard-stream.ts';
@@ -111,6 +113,35 @@ export class ShardRestores {
     return await this.#takeShards(uuid, { collectionUuid: request.originUuid, shards: [{ ...request.shard, originId: request.shard.id }], isOneShard: true }, request);
   }
 
+  /**
+   * The shard goes on with what this node has of it, in a new generation with a stream of its own; other replicas copy it.
+   * @param stage all of it, when nobody can write any more
+   */
+  async renew(name: ShardName, stage: () => Promise<StagedShard>, signal: AbortSignal): Promise<void> {
+    const access = this.#access();
+    const { collectionUuid: uuid, shardId, generation } = name;
+    const turn = await this.#turns.take(uuid, signal);
+    const made: NewGeneration[] = [];
+    const isCurrent = (record: ClusterCollection): ClusterCollection => {
+      if (shardOf(record, shardId).generation !== generation) throw new RequestError('unavailable', `generation ${generation} of shard ${shardId} has ended`);
+      return record;
+    };
+    try {
+      const record = await access.records.get(uuid);
+      if (record === undefined) throw new RequestError('not-found', 'the collection was deleted meanwhile');
+      const next = await this.#make(turn, isCurrent(record), { staged: { ...(await stage()), originId: shardId }, originUuid: uuid });
+      made.push(next);
+      await access.records.change(uuid, (current) => {
+        this.#turns.check(current, turn);
+        return withShard(isCurrent(current), shardId, (shard) => renewed(shard, { generation: turn.generation, base: next.base }, access.membership.self.peerId));
+      });
+    } catch (error) {
+      if (!(await this.#settle(turn, { made, bases: [], old: [name] }))) throw error;
+      return;
+    }
+    await this.#inTime(this.#persist('a new stream is in place, and the one before is not gone yet', () => this.#finish(turn, [name])));
+  }
+
   async #adoptOne(each: AdoptCollection, request: AdoptRequest): Promise<number> {
     const { uuid, isNew } = await this.#ensureCollection(each);
     let made: readonly ShardRecord[] = [];
@@ -120,8 +151,8 @@ export class ShardRestores {
       const shards = each.shards.map((shard) => ({ ...shard, id: keys.ids.get(shard.id) ?? shard.id, originId: shard.id }));
       return await this.#takeShards(uuid, { collectionUuid: each.originUuid, shards, isOneShard: false }, request);
     } catch (error) {
-      if (isNew) await this.#removeUntouched(each.name, uuid);
-      else await this.#keys.removeUntouched(uuid, made);
+      if (isNew && !(error instanceof InDoubtError)) await this.#removeUntouched(each.name, uuid);
+      else if (!isNew) await this.#keys.removeUntouched(uuid, made);
       throw error;
     }
   }
@@ -153,7 +184,7 @@ export class ShardRestores {
           return isTaken ? directory : withCollection(directory, name, uuid);
         });
       } catch (error) {
-        if ((await this.#uuidOf(name)) !== uuid) await this.#dropNew(uuid, shards);
+        if (!(error instanceof InDoubtError) && (await this.#uuidOf(name)) !== uuid) await this.#dropNew(uuid, shards);
         throw error;
       }
       if (!isTaken) {
@@ -285,7 +316,7 @@ export class ShardRestores {
   /** Whether what is there is the same content or a later one of the same origin, and nobody has written since. */
   async #isSuperseded(uuid: string, shard: ShardRecord, { staged, origin }: { readonly staged: PlacedShard; readonly origin: Origin }): Promise<boolean> {
     const { base } = shard;
-    if (base === null || base.collectionUuid !== origin.collectionUuid || (base.shardId ?? shard.id) !== staged.originId || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
+    if (base === null || base.isRenewed === true || base.collectionUuid !== origin.collectionUuid || (base.shardId ?? shard.id) !== staged.originId || base.generation !== staged.position.generation || base.seq < staged.position.seq) return false;
     if (base.seq === staged.position.seq && base.chain !== staged.position.chain) return false;
     const { lastSeq } = await streamFacts(this.#access().client, { collectionUuid: uuid, shardId: shard.id, generation: shard.generation });
     return lastSeq <= base.seq + (base.entries ?? 1);
@@ -351,7 +382,7 @@ export class ShardRestores {
     for (const { staged: { id }, base } of made) {
       liveShard(record, id);
       next = withShard(next, id, (shard) => {
-        const { awaited, ...rest } = withoutTransfer(shard);
+        const { awaited, isLogDamaged: _gone, ...rest } = withoutTransfer(shard);
         const before = awaited === true ? [] : peersIn(rest).filter((peer) => peer !== self);
         const all = [...new Set([...before, ...this.#leastLoaded(next)])].filter((peer) => peer !== self);
         const others = priority === 'no_sync' ? [] : all.slice(0, Math.max(wanted(shard) - 1, isOneShard ? before.length : 0));
@@ -393,6 +424,12 @@ function liveShard(record: ClusterCollection, id: number): ShardRecord {
   const shard = record.shards.find((each) => each.id === id);
   if (shard === undefined) throw new RequestError('not-found', `shard ${id} was dropped meanwhile`);
   return shard;
+}
+
+/** Of a node that is gone the record says so still; every other copies. */
+function renewed({ isLogDamaged: _gone, ...shard }: ShardRecord, { generation, base }: { readonly generation: number; readonly base: ShardBase }, self: number): ShardRecord {
+  const others = peersIn(shard).filter((peer) => peer !== self).map((peer) => [String(peer), replicaOf(shard, peer) === 'Dead' ? 'Dead' : 'Partial'] as const);
+  return { ...shard, generation, base: { ...base, isRenewed: true }, replicas: Object.fromEntries([[String(self), 'Active' as const], ...others]) };
 }
 
 function pause(ms: number): Promise<void> {

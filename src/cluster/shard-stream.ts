@@ -6,6 +6,7 @@
 // Never asked: a purge without a seq, of seq 1, or beyond the end. Depending on the server's version the first two empty the stream,
 // and the third moves its next seq. Entries are never deleted singly, so a seq that is missing is loss and nothing else.
 import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
+import { RequestError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
 
@@ -38,13 +39,18 @@ export function streamSubject({ collectionUuid, shardId, generation }: StreamIde
   return `l.${collectionUuid}.${shardId}.g${generation}`;
 }
 
-/** `firstSeq`: that of its first entry, so that seqs go on over generations. */
+/** `firstSeq`: that of its first entry, so that seqs go on over generations. @throws RequestError 'unavailable' where too few servers are up */
 export async function createStream(client: NatsClient, of: StreamIdentity, options: { readonly firstSeq: Seq; readonly replicas: number; readonly deadlineMs: number }): Promise<void> {
-  await client.ensureStream({
-    name: streamName(of), subjects: [streamSubject(of)], storage: StorageType.File, num_replicas: options.replicas, retention: RetentionPolicy.Limits, discard: DiscardPolicy.New,
-    max_msgs_per_subject: -1, max_age: 0, max_bytes: -1, max_msg_size: messageBytesMax, duplicate_window: duplicateWindowNs,
-    deny_delete: true, allow_direct: false, ...(options.firstSeq > 1 ? { first_seq: options.firstSeq } : {}),
-  }, options.deadlineMs);
+  try {
+    await client.ensureStream({
+      name: streamName(of), subjects: [streamSubject(of)], storage: StorageType.File, num_replicas: options.replicas, retention: RetentionPolicy.Limits, discard: DiscardPolicy.New,
+      max_msgs_per_subject: -1, max_age: 0, max_bytes: -1, max_msg_size: messageBytesMax, duplicate_window: duplicateWindowNs,
+      deny_delete: true, allow_direct: false, ...(options.firstSeq > 1 ? { first_seq: options.firstSeq } : {}),
+    }, options.deadlineMs);
+  } catch (error) {
+    if (!hasCode(error, apiCodes.tooFewServers)) throw error;
+    throw new RequestError('unavailable', `the log of a new shard needs ${options.replicas} servers at once, and some nodes of the cluster are down`, { cause: error });
+  }
 }
 
 async function streamExists({ manager }: NatsClient, of: StreamIdentity): Promise<boolean> {

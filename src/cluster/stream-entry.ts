@@ -12,7 +12,7 @@ export function encodeMessage(draft: EntryDraft, time: bigint): Uint8Array {
 }
 
 /** `body` is a view into the message. @throws CorruptionError naming stream and seq */
-export function decodeMessage(data: Uint8Array, at: { readonly stream: string; readonly seq: Seq }): EntryDraft {
+export function decodeMessage(data: Uint8Array, at: { readonly stream: string; readonly seq: Seq }): EntryDraft & Required<Pick<EntryDraft, 'stamp'>> {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
   const header = bytes.byteLength < entryHeaderBytes ? undefined : decodeEntryHeader(bytes.subarray(0, entryHeaderBytes));
   const body = bytes.subarray(entryHeaderBytes);

@@ -1,7 +1,7 @@
 // A cluster of nodes in one process: each with its own folder, NATS server and ports, all real.
 import path from 'node:path';
 import { must } from '../../src/base/assert.ts';
-import { systemClock } from '../../src/base/clock.ts';
+import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { silentLogger, type Logger } from '../../src/base/logger.ts';
 import type { Disk } from '../../src/fs/disk.ts';
 import { NodeDisk } from '../../src/fs/node-disk.ts';
@@ -18,7 +18,8 @@ export interface ClusterFixture extends AsyncDisposable {
   readonly nodes: (ClusterNode | undefined)[];
   node(at: number): ClusterNode;
   snapshots(at: number): Snapshots;
-  start(at: number): Promise<ClusterNode>;
+  /** @param logger instead of that of all */
+  start(at: number, logger?: Logger): Promise<ClusterNode>;
   stop(at: number): Promise<void>;
   /** Where a node keeps its files. */
   data(at: number): string;
@@ -26,8 +27,14 @@ export interface ClusterFixture extends AsyncDisposable {
 
 export const clusterSecret = 'the secret of this test';
 
-/** @param diskOf what a node keeps its shards on */
-export async function startCluster(count: number, logger: Logger = silentLogger, diskOf: (at: number) => Disk = () => new NodeDisk()): Promise<ClusterFixture> {
+interface FixtureOptions {
+  readonly logger?: Logger;
+  /** What a node keeps its shards on. */
+  readonly diskOf?: (at: number) => Disk;
+  readonly clockOf?: (at: number) => Clock;
+}
+
+export async function startCluster(count: number, { logger: loggerOfAll = silentLogger, diskOf = () => new NodeDisk(), clockOf = () => systemClock }: FixtureOptions = {}): Promise<ClusterFixture> {
   const folder = await temporaryFolder();
   const ports = await nodePorts(count);
   const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
@@ -37,16 +44,16 @@ export async function startCluster(count: number, logger: Logger = silentLogger,
   const snapshots: (Snapshots | undefined)[] = Array.from({ length: count });
   const closers: ((() => Promise<void>) | undefined)[] = Array.from({ length: count });
   const data = (at: number): string => path.join(folder.path, `node-${at}`);
-  const start = async (at: number): Promise<ClusterNode> => {
+  const start = async (at: number, logger = loggerOfAll): Promise<ClusterNode> => {
     const { peer, route, natsClient, natsMonitor } = must(ports[at], 'one for each node');
     const node = await ClusterNode.start({
-      disk: diskOf(at), dataDirectory: data(at), indexes, clock: systemClock, logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
+      disk: diskOf(at), dataDirectory: data(at), indexes, clock: clockOf(at), logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
       uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, others: [], tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
       nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();
     const opened = await Snapshots.open({
-      disk: new NodeDisk(), clock: systemClock, logger, peerId: 100 + at, hashes, source: node.catalog, productVersion: 'test',
+      disk: new NodeDisk(), clock: clockOf(at), logger, peerId: 100 + at, hashes, source: node.catalog, productVersion: 'test',
       snapshotsPath: path.join(folder.path, `snapshots-${at}`), stagingRoot: data(at), recovery: { urlRecovery: false, boundToLoopback: true },
     });
     node.serveArchives(async ({ collection, shardId }, signal) => {

@@ -69,7 +69,7 @@ function shardOn(cluster: ClusterFixture, at: number): ShardRecord {
 describe('a shard moves under load', { skip: noNats ?? false }, () => {
   test('no read fails and none goes back, whether the target takes the log in or a copy', async (context) => {
     const random = seededRandom(seed);
-    await using cluster = await startCluster(3, silentLogger, (at) => new SlowDisk(slowMs[at] ?? 0));
+    await using cluster = await startCluster(3, { diskOf: (at) => new SlowDisk(slowMs[at] ?? 0) });
     await cluster.node(0).catalog.create(name, { vectors: { size: 2, distance: 'Dot' }, shardNumber: 1 });
     const { uuid } = cluster.node(0).catalog.get(name);
     const stream = { collectionUuid: uuid, shardId: 0, generation: 0 };

@@ -1,0 +1,128 @@
+// Acknowledgements that are lost between a node and its NATS server: a proxy swallows what the server answers, and the write is sent
+// again with the same id. Inside the stream's window for duplicates it is stored once; beyond it is stored twice, and applied once.
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { must } from '../base/assert.ts';
+import { systemClock } from '../base/clock.ts';
+import { silentLogger } from '../base/logger.ts';
+import { waitMsMax, waitUntil } from '../base/testing/wait-until.ts';
+import { NodeDisk } from '../fs/node-disk.ts';
+import { temporaryFolder, type TemporaryFolder } from '../fs/testing/temporary-folder.ts';
+import { Shard } from '../shard/shard.ts';
+import { allPoints, draft, shardOptions, upsert } from '../shard/testing/shard-fixtures.ts';
+import { NatsClient } from './nats-client.ts';
+import { ReplicatedLog } from './replicated-log.ts';
+import { createStream, streamFacts, streamName, type StreamIdentity } from './shard-stream.ts';
+import { noNats, startNatsCluster, testKeys, type NatsCluster } from './testing/nats-cluster.ts';
+
+const shortWindowMs = 100;
+
+interface Proxy {
+  readonly url: string;
+  /** From here on nothing of the server's comes through, on connections that are there. */
+  swallow(): void;
+  /** Ends those; new ones are whole. */
+  cut(): void;
+  close(): Promise<void>;
+}
+
+async function proxyTo(url: string): Promise<Proxy> {
+  const target = new URL(url);
+  const pairs = new Set<{ readonly client: Socket; readonly server: Socket; isSwallowed: boolean }>();
+  const listener = createServer((client) => {
+    const server = connect(Number(target.port), target.hostname);
+    const pair = { client, server, isSwallowed: false };
+    pairs.add(pair);
+    client.pipe(server);
+    server.on('data', (data) => pair.isSwallowed || client.write(data));
+    for (const socket of [client, server]) {
+      socket.on('error', () => socket.destroy()).on('close', () => {
+        pairs.delete(pair);
+        client.destroy();
+        server.destroy();
+      });
+    }
+  });
+  await new Promise<void>((resolve) => {
+    listener.listen(0, '127.0.0.1', resolve);
+  });
+  const cut = (): void => {
+    for (const { client } of pairs) client.destroy();
+  };
+  return {
+    url: `nats://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    swallow: () => {
+      for (const pair of pairs) pair.isSwallowed = true;
+    },
+    cut,
+    close: () => new Promise((resolve) => {
+      listener.close(() => resolve());
+      cut();
+    }),
+  };
+}
+
+describe('acknowledgements that are lost', { skip: noNats ?? false }, () => {
+  let cluster: NatsCluster | undefined;
+  let folder: TemporaryFolder | undefined;
+
+  before(async () => {
+    cluster = await startNatsCluster(3);
+    folder = await temporaryFolder();
+  });
+  after(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+    await folder?.[Symbol.asyncDispose]();
+  });
+
+  const openShard = async (of: StreamIdentity, client: NatsClient): Promise<Shard> => {
+    const directory = path.join(must(folder, 'it is there').path, randomUUID());
+    const shard = await Shard.create(shardOptions(new NodeDisk(), directory, {
+      collectionUuid: of.collectionUuid, shareLog: (local) => new ReplicatedLog({ local, client, of, clock: systemClock, logger: silentLogger }),
+    }));
+    shard.follow();
+    return shard;
+  };
+
+  for (const isBeyond of [false, true]) {
+    test(`a write that is sent again ${isBeyond ? 'beyond the window is stored twice and' : 'inside the window is stored once and'} applied once`, async () => {
+      const { servers } = must(cluster, 'it runs');
+      const own = await must(cluster, 'it runs').connect(0);
+      const other = await must(cluster, 'it runs').connect(1);
+      const of = { collectionUuid: randomUUID(), shardId: 0, generation: 0 };
+      await createStream(own, of, { firstSeq: 1, replicas: 3, deadlineMs: performance.now() + waitMsMax });
+      if (isBeyond) await own.manager.streams.update(streamName(of), { duplicate_window: shortWindowMs * 1e6 });
+      const proxy = await proxyTo(must(servers[0], 'three').clientUrl);
+      const client = await NatsClient.connect({ url: proxy.url, user: testKeys.app, name: 'behind a proxy', clock: systemClock });
+      const [shard, copy] = [await openShard(of, client), await openShard(of, other)];
+      try {
+        await upsert(shard, draft(1, { value: 'first' }));
+        proxy.swallow();
+        const writing = upsert(shard, draft(1, { value: 'second' }));
+        await waitUntil('it is stored', async () => (await streamFacts(other, of)).lastSeq === 2);
+        await upsert(copy, draft(1, { value: 'third' }));
+        if (isBeyond) await waitUntil('the window is over', () => pastWindow(other, of));
+        proxy.cut();
+        assert.equal(await writing, 2);
+        await waitUntil('both have all', () => shard.applied === copy.applied && shard.applied >= (isBeyond ? 4 : 3));
+        assert.equal((await streamFacts(other, of)).lastSeq, isBeyond ? 4 : 3);
+        for (const each of [shard, copy]) assert.deepEqual((await allPoints(each)).map(({ payload }) => payload), ['{"value":"third"}']);
+        assert.equal(shard.position().chain, copy.position().chain);
+      } finally {
+        await shard.close();
+        await copy.close();
+        await client.close();
+        await proxy.close();
+      }
+    });
+  }
+});
+
+/** By the server's own clock, that of its messages. */
+async function pastWindow({ manager }: NatsClient, of: StreamIdentity): Promise<boolean> {
+  const { state, ts } = await manager.streams.info(streamName(of));
+  return Date.parse(String(ts)) - Date.parse(state.last_ts) > 2 * shortWindowMs;
+}
