@@ -12,7 +12,6 @@ import { must } from '../base/assert.ts';
 import { RequestError } from '../base/errors.ts';
 import { mapLimit } from '../base/limit.ts';
 import { Lock } from '../base/lock.ts';
-import type { Logger } from '../base/logger.ts';
 import { isCustomSharded, isUnnamed, type AliasAction, type CollectionConfig, type CreateCollection, type UpdateCollection } from '../command/collection-config.ts';
 import { fillConfig, mergeConfig } from '../command/config-defaults.ts';
 import { indexingOf, mergingOf } from '../command/indexing-config.ts';
@@ -23,7 +22,7 @@ import { applyAliasActions, collectionNotFound, emptyDirectory, resolveName, wit
 import { Collection } from '../collection/collection.ts';
 import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
-import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collection/shard-files.ts';
+import type { ShardPlace } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import { refuseIncompatible, type CollectionShape } from '../collection/compatibility.ts';
 import { withIndexChange } from '../collection/declared-indexes.ts';
@@ -32,7 +31,6 @@ import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } 
 import { shardNotFound } from '../collection/shard-set.ts';
 import type { SchemaChange } from '../collection/split-operation.ts';
 import { withVector, withoutVector } from '../collection/vector-names.ts';
-import type { Clock } from '../base/clock.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { refuseElsewhere } from './any-node.ts';
 import { freezeLocal, schemaOf } from './freeze-local.ts';
@@ -40,7 +38,7 @@ import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { KvMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
-import { LeavingShards } from './leaving-shards.ts';
+import { LocalShards, type LocalShardsOptions } from './local-shards.ts';
 import { LogCare } from './log-care.ts';
 import { ReplicaCare, type Transfer } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
@@ -49,11 +47,9 @@ import { ShardRestores } from './shard-restores.ts';
 import { ClusterRecords, directoryKey, recordPrefix } from './cluster-records.ts';
 import { isServedBeside, peersIn, placeShards, replicaOf, shapeOf, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import type { Membership, ShardBeat } from './membership.ts';
-import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
-import { shardKey, type ShardName } from './remote-replica.ts';
-import { ReplicatedLog } from './replicated-log.ts';
+import type { ShardName } from './remote-replica.ts';
 import { ShardMoves } from './shard-moves.ts';
 import { ShardRoutes } from './shard-routes.ts';
 import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
@@ -61,12 +57,9 @@ import { createStream, deleteStream, streamFacts } from './shard-stream.ts';
 const streamsMakingMax = 8;
 const followTimeoutMs = 10_000;
 
-export interface ClusterCatalogOptions extends Omit<ShardFilesOptions, 'shareLog'> {
+export interface ClusterCatalogOptions extends LocalShardsOptions {
   readonly metastore: KvMetastore;
-  readonly client: NatsClient;
   readonly peers: PeerClient;
-  readonly clock: Clock;
-  readonly logger: Logger;
   /** Servers that keep each stream. */
   readonly streamReplicas: () => number;
   /** Shards of a new collection for each node, where nothing is asked. */
@@ -81,7 +74,7 @@ interface Open {
 export class ClusterCatalog implements Collections {
   readonly takesSomeShards = true;
   readonly #options: ClusterCatalogOptions;
-  readonly #files: ShardFiles;
+  readonly #local: LocalShards;
   readonly #records: ClusterRecords;
   readonly #open = new Map<string, Open>(); // by uuid
   readonly #reconciling = new Lock();
@@ -91,10 +84,6 @@ export class ClusterCatalog implements Collections {
   readonly #moves = new ShardMoves(() => this.#access());
   readonly marks = new ReplicaMarks(() => this.#access());
   readonly #routes = new ShardRoutes(() => this.#access(), this.marks);
-  /** Logs behind local shards, and shards that wait for the record that takes them in; by name. */
-  readonly #logs = new Map<string, ReplicatedLog>();
-  readonly #offered = new Map<string, Shard>();
-  readonly #leaving: LeavingShards;
   #accessed: CatalogAccess | undefined;
   #care: ReplicaCare | undefined;
   #logCare: LogCare | undefined;
@@ -109,12 +98,7 @@ export class ClusterCatalog implements Collections {
   private constructor(options: ClusterCatalogOptions) {
     this.#options = options;
     this.#records = new ClusterRecords(options.metastore);
-    this.#files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
-      const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
-      this.#logs.set(shardKey(name), log);
-      return log;
-    } });
-    this.#leaving = new LeavingShards(this.#files, options.logger);
+    this.#local = new LocalShards(options);
   }
 
   /** Nothing is open before `serve`. */
@@ -127,7 +111,7 @@ export class ClusterCatalog implements Collections {
     this.#membership = membership;
     const { metastore } = this.#options;
     const named = await this.#records.open();
-    await this.#files.sweepCollections(new Set(Object.values(named.names)));
+    await this.#local.files.sweepCollections(new Set(Object.values(named.names)));
     for (const uuid of Object.values(named.names)) await this.#endDeadRestore(uuid);
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
@@ -141,7 +125,7 @@ export class ClusterCatalog implements Collections {
     try {
       await this.#restores.turns.endLost(uuid, false);
       const record = await this.#records.get(uuid);
-      if (record !== undefined) await this.#files.sweepShards(uuid, placesOf(record, this.#members().self.peerId)); // and replicas that left while this node was away
+      if (record !== undefined) await this.#local.files.sweepShards(uuid, placesOf(record, this.#members().self.peerId)); // and replicas that left while this node was away
     } catch (error) {
       this.#options.logger.warn({ collection: uuid, error: String(error) }, 'what a dead restore left could not be removed; the next start tries again');
     }
@@ -386,11 +370,10 @@ export class ClusterCatalog implements Collections {
     await this.#logCare?.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
-      await this.#leaving.settled();
+      await this.#local.settled();
       await Promise.all([...this.#open.values()].map(({ collection }) => collection.set.retire()));
       this.#open.clear();
-      for (const shard of this.#offered.values()) await shard.close();
-      this.#offered.clear();
+      await this.#local.closeOffered();
       this.#directory = emptyDirectory;
     });
   }
@@ -478,9 +461,9 @@ export class ClusterCatalog implements Collections {
       for (const [uuid, { collection }] of this.#open) {
         if (named.has(uuid)) continue;
         this.#open.delete(uuid);
-        await this.#leaving.settled(uuid);
+        await this.#local.settled(uuid);
         await collection.set.retire();
-        await this.#files.removeCollection(uuid);
+        await this.#local.files.removeCollection(uuid);
       }
       this.#followed = revision;
     });
@@ -495,7 +478,7 @@ export class ClusterCatalog implements Collections {
     for (const shard of record.shards) {
       const known = before.find(({ id, generation }) => id === shard.id && generation === shard.generation);
       const isMine = replicaOf(shard, self) !== undefined;
-      const local = !isMine ? undefined : known?.shard ?? (await this.#openShard(uuid, record, shard));
+      const local = !isMine ? undefined : known?.shard ?? (await this.#local.open(uuid, record, shard));
       slots.push(known !== undefined && known.shard === local ? known : {
         id: shard.id, generation: shard.generation, ...(shard.key === undefined ? {} : { key: shard.key }), shard: local,
         replica: this.#routes.route(nameOf(uuid, shard)), isServed: () => this.#routes.isServed(nameOf(uuid, shard)),
@@ -506,38 +489,11 @@ export class ClusterCatalog implements Collections {
     } else {
       const gone = placesOf(open.record, self).filter((place) => !held.some(({ id, generation }) => id === place.id && generation === place.generation));
       open.record = record;
-      if (gone.length > 0 || slots.length !== before.length || slots.some((slot) => !before.includes(slot))) void this.#replaceSlots(open.collection, slots, gone);
+      if (gone.length > 0 || slots.length !== before.length || slots.some((slot) => !before.includes(slot))) void this.#local.replaceSlots(open.collection, slots, gone);
       open.collection.setConfig(record.config);
       open.collection.setIndexes(record.indexes);
     }
     for (const { shard } of slots) shard?.setIndexing(indexingOf(record.config), mergingOf(record.config));
-  }
-
-  /** From here on requests reach the new set; resolves when the folders of what is gone from it are removed. */
-  async #replaceSlots(collection: Collection, slots: readonly ShardSlot[], places: readonly ShardPlace[]): Promise<void> {
-    const kept = new ShardSet(slots);
-    await this.#leaving.retire({ collectionUuid: collection.uuid, set: collection.replaceSet(kept), kept, places });
-  }
-
-  /** undefined where this node has not got its content yet. */
-  async #openShard(uuid: string, { config, indexes }: ClusterCollection, shard: ShardRecord): Promise<ShardSlot['shard']> {
-    const { client, logger } = this.#options;
-    const place = { id: shard.id, generation: shard.generation };
-    const key = shardKey(nameOf(uuid, shard));
-    const offered = this.#offered.get(key);
-    this.#offered.delete(key);
-    if (offered !== undefined) return offered;
-    await this.#leaving.whenGone(key);
-    try {
-      let slot: ShardSlot | undefined;
-      if (await this.#files.hasShard(uuid, place)) [slot] = await this.#files.openSome(uuid, config, [place]);
-      else if (shard.base === null && (await streamFacts(client, nameOf(uuid, shard))).firstSeq <= 1) slot = await this.#files.createOne(uuid, config, place, indexes);
-      slot?.shard?.follow();
-      return slot?.shard;
-    } catch (error) {
-      logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');
-      return undefined;
-    }
   }
 
   async #whenFollowed(revision: number): Promise<void> {
@@ -557,7 +513,7 @@ export class ClusterCatalog implements Collections {
   #makeAccess(): CatalogAccess {
     const { disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas } = this.#options;
     return {
-      disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas, files: this.#files, membership: this.#members(),
+      disk, dataDirectory, clock, logger, client, peers, metastore, streamReplicas, files: this.#local.files, membership: this.#members(),
       records: this.#records,
       createStreams: (uuid, shards) => this.#createStreams(uuid, shards),
       load: () => this.#load(),
@@ -567,17 +523,13 @@ export class ClusterCatalog implements Collections {
       record: (uuid) => this.#open.get(uuid)?.record,
       slot: (uuid, shardId) => this.#open.get(uuid)?.collection.set.slots.find(({ id }) => id === shardId),
       localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
-      logOf: (uuid, shardId, generation) => this.#logs.get(shardKey({ collectionUuid: uuid, shardId, generation })),
-      offer: (uuid, shard, generation) => void this.#offered.set(shardKey({ collectionUuid: uuid, shardId: shard.shardId, generation }), shard),
+      logOf: (uuid, shardId, generation) => this.#local.logOf({ collectionUuid: uuid, shardId, generation }),
+      offer: (uuid, shard, generation) => this.#local.offer({ collectionUuid: uuid, shardId: shard.shardId, generation }, shard),
       withdraw: (uuid, shardId, generation) => this.#reconciling.run(async () => {
-        const key = shardKey({ collectionUuid: uuid, shardId, generation });
-        if (this.#localShard({ collectionUuid: uuid, shardId, generation }) !== undefined) return;
-        const shard = this.#offered.get(key);
-        this.#offered.delete(key);
-        await shard?.close();
-        await this.#files.removeShards(uuid, [{ id: shardId, generation }]);
+        const name = { collectionUuid: uuid, shardId, generation };
+        if (this.#localShard(name) === undefined) await this.#local.withdraw(name);
       }),
-      discard: (uuid, shardId, generation) => this.#reconciling.run(() => this.#discard(uuid, { id: shardId, generation })),
+      discard: (uuid, shardId, generation) => this.#reconciling.run(() => this.#local.discard(uuid, this.#open.get(uuid)?.collection, { id: shardId, generation })),
       joining: new Set(),
       install: (uuid, place, adopt) => this.#reconciling.run(() => this.#install(uuid, place, adopt)),
     };
@@ -589,18 +541,10 @@ export class ClusterCatalog implements Collections {
     const record = await this.#records.get(uuid);
     const isWanted = record !== undefined && placesOf(record, this.#members().self.peerId).some(({ id, generation }) => id === place.id && generation === place.generation);
     if (collection === undefined || !isWanted) return false;
-    await this.#discard(uuid, place);
-    this.#offered.set(shardKey({ collectionUuid: uuid, shardId: place.id, generation: place.generation }), await adopt(record.config));
+    await this.#local.discard(uuid, collection, place);
+    this.#local.offer({ collectionUuid: uuid, shardId: place.id, generation: place.generation }, await adopt(record.config));
     await this.#follow(uuid, collection.name, record);
     return true;
-  }
-
-  async #discard(uuid: string, place: ShardPlace): Promise<void> {
-    const collection = this.#open.get(uuid)?.collection;
-    const slots = collection?.set.slots ?? [];
-    const known = slots.find(({ id, generation }) => id === place.id && generation === place.generation);
-    if (collection === undefined || known?.shard === undefined) await this.#files.removeShards(uuid, [place]);
-    else await this.#replaceSlots(collection, slots.map((slot) => (slot === known ? { ...slot, shard: undefined } : slot)), [place]);
   }
 
   #members(): Membership {
