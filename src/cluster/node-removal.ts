@@ -11,7 +11,8 @@ import type { CatalogAccess } from './catalog-access.ts';
 import type { NatsUser } from './cluster-secret.ts';
 import { peersIn, replicaOf, withoutRemoved, type ClusterCollection, type ShardRecord } from './cluster-record.ts';
 import { nodePrefix, removedPrefix, type NodeRecord } from './membership.ts';
-import { NatsClient } from './nats-client.ts';
+import { removeServer } from './meta-group.ts';
+import type { NatsClient } from './nats-client.ts';
 import type { NatsServer } from './nats-server.ts';
 import { streamFacts } from './shard-stream.ts';
 
@@ -21,7 +22,9 @@ const requestTimeoutMs = 5_000;
 /** A node that answers stops by itself when it finds its record gone; then its server is taken out all the same. */
 const stopWaitMs = 15_000;
 const stopPollMs = 100;
-const serverRemove = '$JS.API.SERVER.REMOVE';
+/** Whoever asked for a removal is answered after that at the latest; what is left of it is then finished in the background. */
+const leaveTimeoutMs = 60_000;
+const againMs = 500;
 const streamPeerRemove = '$JS.API.STREAM.PEER.REMOVE.';
 
 export interface NodeRemovalOptions {
@@ -76,7 +79,7 @@ export class NodeRemoval {
     }
     await this.#leaveRecords(gone);
     await access.spread();
-    await this.#leaveServers(gone);
+    await this.#leaveServersInTime(gone);
   }
 
   #plan(): void {
@@ -148,6 +151,20 @@ export class NodeRemoval {
     return firstSeq > 1 ? undefined : [...access.load()].sort(([a, x], [b, y]) => x - y || a - b)[0]?.[0];
   }
 
+  /** Where the server that left led the metadata, nobody does for some seconds. */
+  async #leaveServersInTime(gone: GoneNode): Promise<void> {
+    const { clock, logger } = this.#options.access;
+    for (const until = clock.monotonic() + leaveTimeoutMs;;) {
+      try {
+        return await this.#leaveServers(gone);
+      } catch (error) {
+        if (this.#closed || clock.monotonic() > until) throw new RequestError('unavailable', `Peer ${gone.peerId} is removed, but its NATS server could not be taken out yet: that is tried again`, { cause: error });
+        logger.info({ peerId: gone.peerId, error: String(error) }, 'the server of a removed node could not be taken out yet; it is tried again');
+        await pause(againMs);
+      }
+    }
+  }
+
   async #leaveServers({ serverName, peerId }: GoneNode): Promise<void> {
     const { client, clock, membership, logger } = this.#options.access;
     const { nats } = this.#options;
@@ -159,8 +176,7 @@ export class NodeRemoval {
       // where no server is left that could take its place, the stream goes on with those it has
       if (isThere) await ask(client, streamPeerRemove + config.name, { peer: serverName });
     }
-    await using system = await NatsClient.connect({ url: nats.clientUrl, user: this.#options.system, name: 'nearkeep removal', clock });
-    await ask(system, serverRemove, { peer: serverName });
+    await removeServer({ natsUrl: nats.clientUrl, system: this.#options.system, clock }, serverName);
     for await (const { config } of client.manager.streams.list()) {
       if (config.num_replicas > left && !config.sealed) await client.manager.streams.update(config.name, { ...config, num_replicas: left });
     }

@@ -7,7 +7,8 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 url, name = sys.argv[1:]
 client = QdrantClient(url=url, timeout=60)
-peers = [int(peer) for peer in client.cluster_status().peers]
+status = client.cluster_status()
+peers = [int(peer) for peer in status.peers]
 
 
 def holders(shard):
@@ -27,7 +28,8 @@ def wait_for(shard, wanted):
 
 
 (source,) = holders(0)
-target, third = [peer for peer in peers if peer != source]
+# the node that is asked cannot be told to remove itself, so it is never the third
+target, third = sorted((peer for peer in peers if peer != source), key=lambda peer: peer != status.peer_id)
 move = models.MoveShard(shard_id=0, from_peer_id=source, to_peer_id=target, method=models.ShardTransferMethod.SNAPSHOT)
 assert client.cluster_collection_update(name, models.MoveShardOperation(move_shard=move), timeout=30) is True
 wait_for(0, [target])
