@@ -5,7 +5,6 @@ import { createServer } from 'node:net';
 const range = { from: 28_500, to: 32_000 } as const;
 const triesMax = 100;
 
-/** @internal for the ports of tests */
 export function isFreePort(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer();

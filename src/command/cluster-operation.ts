@@ -28,7 +28,7 @@ export interface CreateShardKey {
   readonly initialState?: string;
 }
 
-export type ShardKeyOperation = (CreateShardKey & { readonly kind: 'create-sharding-key' }) | { readonly kind: 'drop-sharding-key'; readonly key: ShardKey };
+type ShardKeyOperation = (CreateShardKey & { readonly kind: 'create-sharding-key' }) | { readonly kind: 'drop-sharding-key'; readonly key: ShardKey };
 
 export type ClusterOperation = ShardOperation | ShardKeyOperation;
 

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { systemClock } from '../../src/base/clock.ts';
-import { silentLogger } from '../../src/base/logger.ts';
 import { parsePointId } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import { pause, waitUntil } from '../../src/base/testing/wait-until.ts';

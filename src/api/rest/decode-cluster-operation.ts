@@ -3,7 +3,7 @@ import { RequestError } from '../../base/errors.ts';
 import { TRANSFER_METHODS, type ClusterOperation, type TransferMethod, type TransferPeers } from '../../command/cluster-operation.ts';
 import { readShardKey } from './decode-selectors.ts';
 import { decodeCreateShardKey, readPeerId } from './shard-keys.ts';
-import { decodeBody, formatError, isObject, noVariant, optional, readCount, readVariant, required, shown, wrongType, type WireValue } from './wire-value.ts';
+import { decodeBody, isObject, noVariant, optional, readCount, readVariant, required, type WireValue } from './wire-value.ts';
 
 type Decode = (at: WireValue) => ClusterOperation | Promise<ClusterOperation>;
 

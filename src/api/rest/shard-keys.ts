@@ -46,7 +46,7 @@ export function shardKeyRoutes({ engine }: RestContext): readonly RestRoute[] {
 }
 
 /** @throws RequestError 'standalone' */
-export function clusterOf({ cluster }: Pick<Engine, 'cluster'>): Cluster {
+function clusterOf({ cluster }: Pick<Engine, 'cluster'>): Cluster {
   if (cluster === undefined) throw new RequestError('standalone', 'Qdrant is running in standalone mode');
   return cluster;
 }
