@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { natsServer } from '../scripts/test-env.mjs';
 
 const folder = path.resolve(import.meta.dirname, '../dist/bench');
 const onDemand = ['large.bench.js'];
@@ -15,6 +16,7 @@ if (files.length === 0) {
   console.error(`bench: nothing matches ${wanted.join(' ')}`);
   process.exit(2);
 }
+if (files.includes('cluster.bench.js')) process.env.NATS_SERVER_BIN ||= natsServer() ?? '';
 const rows = [];
 let failed = false;
 for (const file of files) {
