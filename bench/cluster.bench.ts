@@ -10,6 +10,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { must } from '../src/base/assert.ts';
 import { systemClock } from '../src/base/clock.ts';
+import { waitUntil } from '../src/base/testing/wait-until.ts';
 import { silentLogger } from '../src/base/logger.ts';
 import { NodeDisk } from '../src/fs/node-disk.ts';
 import { FileLog } from '../src/log/file-log.ts';
@@ -19,7 +20,7 @@ import { draft } from '../src/log/shard-log.contract.ts';
 import type { NatsClient } from '../src/cluster/nats-client.ts';
 import { ReplicatedLog } from '../src/cluster/replicated-log.ts';
 import { createStream, streamSubject, type StreamIdentity } from '../src/cluster/shard-stream.ts';
-import { noNats, startNatsCluster, waitUntil, type NatsCluster } from '../src/cluster/testing/nats-cluster.ts';
+import { noNats, startNatsCluster, type NatsCluster } from '../src/cluster/testing/nats-cluster.ts';
 import { startProcesses, type ProcessCluster } from '../test/cluster/process-cluster.ts';
 import { alternate, benchFolder, median, ms, randomRows, ratioText, report, skip, timedMs } from './harness.ts';
 import { openLoop, percentile, type Stream } from './open-loop.ts';
@@ -98,7 +99,7 @@ async function replicated(cluster: NatsCluster, clients: readonly NatsClient[], 
   const drafts = bodies.map((body): EntryDraft => ({ ...draft(0, 0), body }));
   const spent = await timedMs(async () => {
     await inFlight(drafts, (each) => must(logs[0], 'three').append({ ...each, opUuid: randomBytes(16) }));
-    await waitUntil(() => logs.every(({ lastSeq }) => lastSeq === entries));
+    await waitUntil('every copy has every entry', () => logs.every(({ lastSeq }) => lastSeq === entries));
   });
   await Promise.all(logs.map((log) => log.close()));
   await publisher.manager.streams.delete(`L_${of.collectionUuid}_0_g0`);
@@ -212,7 +213,7 @@ async function gapsAround(port: number, kill: () => Promise<unknown>): Promise<{
   await pause(1_000);
   const killed = performance.now();
   await kill();
-  await waitUntil(() => (['write', 'read'] as const).every((kind) => successes[kind].filter((time) => time > killed + 1_000).length > 20));
+  await waitUntil('reads and writes succeed again', () => (['write', 'read'] as const).every((kind) => successes[kind].filter((time) => time > killed + 1_000).length > 20));
   isOver = true;
   await Promise.all(probing);
   const longest = (times: readonly number[]): number => Math.max(...times.slice(1).map((time, at) => time - must(times[at], 'one before')));
@@ -270,7 +271,7 @@ async function snapshots(): Promise<void> {
       for (const [name, latencies] of found) sides[side].set(name, [...(sides[side].get(name) ?? []), ...latencies]);
     }
   }
-  const freezes = cluster.servers.flatMap((server) => [...must(server, 'all run').output().matchAll(/"freeze_ms":(\d+)/g)].map(([, text]) => Number(text)));
+  const freezes = ports.flatMap((_, at) => [...cluster.output(at).matchAll(/"freeze_ms":(\d+)/g)].map(([, text]) => Number(text)));
   report({ name: 'freeze of the shards of a node, three nodes at once', value: ms(median(freezes)), goal: 'report', met: true, detail: `longest ${ms(Math.max(...freezes))}, ${made} snapshots` });
   for (const name of ['search', 'write']) {
     const quiet = must(sides.quiet.get(name), 'a stream');
@@ -284,8 +285,9 @@ async function snapshots(): Promise<void> {
   }
 }
 
-function portsOf({ servers }: ProcessCluster): readonly number[] {
-  return servers.map((server) => (server === undefined ? 0 : Number(new URL(server.url).port)));
+/** Of nodes that are down: 0. */
+function portsOf(cluster: ProcessCluster): readonly number[] {
+  return Array.from({ length: cluster.count }, (_, at) => (cluster.isUp(at) ? Number(new URL(cluster.node(at).url).port) : 0));
 }
 
 async function create(port: number, name: string, params: object): Promise<void> {
@@ -319,5 +321,5 @@ async function holderOf(ports: readonly number[]): Promise<number> {
 }
 
 async function allActive(ports: readonly number[]): Promise<void> {
-  await waitUntil(async () => (await Promise.all(ports.map(clusterInfo))).every(({ local_shards: local, remote_shards: remote }) => [...local, ...remote].every(({ state }) => state === 'Active')));
+  await waitUntil('every replica is Active', async () => (await Promise.all(ports.map(clusterInfo))).every(({ local_shards: local, remote_shards: remote }) => [...local, ...remote].every(({ state }) => state === 'Active')));
 }
