@@ -146,8 +146,8 @@ function isRefusal(error: unknown): boolean {
   return error instanceof JetStreamApiError && !transient.has(error.code);
 }
 
-/** No leader yet, or JetStream on its way up. */
-const transient: ReadonlySet<number> = new Set([10008, 10074, 10118]);
+/** No leader yet, JetStream on its way up, or too few servers that its leader has heard of: those that just came are told of later. */
+const transient: ReadonlySet<number> = new Set([10005, 10008, 10074, 10118]);
 
 export function hasCode(error: unknown, codes: readonly number[]): boolean {
   return error instanceof JetStreamApiError && codes.includes(error.code);

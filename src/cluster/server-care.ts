@@ -63,7 +63,7 @@ export class ServerCare {
 
   async #look(): Promise<void> {
     const { membership } = this.#options;
-    this.#sayTwo(membership.nodes().length);
+    this.#sayTwo(membership.quorum().of); // founders that are on their way count
     const answering = membership.nodes().filter(({ peerId }) => membership.isLive(peerId)).length;
     if (this.#witness !== undefined && answering >= serversMax) await this.#endWitness(this.#witness);
     if (membership.isLowestLive()) await this.#growStreams(Math.min(serversMax, answering));

@@ -1,6 +1,6 @@
 // A replica whose files or whose stream no longer lead to what it should hold gets its content from another node, by itself.
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
@@ -12,7 +12,8 @@ import type { PointDraft } from '../../src/command/write.ts';
 import { replicaOf, type ReplicaState } from '../../src/cluster/cluster-record.ts';
 import { clusterKeys } from '../../src/cluster/cluster-secret.ts';
 import { NatsClient } from '../../src/cluster/nats-client.ts';
-import { purgeStream, streamFacts } from '../../src/cluster/shard-stream.ts';
+import { NatsServer } from '../../src/cluster/nats-server.ts';
+import { purgeStream, streamFacts, streamName } from '../../src/cluster/shard-stream.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import type { Shard } from '../../src/shard/shard.ts';
 import { clusterSecret, startCluster, type ClusterFixture } from './cluster-fixture.ts';
@@ -22,6 +23,11 @@ const id = (value: number): PointId => must(parsePointId(value), 'a good id');
 const draft = (value: number): PointDraft => ({ id: id(value), vectors: new Map([['', Float32Array.of(value, 1)]]), payload: `{"n":${value}}` });
 const all = { payload: { kind: 'all' }, vectors: { kind: 'all' } } as const;
 const victim = 2;
+
+/** Of one server: its own copies of the streams. */
+interface StoreFacts {
+  readonly account_details?: readonly { readonly stream_detail?: readonly { readonly name: string; readonly state: { readonly first_seq: number } }[] }[];
+}
 
 describe('a replica that lost or damaged its part', { skip: noNats ?? false }, () => {
   let fixture: ClusterFixture | undefined;
@@ -73,18 +79,30 @@ describe('a replica that lost or damaged its part', { skip: noNats ?? false }, (
     }
   };
 
-  test('a node that was away while the stream was purged beyond what it has gets a copy', async () => {
+  test('a node that comes back with less than its stream still has gets a copy', async () => {
     const uuid = await create('purged');
+    const folder = path.join(cluster().data(victim), 'collections', uuid);
+    const older = `${cluster().data(victim)}-older`;
     await cluster().stop(victim);
+    await cp(folder, older, { recursive: true });
+    await cluster().start(victim);
     await fill('purged', 100, 50);
+    await untilHealed('purged');
     await using client = await NatsClient.connect({ url: cluster().node(0).nats.clientUrl, user: clusterKeys(clusterSecret).app, name: 'test', clock: systemClock });
     const stream = { collectionUuid: uuid, shardId: 0, generation: 0 };
-    const { lastSeq } = await streamFacts(client, stream);
+    const firstSeq = (await streamFacts(client, stream)).lastSeq - 3;
     for (const at of [0, 1]) await cluster().node(at).catalog.checkpoint('purged', 0);
-    await purgeStream(client, stream, lastSeq - 3);
-    await rm(path.join(cluster().data(victim), 'nats/store'), { recursive: true }); // its own server has what was purged, for a while
-    await cluster().start(victim);
-    const states = await untilHealed('purged');
+    await purgeStream(client, stream, firstSeq);
+    const { nats } = cluster().node(victim);
+    assert.ok(nats instanceof NatsServer);
+    await waitUntil('its own server has purged as well', async () => {
+      const { account_details: accounts = [] } = (await nats.monitor('jsz?streams=true')) as StoreFacts;
+      assert.equal(accounts.flatMap(({ stream_detail: streams = [] }) => streams).find(({ name }) => name === streamName(stream))?.state.first_seq, firstSeq);
+    });
+    await cluster().stop(victim);
+    await rm(folder, { recursive: true });
+    await cp(older, folder, { recursive: true });
+    const [states] = await Promise.all([untilHealed('purged'), cluster().start(victim)]);
     assert.ok(states.has('Recovery') || states.has('Dead'), [...states].join(' '));
     await fill('purged', 200, 5);
     await untilHealed('purged');
