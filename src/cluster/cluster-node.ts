@@ -44,7 +44,10 @@ interface OwnNats {
   readonly binary: NatsBinary;
   readonly clientPort: number;
   readonly monitorPort: number;
+  /** Where it listens for other servers, and host:port as they reach that. */
   readonly routePort: number;
+  readonly route: string;
+  /** Of every node that is known, this one included. */
   readonly routes: readonly string[];
   readonly fileStoreBytesMax: number;
 }
@@ -300,9 +303,8 @@ async function startNats(options: ClusterNodeOptions, names: { readonly keys: Cl
 }
 
 async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNats }, { keys, serverName, name }: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
-  const { disk, clock, logger, tls, quorumTimeoutMs: timeoutMs, nats: { binary, routes, ...ports } } = options;
+  const { disk, clock, logger, tls, quorumTimeoutMs: timeoutMs, nats: { binary, route, routes, ...ports } } = options;
   const founders = options.founders ?? routes.length;
-  const route = `${new URL(options.uri).hostname}:${ports.routePort}`;
   const serverOptions: NatsServerOptions = {
     binary, directory: path.join(options.dataDirectory, 'nats'), disk, clock, logger,
     config: { ...ports, serverName, clusterName: name, routeHost: options.host, routes, keys, tls: tls?.files },
@@ -310,18 +312,18 @@ async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNa
   const nats = await NatsServer.start(serverOptions);
   closers.push(() => nats.stop());
   if (tls !== undefined) closers.push(tls.onRenewed(() => void nats.reload()));
-  const witness = await startWitnessOf(options, { ...serverOptions, route }, closers);
+  const witness = await startWitnessOf(options, serverOptions, closers);
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
   closers.push(() => client.close());
   await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length) });
   return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, nodes), founders, witness, route };
 }
 
-async function startWitnessOf({ witness, dataDirectory, disk, tls }: ClusterNodeOptions, beside: NatsServerOptions & { readonly route: string }, closers: Closer[]): Promise<Witness | undefined> {
+async function startWitnessOf({ witness, dataDirectory, disk, tls, uri }: ClusterNodeOptions, beside: NatsServerOptions, closers: Closer[]): Promise<Witness | undefined> {
   if (witness === undefined) return undefined;
   const directory = witnessDirectory(dataDirectory);
   // A certificate names the node, not loopback.
-  const route = tls === undefined ? `127.0.0.1:${beside.config.routePort}` : beside.route;
+  const route = `${tls === undefined ? '127.0.0.1' : new URL(uri).hostname}:${beside.config.routePort}`;
   const server = await startWitness(beside, { directory, route });
   closers.push(() => server.stop());
   if (tls !== undefined) closers.push(tls.onRenewed(() => void server.reload()));

@@ -72,10 +72,12 @@ export class RoutedReplica implements Replica {
     }
     const asked = replicasAsked(consistency, this.#source.replicas());
     if (asked <= 1 && after === undefined) return this;
-    const candidates = this.#candidates();
-    const chosen = asked > 1 ? await furthest(candidates, { shardId, asked, signal }) : candidates[0]?.replica;
-    if (chosen === undefined) throw this.#noReplica();
-    return await chosen.readable(after === undefined ? {} : { after }, signal);
+    return await whereServed(async () => {
+      const candidates = this.#candidates();
+      const chosen = asked > 1 ? await furthest(candidates, { shardId, asked, signal }) : candidates[0]?.replica;
+      if (chosen === undefined) throw this.#noReplica();
+      return await chosen.readable(after === undefined ? {} : { after }, signal);
+    });
   }
 
   search(requests: readonly ReplicaSearch[], signal?: AbortSignal): Promise<readonly (readonly ScoredRecord[])[]> {

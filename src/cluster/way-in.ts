@@ -20,7 +20,7 @@ import { OwnClusterRecord, type OwnCluster } from './own-cluster.ts';
 import { PeerClient } from './peer-client.ts';
 import { witnessDirectory, witnessName } from './witness.ts';
 
-/** A node's server is reached at the peer port plus this, where that is a free port when the node starts for the first time. */
+/** A node's server listens at the peer port plus this, where that is a free port when the node starts for the first time. */
 const routePortAbove = 1000;
 const peerPortDefault = 6335;
 const portMax = 65_535;
@@ -61,6 +61,8 @@ export interface WayIn {
   readonly kind: 'back' | 'found' | 'join' | 'first';
   /** Stands in the record before a server starts, but for `found`: that takes the others. */
   readonly own: OwnCluster;
+  /** host:port where other nodes reach this one's server; empty where it runs none. */
+  readonly route: string;
   readonly peerPort: number;
   readonly host: string;
   readonly secret: string;
@@ -95,9 +97,11 @@ async function goBack(settings: WayInSettings, context: WayInContext, known: Own
   const uri = settings.uri ?? known.uri;
   const base = baseOf(settings, [uri, ...known.routes]);
   if ((settings.external === undefined) !== known.routes.length > 0) throw new RequestError('bad-request', 'a cluster does not change between NATS servers of its own and those of somebody else (cluster.engine): make snapshots, and restore them into a new one');
-  const others = known.routes.filter((other) => other !== routeAt(known.uri, known.routePort));
-  const routes = known.routes.length === 0 ? [] : [...others, routeAt(uri, known.routePort)];
-  const way: WayIn = { ...base, kind: 'back', own: { ...known, uri, routes }, peerPort: peerPortOf(settings, uri) };
+  const peerPort = peerPortOf(settings, uri);
+  const route = known.routes.length === 0 ? '' : routeAt(uri, known.routePort, peerPort);
+  const others = known.routes.filter((other) => other !== routeAt(known.uri, known.routePort, peerPort));
+  const routes = route === '' ? [] : [...others.filter((other) => other !== route), route];
+  const way: WayIn = { ...base, kind: 'back', own: { ...known, uri, routes }, route, peerPort };
   if (settings.bootstrap !== undefined) {
     const peers = peerClient(settings, context, base.secret);
     try {
@@ -117,7 +121,7 @@ async function meet(settings: WayInSettings, context: WayInContext): Promise<Way
   const uri = uriOf(settings, settings.peers.length > 0 ? settings.peers : [`127.0.0.1:${port}`]);
   const base = baseOf(settings, [uri, ...settings.peers]);
   const own: OwnCluster = { phase: 'member', name: clusterKeys(base.secret).clusterName, peerId: context.peerId, uri, routePort: 0, routes: [], hasWitness: false };
-  return { ...base, kind: 'found', own, peerPort: peerPortOf(settings, uri) };
+  return { ...base, kind: 'found', own, route: '', peerPort: peerPortOf(settings, uri) };
 }
 
 /** @throws RequestError where the list does not name this node */
@@ -131,13 +135,13 @@ function uriOf({ uri: given, peerPort = peerPortDefault, tls, peers }: WayInSett
 function found(settings: WayInSettings, { peerId }: WayInContext): Promise<WayIn> {
   const { peers } = settings;
   const uri = uriOf(settings, peers);
-  const self = new URL(uri).host;
   if (peers.length < 2) throw new RequestError('bad-request', 'a founding list names two nodes at least; the first node of a cluster is started with --uri alone');
   const base = baseOf(settings, peers);
-  const routePort = portOf(self) + routePortAbove;
+  const peerPort = peerPortOf(settings, uri);
+  const routePort = peerPort + routePortAbove;
   const routes = peers.map((peer) => `${hostOf(peer)}:${portOf(peer) + routePortAbove}`);
   const own: OwnCluster = { phase: 'member', name: clusterKeys(base.secret).clusterName, peerId, uri, routePort, routes, hasWitness: false };
-  return Promise.resolve({ ...base, kind: 'found', own, peerPort: peerPortOf(settings, uri) });
+  return Promise.resolve({ ...base, kind: 'found', own, route: routeAt(uri, routePort, peerPort), peerPort });
 }
 
 async function join(settings: WayInSettings & { readonly bootstrap: string }, context: WayInContext): Promise<WayIn> {
@@ -151,8 +155,8 @@ async function join(settings: WayInSettings & { readonly bootstrap: string }, co
   try {
     const answer = await askToJoin({ peers, bootstrap, clock, logger }, { uri, scheme: tls === undefined ? 'http' : 'https', peerPort, serverName: `nk-${peerId}` }, quorumTimeoutMs);
     const routePort = await routePortFor(peerPort);
-    const routes = [...answer.routes, routeAt(answer.uri, routePort)];
-    return { ...base, kind: 'join', own: { phase: 'member', name: answer.name, peerId, uri: answer.uri, routePort, routes, hasWitness: false }, peerPort };
+    const route = routeAt(answer.uri, routePort, peerPort);
+    return { ...base, kind: 'join', own: { phase: 'member', name: answer.name, peerId, uri: answer.uri, routePort, routes: [...answer.routes, route], hasWitness: false }, route, peerPort };
   } finally {
     peers.close();
   }
@@ -166,7 +170,8 @@ async function beFirst(settings: WayInSettings, { peerId }: WayInContext): Promi
   const routePort = await routePortFor(peerPort);
   // A name of its own: what an earlier attempt has left somewhere does not speak with this cluster.
   const name = `${clusterKeys(base.secret).clusterName}-${randomBytes(8).toString('hex')}`;
-  return { ...base, kind: 'first', own: { phase: 'founding', name, peerId, uri, routePort, routes: [routeAt(uri, routePort)], hasWitness: true }, peerPort };
+  const route = routeAt(uri, routePort, peerPort);
+  return { ...base, kind: 'first', own: { phase: 'founding', name, peerId, uri, routePort, routes: [route], hasWitness: true }, route, peerPort };
 }
 
 /** Where to listen, and the secret. @param addresses of this node and those that it knows */
@@ -211,8 +216,11 @@ function peerPortOf({ peerPort }: WayInSettings, uri: string | undefined): numbe
   return peerPort ?? (uri === undefined ? peerPortDefault : Number(new URL(uri).port) || peerPortDefault);
 }
 
-function routeAt(uri: string, routePort: number): string {
-  return `${new URL(uri).hostname}:${routePort}`;
+/** As other nodes reach it. The port above the peer port is mapped as that one is; a free one that was found is not. */
+function routeAt(uri: string, routePort: number, peerPort: number): string {
+  const { hostname, port } = new URL(uri);
+  const isAbove = routePort === peerPort + routePortAbove;
+  return `${hostname}:${isAbove ? (Number(port) || peerPort) + routePortAbove : routePort}`;
 }
 
 /** Of a URL, or of host:port. */

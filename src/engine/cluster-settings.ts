@@ -37,13 +37,13 @@ interface NodeFiles extends ShardFilesOptions {
 export async function startClusterNode(settings: ClusterSettings, files: NodeFiles, closers: Closer[]): Promise<ClusterNode> {
   const { disk, dataDirectory, logger, peerId, metastore, ...rest } = files;
   const binary = settings.external === undefined ? await binaryOf(settings, files) : undefined;
-  const { kind, own, ...at } = await findWayIn(settings, { ...files });
+  const { kind, own, route, ...at } = await findWayIn(settings, { ...files });
   const record = new OwnClusterRecord(metastore);
   const { totalBytes } = await disk.space(dataDirectory);
   const node = await ClusterNode.start({
     ...rest, ...settings, ...at, disk, dataDirectory, logger, peerId, uri: own.uri, version: productVersion, name: own.name,
     nats: settings.external ?? {
-      binary: must(binary, 'a server of its own is a program'), routes: own.routes, routePort: own.routePort, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
+      binary: must(binary, 'a server of its own is a program'), route, routes: own.routes, routePort: own.routePort, fileStoreBytesMax: Math.floor(totalBytes * storeShare),
       clientPort: settings.natsClientPort ?? (await freePort()), monitorPort: settings.natsMonitorPort ?? (await freePort()),
     },
     others: [...settings.peers.map((peer) => `${new URL(own.uri).protocol}//${peer}`), ...(settings.bootstrap === undefined ? [] : [settings.bootstrap])].filter((url) => new URL(url).origin !== new URL(own.uri).origin),

@@ -49,7 +49,7 @@ export async function startCluster(count: number, { logger: loggerOfAll = silent
     const node = await ClusterNode.start({
       disk: diskOf(at), dataDirectory: data(at), indexes, clock: clockOf(at), logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
       uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, others: [], tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
-      nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, routes, fileStoreBytesMax: 4 * 2 ** 30 },
+      nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, route: `127.0.0.1:${route}`, routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();
     const opened = await Snapshots.open({
