@@ -251,7 +251,10 @@ export class ShardRestores {
     }
     await this.#withdrawUnused(uuid, bases, after);
     await this.#inTime(this.#persist('a restore is in place and not finished yet', () => this.#finish(turn, old)));
-    for (const id of refilled) await access.discard(uuid, id, shardOf(after, id).generation);
+    for (const id of refilled) {
+      const shard = shardOf(after, id);
+      if (replicaOf(shard, access.membership.self.peerId) !== 'Active') await access.discard(uuid, id, shard.generation); // else no other has content any more
+    }
     return await this.#whenServed(uuid, origin.shards.map(({ id }) => id));
   }
 
