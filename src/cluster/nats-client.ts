@@ -1,7 +1,7 @@
 // The node's connection to NATS, and the one way it publishes: with an id, again and again until the server has said
 // whether the message is stored. Reconnects without end; what waits meanwhile ends at its deadline.
 import { connect, nkeyAuthenticator, type Authenticator, type MsgHdrs, type NatsConnection, type TlsOptions } from '@nats-io/transport-node';
-import { jetstream, JetStreamApiError, jetstreamManager, type Consumer, type JetStreamClient, type JetStreamManager, type OrderedConsumerOptions, type PubAck, type StreamConfig, type StreamExpectations } from '@nats-io/jetstream';
+import { jetstream, JetStreamApiError, jetstreamManager, type Consumer, type JetStreamClient, type JetStreamManager, type OrderedConsumerOptions, type PubAck, type StreamConfig, type StreamExpectations, type StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { NatsUser } from './cluster-secret.ts';
@@ -106,8 +106,22 @@ export class NatsClient implements AsyncDisposable {
 
   /** Of the stream's last message, as its leader has it. */
   async lastSeq(stream: string, deadlineMs: number): Promise<number> {
-    const { state } = await this.#retried(() => this.manager.streams.info(stream), apiCodes.streamNotFound, deadlineMs);
+    const { state } = await this.#retried(() => this.leaderInfo(stream), apiCodes.streamNotFound, deadlineMs);
     return state.last_seq;
+  }
+
+  /**
+   * What the stream's leader says of it. A server that has just come back answers for a stream whose leader it has not heard of yet,
+   * with what it had when it went: then it is asked again. It is told by its answer, which names all servers but the one that gives it.
+   */
+  async leaderInfo(stream: string): Promise<StreamInfo> {
+    for (const until = this.#clock.monotonic() + tryTimeoutMs;;) {
+      const info = await this.manager.streams.info(stream);
+      const { leader, replicas = [] } = info.cluster ?? {};
+      if (info.cluster === undefined || (leader !== undefined && leader !== '' && !replicas.some(({ name }) => name === leader))) return info;
+      if (this.#clock.monotonic() >= until) throw new RequestError('unavailable', `the leader of stream ${stream} does not answer`);
+      await pause(pauseMs);
+    }
   }
 
   /** A reader that is made again from where it stood whenever it fails. The stream may be younger than what this server knows. */

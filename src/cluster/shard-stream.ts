@@ -68,8 +68,8 @@ export async function shardStreams({ manager }: NatsClient, collectionUuid = '*'
 }
 
 /** Asked of the stream's leader. */
-export async function streamFacts({ manager }: NatsClient, of: StreamIdentity): Promise<StreamFacts> {
-  const { state, config } = await manager.streams.info(streamName(of));
+export async function streamFacts(client: NatsClient, of: StreamIdentity): Promise<StreamFacts> {
+  const { state, config } = await client.leaderInfo(streamName(of));
   return { lastSeq: state.last_seq, firstSeq: state.first_seq, isSealed: config.sealed, missing: state.num_deleted ?? 0, sizeBytes: state.bytes };
 }
 
