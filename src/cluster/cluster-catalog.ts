@@ -90,6 +90,8 @@ export class ClusterCatalog implements Collections {
   #leftovers: Leftovers | undefined;
   #membership: Membership | undefined;
   #directory: NameDirectory = emptyDirectory;
+  /** Every collection that has a name is open. */
+  #isWhole = false;
   /** Of the metastore: what this node has followed. */
   #followed = 0;
   #planned = false;
@@ -179,7 +181,7 @@ export class ClusterCatalog implements Collections {
   /** Whether every replica that the records place here is open and Active, but for those that an operator has on the way here. */
   isReady(): boolean {
     const self = this.#members().self.peerId;
-    return [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
+    return this.#isWhole && [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
       const state = replicaOf(shard, self);
       return state === undefined || shard.transfer?.to === self || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
     }));
@@ -457,6 +459,7 @@ export class ClusterCatalog implements Collections {
         const record = await this.#records.get(uuid);
         if (record !== undefined) await this.#follow(uuid, name, record);
       }
+      this.#isWhole = [...named.keys()].every((uuid) => this.#open.has(uuid));
       this.#directory = { ...directory, names: Object.fromEntries([...named].filter(([uuid]) => this.#open.has(uuid)).map(([uuid, name]) => [name, uuid])) };
       for (const [uuid, { collection }] of this.#open) {
         if (named.has(uuid)) continue;

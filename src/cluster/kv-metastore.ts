@@ -20,6 +20,8 @@ import { closeWhenSilent, heartbeatMs } from './silent-reader.ts';
 const changeTimeoutMs = 10_000;
 const openTimeoutMs = 30_000;
 const retryMs = 200;
+/** A key of no record: its message has a place among the changes. */
+const mark = 'mark';
 const lostMs = 5;
 const operationHeader = 'KV-Operation';
 const deleteOperation = 'DEL';
@@ -68,8 +70,7 @@ export class KvMetastore implements Metastore {
       max_msgs_per_subject: 1, max_msg_size: valueBytesMax, duplicate_window: duplicateWindowNs, deny_delete: true, allow_direct: false, allow_rollup_hdrs: false,
     }, clock.monotonic() + openTimeoutMs);
     await store.#follow();
-    // what the reader saw may be a server's that is behind, such as one that has just come back: the stream's leader knows the last change
-    await store.#seen(await client.lastSeq(streamOf(bucket), clock.monotonic() + openTimeoutMs));
+    await store.catchUp(); // what the reader saw may be a server's that is behind, such as one that has just come back
     return store;
   }
 
@@ -114,10 +115,14 @@ export class KvMetastore implements Metastore {
     }
   }
 
-  /** Resolves when every change that was made before is known here. */
+  /**
+   * Resolves when every change that was made before is known here. A message of its own shows it: asked how far the stream is, a server
+   * may answer that is behind, or a leader that has not applied all of its log yet.
+   */
   async catchUp(): Promise<void> {
     const { client, bucket, clock } = this.#options;
-    await this.#seen(await client.lastSeq(streamOf(bucket), clock.monotonic() + changeTimeoutMs));
+    const { seq } = await client.publish(prefixOf(bucket) + mark, Buffer.from('null'), { id: randomUUID(), deadlineMs: clock.monotonic() + openTimeoutMs });
+    await this.#seen(seq);
   }
 
   watch(prefix: string, onChange: Watcher['onChange']): () => void {
@@ -268,6 +273,17 @@ export class KvMetastore implements Metastore {
     const key = this.#keyOf(message);
     const revision = message.seq;
     if (revision <= this.#revision) return;
+    this.#revision = revision;
+    if (key !== mark) this.#keep(key, message);
+    for (const waiting of this.#waiting) {
+      if (waiting.revision > revision) continue;
+      this.#waiting.delete(waiting);
+      waiting.resolve();
+    }
+  }
+
+  #keep(key: string, message: JsMsg): void {
+    const revision = message.seq;
     const isDelete = message.headers?.get(operationHeader) === deleteOperation;
     const record = isDelete ? undefined : { value: message.json<unknown>(), revision };
     if (record === undefined) {
@@ -277,13 +293,7 @@ export class KvMetastore implements Metastore {
       this.#deleted.delete(key);
       this.#records.set(key, record);
     }
-    this.#revision = revision;
     this.#tell(key, record);
-    for (const waiting of this.#waiting) {
-      if (waiting.revision > revision) continue;
-      this.#waiting.delete(waiting);
-      waiting.resolve();
-    }
   }
 
   #tell(key: string, record: MetaRecord | undefined): void {

@@ -6,7 +6,7 @@
 // - A record is removed only when no name has led to it for as long as no create takes.
 import type { CatalogAccess } from './catalog-access.ts';
 import type { RestoreTurns } from './restore-turns.ts';
-import { deleteStream, shardStreams } from './shard-stream.ts';
+import { deleteStream, shardStreams, type StreamIdentity } from './shard-stream.ts';
 
 const lookMs = 1_000;
 const sweepMs = 60_000;
@@ -61,14 +61,16 @@ export class Leftovers {
   async #sweepRecords(): Promise<void> {
     const { records, metastore, clock, logger } = this.#access;
     const unnamed = async (): Promise<readonly string[]> => {
-      await metastore.catchUp();
       const named = new Set(Object.values((await records.directory()).names));
       return (await records.uuids()).filter((uuid) => !named.has(uuid));
     };
     const now = clock.monotonic();
     this.#nameless = new Map((await unnamed()).map((uuid) => [uuid, this.#nameless.get(uuid) ?? now]));
-    for (const [uuid, since] of this.#nameless) {
-      if (now - since < namelessMs || this.#ended.signal.aborted) continue;
+    const old = [...this.#nameless].filter(([, since]) => now - since >= namelessMs).map(([uuid]) => uuid);
+    if (old.length === 0) return;
+    await metastore.catchUp();
+    for (const uuid of await unnamed()) {
+      if (!old.includes(uuid) || this.#ended.signal.aborted) continue;
       await records.remove(uuid); // its streams go with the next look at streams
       logger.info({ collection: uuid }, 'the record of a collection that was never named, or is deleted, was removed');
     }
@@ -76,15 +78,18 @@ export class Leftovers {
 
   async #sweepStreams(): Promise<void> {
     const { client, records, metastore, logger } = this.#access;
-    const streams = await shardStreams(client);
+    const isLeft = async ({ collectionUuid, shardId, generation }: StreamIdentity): Promise<boolean> => {
+      const record = await records.get(collectionUuid);
+      const shard = record?.shards.find(({ id }) => id === shardId);
+      const isGivenOut = generation <= Math.max(record?.lastGeneration ?? 0, shard?.generation ?? 0);
+      return record === undefined || (record.turn === undefined && generation !== shard?.generation && isGivenOut);
+    };
+    const streams: StreamIdentity[] = [];
+    for (const stream of await shardStreams(client)) if (await isLeft(stream)) streams.push(stream);
+    if (streams.length === 0) return;
     await metastore.catchUp(); // the record of every stream above is known from here on, or gone
     for (const stream of streams) {
-      if (this.#ended.signal.aborted) return;
-      const record = await records.get(stream.collectionUuid);
-      const shard = record?.shards.find(({ id }) => id === stream.shardId);
-      const isGivenOut = stream.generation <= Math.max(record?.lastGeneration ?? 0, shard?.generation ?? 0);
-      const isLeft = record === undefined || (record.turn === undefined && stream.generation !== shard?.generation && isGivenOut);
-      if (!isLeft) continue;
+      if (this.#ended.signal.aborted || !(await isLeft(stream))) continue;
       await deleteStream(client, stream);
       logger.info({ collection: stream.collectionUuid, shard: stream.shardId, generation: stream.generation }, 'a stream that no record names was removed');
     }

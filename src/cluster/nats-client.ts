@@ -104,12 +104,6 @@ export class NatsClient implements AsyncDisposable {
     }
   }
 
-  /** Of the stream's last message, as its leader has it. */
-  async lastSeq(stream: string, deadlineMs: number): Promise<number> {
-    const { state } = await this.#retried(() => this.leaderInfo(stream), apiCodes.streamNotFound, deadlineMs);
-    return state.last_seq;
-  }
-
   /**
    * What the stream's leader says of it. A server that has just come back answers for a stream whose leader it has not heard of yet,
    * with what it had when it went: then it is asked again. It is told by its answer, which names all servers but the one that gives it.
