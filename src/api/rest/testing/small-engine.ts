@@ -146,7 +146,7 @@ export class SmallEngine {
       });
     });
 
-  count(_name: string, _request: unknown, signal: AbortSignal): Promise<number> {
+  count(_name: string, _request: unknown, { signal }: { readonly signal: AbortSignal }): Promise<number> {
     return this.onCount(signal);
   }
 
