@@ -117,8 +117,9 @@ export class ClusterCatalog implements Collections {
     for (const uuid of Object.values(named.names)) await this.#endDeadRestore(uuid);
     for (const prefix of [directoryKey, recordPrefix]) this.#unwatch.push(metastore.watch(prefix, () => this.#plan()));
     await this.#reconcile();
-    this.#care = new ReplicaCare(this.#access(), this.marks);
-    this.#logCare = new LogCare(this.#access(), this.#restores);
+    const logCare = new LogCare(this.#access(), this.#restores);
+    this.#logCare = logCare;
+    this.#care = new ReplicaCare(this.#access(), this.marks, (name) => logCare.check(name));
     this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
   }
 

@@ -68,7 +68,7 @@ export class LogCare {
         const name = { collectionUuid: uuid, shardId: shard.id, generation: shard.generation };
         this.#watchReader(name, shard);
         try {
-          if (shard.isLogDamaged !== true) await this.#check(name, isDue);
+          if (shard.isLogDamaged !== true) await this.check(name, isDue);
           else if (this.#canMakeStreams() && this.#hasMost(name, shard)) await this.#repair(name);
         } catch (error) {
           if (!this.#ended.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
@@ -96,7 +96,8 @@ export class LogCare {
     }
   }
 
-  async #check(name: ShardName, isDue: boolean): Promise<void> {
+  /** Marks the shard where its stream has lost entries. `isDue`: also where nothing here tells so. */
+  async check(name: ShardName, isDue = false): Promise<void> {
     const { client, logger, records } = this.#access;
     const problem = await this.#problemOf(name, isDue);
     if (problem === undefined) return;

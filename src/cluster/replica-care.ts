@@ -44,6 +44,7 @@ export interface Transfer {
 export class ReplicaCare {
   readonly #access: CatalogAccess;
   readonly #marks: ReplicaMarks;
+  readonly #onLost: (name: ShardName) => Promise<void>;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
   /** Where the stream of a replica that catches up ended at the last look: while writes go on it is never at the very end. */
@@ -57,9 +58,11 @@ export class ReplicaCare {
   /** Shard → when it may be fetched again. */
   readonly #notBefore = new Map<string, number>();
 
-  constructor(access: CatalogAccess, marks: ReplicaMarks) {
+  /** @param onLost told of a replica whose log met a gap, before its copy takes its place: afterwards nothing here shows the gap any more */
+  constructor(access: CatalogAccess, marks: ReplicaMarks, onLost: (name: ShardName) => Promise<void>) {
     this.#access = access;
     this.#marks = marks;
+    this.#onLost = onLost;
     this.#purgedMs = access.clock.monotonic();
     this.#plan();
   }
@@ -122,6 +125,7 @@ export class ReplicaCare {
     if (this.#work.has(shardKey(name))) return;
     const local = this.#access.localShard(uuid, shard.id, shard.generation);
     const isLost = this.#access.logOf(uuid, shard.id, shard.generation)?.lost !== undefined;
+    if (isLost && shard.isLogDamaged !== true) await this.#onLost(name);
     if (local === undefined || isLost || this.#marks.isOwnOdd(uuid, shard, state)) {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();

@@ -206,7 +206,7 @@ describe('reads of three nodes', { skip: noNats ?? false }, () => {
 
   test('a node is gone: a majority still reads, all do not, nor does a number that only all can be', async () => {
     for (const replicas of [2, 3]) {
-      assert.equal((await call(url(0), 'PUT', `/collections/lost-${replicas}`, { body: { vectors, shard_number: 3, replication_factor: replicas } })).status, 200);
+      assert.equal((await call(url(0), 'PUT', `/collections/lost-${replicas}`, { body: { vectors, shard_number: 3, replication_factor: replicas, write_consistency_factor: replicas } })).status, 200);
       await call(url(0), 'PUT', `/collections/lost-${replicas}/points?wait=true`, { body: { points: Array.from({ length: 30 }, (_, id) => ({ id, vector: {} })) } });
     }
     await must(cluster, 'it runs').kill(2);

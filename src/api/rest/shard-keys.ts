@@ -6,7 +6,7 @@ import type { Engine } from '../../engine/engine.ts';
 import { readShardKey } from './decode-selectors.ts';
 import type { RestContext } from './rest-context.ts';
 import type { RestCall, RestRoute } from './route.ts';
-import { decodeBody, defined, mapList, optional, readCount, readVariant, required, wrongType, type WireValue } from './wire-value.ts';
+import { decodeBody, defined, formatError, mapList, optional, readCount, readVariant, required, shown, wrongType, type WireValue } from './wire-value.ts';
 import { collectionOf } from './write-call.ts';
 
 type Cluster = NonNullable<Engine['cluster']>;
@@ -73,6 +73,8 @@ export async function decodeCreateShardKey(at: WireValue): Promise<CreateShardKe
 /** No node has an id beyond 2^53. */
 export function readPeerId(at: WireValue): number {
   const { value } = at;
-  if (typeof value === 'bigint' && value >= 0n) throw new RequestError('bad-request', `Peer ${value} does not exist`);
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : wrongType(at, 'u64');
+  if (typeof value !== 'bigint' && (typeof value !== 'number' || !Number.isInteger(value))) return wrongType(at, 'u64');
+  if (value < 0) throw formatError(at, `invalid value: integer \`${shown(value)}\`, expected u64`);
+  if (value > Number.MAX_SAFE_INTEGER) throw new RequestError('bad-request', `Peer ${value} does not exist`);
+  return Number(value);
 }
