@@ -144,7 +144,10 @@ export class ClusterCatalog implements Collections {
     return {
       ...this.#routes.methods(),
       'is-removed': (_args: unknown, { peerId }) => Promise.resolve(this.#members().isRemoved(peerId)),
-      'follow': ({ revision }: { readonly revision: number }) => this.#whenFollowed(revision),
+      'follow': async ({ revision }: { readonly revision: number }) => {
+        await this.#whenFollowed(revision);
+        this.#members().beat(); // what it holds now
+      },
     };
   }
 

@@ -415,7 +415,10 @@ export class ShardRestores {
       const record = access.followed().get(uuid);
       const mine = record?.shards.filter((shard) => ids.includes(shard.id) && replicaOf(shard, access.membership.self.peerId) !== undefined) ?? [];
       const open = mine.map((shard) => ({ state: replicaOf(shard, access.membership.self.peerId), shard: access.localShard(uuid, shard.id, shard.generation) }));
-      if (open.every(({ state, shard }) => state === 'Active' && shard !== undefined)) return open.reduce((sum, { shard }) => sum + (shard?.info().points ?? 0), 0);
+      if (open.every(({ state, shard }) => state === 'Active' && shard !== undefined)) {
+        access.membership.beat(); // so that the other nodes tell of what is here
+        return open.reduce((sum, { shard }) => sum + (shard?.info().points ?? 0), 0);
+      }
       if (access.clock.monotonic() > until) throw new RequestError('timeout', 'the restored shards are not active yet; the restore goes on');
       await pause(pollMs);
     }
