@@ -4,6 +4,8 @@
 // has seen it. Decisions are made by compare-and-set alone, on the revision that was read. A change whose outcome is unknown at its
 // deadline throws InDoubtError.
 //
+// The key `mark` is of no record: its messages have a place among the changes, by which a store knows that it has caught up.
+//
 // Message of a change, as any KV client reads it: subject `$KV.<bucket>.<key>`, JSON body, header `KV-Operation: DEL` for a delete. The
 // message of a delete is purged when every reader must have seen it, but never while it is the newest of the bucket: by the newest one
 // it is known how far there is to read.
