@@ -12,6 +12,7 @@ import type { KvMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
+import type { ShardName } from './remote-replica.ts';
 import type { ReplicatedLog } from './replicated-log.ts';
 
 export interface CatalogAccess {
@@ -39,6 +40,8 @@ export interface CatalogAccess {
   /** A shard as requests reach it, in the generation that this node has followed. */
   slot(uuid: string, shardId: number): ShardSlot | undefined;
   localShard(uuid: string, shardId: number, generation: number): Shard | undefined;
+  /** Whether this node could not open its replica because its files are damaged. */
+  isDamaged(name: ShardName): boolean;
   /** The log behind a local shard. */
   logOf(uuid: string, shardId: number, generation: number): ReplicatedLog | undefined;
   /** Brings local shards in line with the records again, although none has changed. */

@@ -530,6 +530,7 @@ export class ClusterCatalog implements Collections {
       record: (uuid) => this.#open.get(uuid)?.record,
       slot: (uuid, shardId) => this.#open.get(uuid)?.collection.set.slots.find(({ id }) => id === shardId),
       localShard: (uuid, shardId, generation) => this.#localShard({ collectionUuid: uuid, shardId, generation }),
+      isDamaged: (name) => this.#local.isDamaged(name),
       logOf: (uuid, shardId, generation) => this.#local.logOf({ collectionUuid: uuid, shardId, generation }),
       offer: (uuid, shard, generation) => this.#local.offer({ collectionUuid: uuid, shardId: shard.shardId, generation }, shard),
       withdraw: (uuid, shardId, generation) => this.#reconciling.run(async () => {

@@ -5,6 +5,7 @@
 // - One folder, one shard: what left goes with its folder before the same shard is opened again.
 // - Whoever opens, installs, discards or withdraws does it under the lock that follows the records, so nothing else opens the folder.
 import type { Clock } from '../base/clock.ts';
+import { CorruptionError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Collection } from '../collection/collection.ts';
 import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collection/shard-files.ts';
@@ -30,6 +31,8 @@ export class LocalShards {
   /** By name. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
+  /** Opened last in vain, for a reason that does not pass. */
+  readonly #damaged = new Set<string>();
 
   constructor(options: LocalShardsOptions) {
     this.#options = options;
@@ -43,6 +46,10 @@ export class LocalShards {
 
   logOf(name: ShardName): ReplicatedLog | undefined {
     return this.#logs.get(shardKey(name));
+  }
+
+  isDamaged(name: ShardName): boolean {
+    return this.#damaged.has(shardKey(name));
   }
 
   /** Opened for a record to come; `open` hands it out. */
@@ -60,6 +67,7 @@ export class LocalShards {
     this.#offered.delete(key);
     if (offered !== undefined) return offered;
     await this.#leaving.whenGone(key);
+    this.#damaged.delete(key);
     try {
       let slot: ShardSlot | undefined;
       if (await this.files.hasShard(uuid, place)) [slot] = await this.files.openSome(uuid, config, [place]);
@@ -67,6 +75,7 @@ export class LocalShards {
       slot?.shard?.follow();
       return slot?.shard;
     } catch (error) {
+      if (error instanceof CorruptionError) this.#damaged.add(key);
       logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');
       return undefined;
     }

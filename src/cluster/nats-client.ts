@@ -110,7 +110,7 @@ export class NatsClient implements AsyncDisposable {
    */
   async leaderInfo(stream: string): Promise<StreamInfo> {
     for (const until = this.#clock.monotonic() + tryTimeoutMs;;) {
-      const info = await this.manager.streams.info(stream);
+      const info = await this.#retried(() => this.manager.streams.info(stream), [], until);
       const { leader, replicas = [] } = info.cluster ?? {};
       if (info.cluster === undefined || (leader !== undefined && leader !== '' && !replicas.some(({ name }) => name === leader))) return info;
       if (this.#clock.monotonic() >= until) throw new RequestError('unavailable', `the leader of stream ${stream} does not answer`);

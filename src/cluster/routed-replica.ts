@@ -19,6 +19,8 @@ export interface RouteSource {
   local(): Shard | undefined;
   /** This node's replica while it is Active and is not read yet: it may lack what was written just before. */
   joining(): Shard | undefined;
+  /** This node's replica is Active and will be read before long: it is joining, or could not be opened for a reason that may pass. */
+  isComing(): boolean;
   /** Active ones on other nodes, those that answer first. */
   remotes(): readonly { readonly replica: RemoteReplica; readonly isLive: boolean }[];
   /** How many replicas there are, whatever their states. */
@@ -153,7 +155,7 @@ export class RoutedReplica implements Replica {
 
   #noReplica(): RequestError {
     const message = `shard ${this.#source.shardId} has no active replica that can be reached`;
-    return this.#source.joining() === undefined ? new RequestError('unavailable', message) : new NotServedError(message);
+    return this.#source.isComing() ? new NotServedError(message) : new RequestError('unavailable', message);
   }
 }
 

@@ -35,6 +35,7 @@ export class ShardRoutes {
       shardId, generation,
       local: () => this.#activeHere(name),
       joining: () => (this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined),
+      isComing: () => this.isActiveHere(collectionUuid, shardId) && !this.#access().isDamaged(name),
       remotes: () => {
         const { membership, peers } = this.#access();
         const shard = recordNow();

@@ -216,6 +216,11 @@ export class ShardState {
     closing.then(() => this.#closing.delete(closing), () => undefined); // a failure stays, for `close`
   }
 
+  /** Resolves when the segments that were replaced are closed, but for those that queries still read; failures are for `close`. */
+  async whenReplacedAreClosed(): Promise<void> {
+    await Promise.allSettled(this.#closing);
+  }
+
   /** Resolves when every segment is closed. */
   async close(): Promise<void> {
     this.#insideEntry = false;

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { yieldToLoop } from '../base/clock.ts';
 import { RequestError } from '../base/errors.ts';
 import type { WriteOperation } from '../command/write.ts';
+import type { ReadHandle } from '../fs/disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
 import { parseFilter } from '../payload/parse-filter.ts';
 import { Shard } from './shard.ts';
 import { allIds, allPoints, draft, everything, pointId, shardOptions, upsert, vectorOf } from './testing/shard-fixtures.ts';
+import { verifyShard } from './verify-shard.ts';
 
 const nothing = { payload: { kind: 'none' }, vectors: { kind: 'none' } } as const;
 const wait = { wait: true };
@@ -141,6 +144,54 @@ test('info counts live points, those with a field, and segments', async () => {
   const info = shard.info();
   assert.deepEqual([info.points, info.segments, info.status, info.unappliedEntries, info.payloadSchema.get('n')], [3, 2, 'green', 0, { schema: { type: 'integer' }, points: 2 }]);
   assert.ok(info.diskBytes > 0);
+});
+
+/** A memory disk on which closing the files that are open at a moment can be held up. */
+class HeldClosesDisk extends MemoryDisk {
+  /** How many wait. */
+  held = 0;
+  readonly #gates = new Set<(gate: Promise<void>) => void>();
+
+  holdCloses(): () => void {
+    let open = (): void => undefined;
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    for (const hold of this.#gates) hold(gate);
+    return open;
+  }
+
+  override async openRead(file: string): Promise<ReadHandle> {
+    const handle = await super.openRead(file);
+    const close = handle.close.bind(handle);
+    let gate: Promise<void> | undefined;
+    this.#gates.add((held) => {
+      gate = held;
+    });
+    handle.close = async () => {
+      if (gate !== undefined) this.held += 1;
+      await gate;
+      await close();
+    };
+    return handle;
+  }
+}
+
+test('a close that follows a checkpoint at once leaves no file of the segments that it replaced', async () => {
+  const disk = new HeldClosesDisk();
+  const shard = await Shard.create(shardOptions(disk, '/shard'));
+  await upsert(shard, draft(1), draft(2));
+  await shard.checkpoint();
+  await upsert(shard, draft(1), draft(2));
+  const open = disk.holdCloses();
+  await shard.checkpoint();
+  assert.ok(disk.held > 0, 'the replaced segment is being closed');
+  const closing = shard.close();
+  for (let turn = 0; turn < 100; turn += 1) await yieldToLoop();
+  open();
+  await closing;
+  const { findings, leftovers } = await verifyShard({ disk, directory: '/shard', deep: true });
+  assert.deepEqual([findings, leftovers], [[], []]);
 });
 
 test('a closed shard refuses, and closing twice is closing once', async () => {

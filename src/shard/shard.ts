@@ -368,6 +368,7 @@ export class Shard {
     await this.#inFlight.waitFor(0);
     await this.#queue.close();
     await this.#maintenance.close();
+    await this.#state.whenReplacedAreClosed(); // only then are their files removed
     await this.#folder.close();
     await this.#log.close();
     await this.#noteDurable();
