@@ -8,7 +8,7 @@ import type { Disk } from '../fs/disk.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
 import type { ClusterRecords } from './cluster-records.ts';
-import type { KvMetastore } from './kv-metastore.ts';
+import type { ClusterMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -22,7 +22,7 @@ export interface CatalogAccess {
   readonly logger: Logger;
   readonly client: NatsClient;
   readonly peers: PeerClient;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly files: ShardFiles;
   readonly membership: Membership;
   /** Servers that a new stream is to have. */

@@ -36,7 +36,7 @@ import { refuseElsewhere } from './any-node.ts';
 import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import type { KvMetastore } from './kv-metastore.ts';
+import type { ClusterMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { LocalShards, type LocalShardsOptions } from './local-shards.ts';
 import { LogCare } from './log-care.ts';
@@ -58,7 +58,7 @@ const streamsMakingMax = 8;
 const followTimeoutMs = 10_000;
 
 export interface ClusterCatalogOptions extends LocalShardsOptions {
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly peers: PeerClient;
   /** Servers that keep each stream. */
   readonly streamReplicas: () => number;

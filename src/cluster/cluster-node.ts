@@ -16,7 +16,7 @@ import { directoryKey } from './cluster-records.ts';
 import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
 import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
 import { joinMethods } from './join.ts';
-import { KvMetastore, streamOf } from './kv-metastore.ts';
+import { KvMetastore, streamOf, type ClusterMetastore } from './kv-metastore.ts';
 import { Membership, nodePrefix, wasRemoved, type NodeRecord, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
@@ -76,6 +76,8 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly founders?: number;
   /** A witness votes beside this node's server until three nodes are there. */
   readonly witness?: { readonly onEnded: () => Promise<void> };
+  /** How this node sees the store of the metadata; default: as it is. For tests of nodes that hear late of what others changed. */
+  readonly viewOf?: (store: KvMetastore) => Promise<ClusterMetastore>;
   /** Puts in what the cluster begins with, where this node makes it. */
   readonly fill?: (cluster: EmptyCluster) => Promise<void>;
 }
@@ -90,7 +92,7 @@ interface ClusterParts {
   readonly removal: NodeRemoval;
   readonly peers: PeerClient;
   readonly nats: NatsService;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly natsVersion: string;
   /** What other nodes may ask of this one. */
   readonly calls: PeerMethods['calls'];
@@ -109,7 +111,7 @@ export class ClusterNode implements AsyncDisposable {
   readonly membership: Membership;
   readonly peers: PeerClient;
   readonly nats: NatsService;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly #removal: NodeRemoval;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
@@ -255,8 +257,9 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const name = options.name ?? keys.clusterName;
   const { nats, client, version: natsVersion, founders, streamReplicas, witness, route } = await startNats(options, { keys, serverName, name }, closers);
   const replicas = (): number => streamReplicas(membership.quorum().of);
-  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
-  closers.push(() => metastore.close());
+  const store = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
+  closers.push(() => store.close());
+  const metastore = await options.viewOf?.(store) ?? store;
   if (nats instanceof ExternalNats) {
     await claimAccount(metastore, name);
     nats.watch(streamOf(metaBucket));
@@ -338,7 +341,7 @@ async function startWitnessOf({ witness, dataDirectory, disk, tls, uri }: Cluste
 }
 
 /** What no record names is removed at start: so records that are gone as a whole must not be taken for none. */
-async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, metastore: KvMetastore): Promise<void> {
+async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, metastore: ClusterMetastore): Promise<void> {
   if ((await metastore.get(directoryKey)) !== undefined) return;
   const folder = path.join(dataDirectory, 'collections');
   if ((await disk.findStat(folder)) === undefined || (await disk.list(folder)).length === 0) return;

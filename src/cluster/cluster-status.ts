@@ -5,7 +5,7 @@ import type { ShardKey } from '../command/shard-key.ts';
 import type { Disagreement } from './replica-marks.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
 import type { StateMark } from '../shard/state-marks.ts';
-import type { KvMetastore } from './kv-metastore.ts';
+import type { ClusterMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import { ExternalNats } from './external-nats.ts';
 import type { NatsService } from './nats-service.ts';
@@ -52,7 +52,7 @@ interface TransferStatus {
 interface Parts {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly nats: NatsService;
   readonly peers: PeerClient;
 }

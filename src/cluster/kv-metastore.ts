@@ -43,12 +43,22 @@ export interface KvMetastoreOptions {
   readonly logger: Logger;
 }
 
+/** What a cluster asks of its metastore beyond what one node does. */
+export interface ClusterMetastore extends Metastore {
+  /** Of the last change that is known here: whatever this answers, reads are no older. */
+  readonly revision: number;
+  /** Resolves when every change that was made before is known here. */
+  catchUp(): Promise<void>;
+  /** Removes from the store what deletes of long ago left there. */
+  purgeDeleted(): Promise<void>;
+}
+
 interface Watcher {
   readonly prefix: string;
   readonly onChange: (key: string, record: MetaRecord | undefined) => void;
 }
 
-export class KvMetastore implements Metastore {
+export class KvMetastore implements ClusterMetastore {
   readonly #options: KvMetastoreOptions;
   readonly #records = new Map<string, MetaRecord>();
   /** Revisions of deleted keys, which a create there must name, and since when they are known. */
