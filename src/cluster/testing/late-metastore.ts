@@ -1,7 +1,8 @@
 // A node's view of the metastore that is behind: it hears of every change in order, of others' late by turns, and what it reads is what
 // it has heard. Of its own changes it knows when they are answered, as `KvMetastore` promises; nothing else is.
 //
-// What a change waits for may be put in its way: `beforeSet` runs between what a caller read and the compare-and-set that builds on it.
+// Faults may be put at two moments of a change: `beforeSet` runs between what a caller read and the compare-and-set that builds on it,
+// `afterSet` when every server may have the change and this node has not followed it yet.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../base/testing/random.ts';
 import type { MetaRecord } from '../../collection/metastore.ts';
@@ -12,6 +13,7 @@ export interface LateOptions {
   readonly random?: Random;
   readonly lateMsMax?: number;
   readonly beforeSet?: (key: string, value: unknown) => Promise<void>;
+  readonly afterSet?: (key: string, value: unknown) => Promise<void>;
 }
 
 interface Change {
@@ -33,6 +35,8 @@ export class LateMetastore implements ClusterMetastore {
   readonly #unheard: Change[] = [];
   #revision = 0;
   #isHearing = false;
+  /** Changes of its own that are under way: nothing is heard before they are answered. */
+  #changing = 0;
   /** Reads that were answered with what was no longer true. */
   oldReads = 0;
   /** Changes that were kept back for a while. */
@@ -85,9 +89,15 @@ export class LateMetastore implements ClusterMetastore {
 
   async set(key: string, value: unknown, revision: number): Promise<number | undefined> {
     await this.#options.beforeSet?.(key, value);
-    const set = await this.#store.set(key, value, revision);
-    this.#hearAllUpTo(set ?? this.#store.revision);
-    return set;
+    this.#changing += 1;
+    try {
+      const set = await this.#store.set(key, value, revision);
+      if (set !== undefined) await this.#options.afterSet?.(key, value);
+      this.#hearAllUpTo(set ?? this.#store.revision);
+      return set;
+    } finally {
+      this.#changing -= 1;
+    }
   }
 
   async delete(key: string, revision: number): Promise<boolean> {
@@ -130,6 +140,7 @@ export class LateMetastore implements ClusterMetastore {
           this.lateChanges += 1;
           await sleep(random.below(lateMsMax));
         }
+        while (this.#changing > 0) await sleep(1);
         this.#hearAllUpTo(next.revision);
       }
     } finally {
