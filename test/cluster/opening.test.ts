@@ -4,6 +4,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
+import { systemClock } from '../../src/base/clock.ts';
 import { RequestError } from '../../src/base/errors.ts';
 import { parsePointId } from '../../src/base/ids.ts';
 import { pause, waitUntil } from '../../src/base/testing/wait-until.ts';
@@ -11,10 +12,13 @@ import { parseShardKey } from '../../src/command/shard-key.ts';
 import type { PointDraft } from '../../src/command/write.ts';
 import { peersIn, type ClusterCollection } from '../../src/cluster/cluster-record.ts';
 import { recordPrefix } from '../../src/cluster/cluster-records.ts';
+import { clusterKeys } from '../../src/cluster/cluster-secret.ts';
+import { NatsClient } from '../../src/cluster/nats-client.ts';
 import { NatsServer } from '../../src/cluster/nats-server.ts';
+import { streamName } from '../../src/cluster/shard-stream.ts';
 import { LateMetastore } from '../../src/cluster/testing/late-metastore.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
-import { startCluster, type ClusterFixture } from './cluster-fixture.ts';
+import { clusterSecret, startCluster, type ClusterFixture } from './cluster-fixture.ts';
 
 const vectors = { size: 2, distance: 'Dot' } as const;
 const draft = (value: number): PointDraft => ({ id: must(parsePointId(value), 'a good id'), vectors: new Map([['', Float32Array.of(value, 1)]]), payload: '{}' });
@@ -27,11 +31,11 @@ const atOnceMs = 5_000;
 
 describe('a shard that a node could not open', { skip: noNats ?? false }, () => {
   let fixture: ClusterFixture | undefined;
-  let afterSet: (key: string, value: unknown) => void = () => undefined;
+  let afterSet: (key: string, value: unknown) => Promise<void> = () => Promise.resolve();
   const cluster = (): ClusterFixture => must(fixture, 'it runs');
 
   before(async () => {
-    fixture = await startCluster(nodes.length, { viewOf: (at, store) => LateMetastore.open(store, at === 0 ? { afterSet: (key, value) => Promise.resolve(afterSet(key, value)) } : {}) });
+    fixture = await startCluster(nodes.length, { viewOf: (at, store) => LateMetastore.open(store, at === 0 ? { afterSet: (key, value) => afterSet(key, value) } : {}) });
   });
   after(() => fixture?.[Symbol.asyncDispose]());
 
@@ -52,9 +56,16 @@ describe('a shard that a node could not open', { skip: noNats ?? false }, () => 
       if (isStopped) for (const pid of others) process.kill(pid, 'SIGCONT');
       isStopped = false;
     };
-    afterSet = (of, value) => {
+    await using client = await NatsClient.connect({ url: cluster().node(0).nats.clientUrl, user: clusterKeys(clusterSecret).app, name: 'test', clock: systemClock });
+    const stream = streamName({ collectionUuid: collection.uuid, shardId: 0, generation: 0 });
+    afterSet = async (of, value) => {
       if (of !== recordPrefix + collection.uuid || (value as ClusterCollection).shards.length === 0) return;
-      afterSet = () => undefined;
+      afterSet = () => Promise.resolve();
+      await waitUntil('a server leads that will stop: this node\'s own would answer for a while', async () => {
+        if ((await client.leaderInfo(stream)).cluster?.leader !== 'nk-100') return true;
+        await client.connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${stream}`, JSON.stringify({ placement: { preferred: 'nk-101' } }));
+        return false;
+      });
       isStopped = true;
       for (const pid of others) process.kill(pid, 'SIGSTOP');
     };
