@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger, type Logger } from '../../src/base/logger.ts';
 import { parsePointId } from '../../src/base/ids.ts';
-import { pause } from '../../src/base/testing/wait-until.ts';
+import { pause, waitUntil } from '../../src/base/testing/wait-until.ts';
 import { peersIn, type ClusterCollection, type ShardRecord } from '../../src/cluster/cluster-record.ts';
 import { recordPrefix } from '../../src/cluster/cluster-records.ts';
 import { clusterKeys } from '../../src/cluster/cluster-secret.ts';
 import { NatsClient } from '../../src/cluster/nats-client.ts';
+import { NatsServer } from '../../src/cluster/nats-server.ts';
 import { purgeStream, streamFacts } from '../../src/cluster/shard-stream.ts';
 import { LateMetastore } from '../../src/cluster/testing/late-metastore.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
@@ -26,11 +28,22 @@ const messageMs = 200;
 describe('rules of the cluster, forced', { skip: noNats ?? false }, () => {
   let fixture: ClusterFixture | undefined;
   let beforeSet: (key: string, value: unknown) => Promise<void> = () => Promise.resolve();
+  /** By any node. */
+  const said: string[] = [];
   const cluster = (): ClusterFixture => must(fixture, 'it runs');
   const shardOf = (at: number, name: string): ShardRecord => must(cluster().node(at).catalog.record(name).shards[0], 'it has one');
 
+  const serverOf = (at: number): NatsServer => {
+    const { nats } = cluster().node(at);
+    assert.ok(nats instanceof NatsServer);
+    return nats;
+  };
+  const metaOf = async (at: number): Promise<{ readonly leader?: string; readonly cluster_size: number }> =>
+    must((await serverOf(at).monitor('jsz'))?.['meta_cluster'], 'it answers') as { readonly leader?: string; readonly cluster_size: number };
+
   before(async () => {
-    fixture = await startCluster(nodes.length, { viewOf: (_at, store) => LateMetastore.open(store, { beforeSet: (key, value) => beforeSet(key, value) }) });
+    const logger: Logger = { ...silentLogger, info: (_facts: object, text: string) => void said.push(text) };
+    fixture = await startCluster(nodes.length, { logger, viewOf: (_at, store) => LateMetastore.open(store, { beforeSet: (key, value) => beforeSet(key, value) }) });
   });
   after(() => fixture?.[Symbol.asyncDispose]());
 
@@ -80,6 +93,34 @@ describe('rules of the cluster, forced', { skip: noNats ?? false }, () => {
     for (const at of nodes) {
       assert.deepEqual(shardOf(at, name).replicas, { [self]: 'Active' });
       assert.equal(await cluster().node(at).catalog.get(name).count({ exact: true }), points, `through node ${at}`);
+    }
+    await cluster().node(0).catalog.delete(name);
+  });
+
+  test('a node is removed while nobody leads the metadata of the servers: that is waited for', async () => {
+    const { leader } = await metaOf(0);
+    const gone = nodes.find((at) => at > 0 && `nk-${100 + at}` === leader) ?? 2;
+    const other = 3 - gone;
+    const [dying = 0, stopped = 0] = [gone, other].map((at) => must(serverOf(at).pid, 'it runs'));
+    const ending = serverOf(gone).stop(); // so that it is not started again
+    process.kill(dying, 'SIGKILL'); // before it is asked to end: it hands nothing over
+    await ending;
+    try {
+      const removing = cluster().node(0).removePeer({ peerId: 100 + gone, force: false });
+      removing.catch(() => undefined); // looked at below
+      await Promise.race([removing, waitUntil('the node is out of the records', () => cluster().node(0).membership.node(100 + gone) === undefined, { pollMs: 5 })]);
+      process.kill(stopped, 'SIGSTOP'); // one server alone leads nothing
+      await Promise.race([removing, waitUntil('nobody took its server out', () => said.includes('the server of a removed node could not be taken out yet; it is tried again'))]);
+      process.kill(stopped, 'SIGCONT');
+      await removing;
+    } finally {
+      process.kill(stopped, 'SIGCONT');
+    }
+    for (const at of [0, other]) {
+      await waitUntil(`node ${at} knows of one other node and one other server`, async () => {
+        assert.deepEqual(cluster().node(at).membership.nodes().map(({ peerId }) => peerId), [100, 100 + other]);
+        assert.equal((await metaOf(at)).cluster_size, 2);
+      });
     }
   });
 });
