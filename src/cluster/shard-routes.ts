@@ -114,11 +114,11 @@ export class ShardRoutes {
 
   /** Whoever asked looks again, unless what is here is damaged and nobody else has any: that does not pass. */
   #notServed(name: ShardName): RequestError {
-    const { record, membership, isDamaged } = this.#access();
+    const access = this.#access();
     const { collectionUuid, shardId, generation } = name;
-    const shard = record(collectionUuid)?.shards.find(({ id }) => id === shardId);
-    const isOnly = shard !== undefined && peersIn(shard, 'Active').every((peer) => peer === membership.self.peerId);
-    if (isOnly && isDamaged(name)) return new RequestError('unavailable', `shard ${shardId} has no active replica that can be reached`);
+    const shard = access.record(collectionUuid)?.shards.find(({ id }) => id === shardId);
+    const isOnly = shard !== undefined && peersIn(shard, 'Active').every((peer) => peer === access.membership.self.peerId);
+    if (isOnly && access.isDamaged(name)) return new RequestError('unavailable', `shard ${shardId} has no active replica that can be reached`);
     return new NotServedError(`shard ${shardId} of generation ${generation} is not active on this node`);
   }
 
