@@ -31,7 +31,7 @@ describe('three nodes on bad links', noNats === undefined ? withoutNetworks() : 
     await using cluster = await startProcesses(nodes.length, inNetwork(network, secret));
     await cluster.untilReady();
     const kept = await createKept(cluster.node(0).url, [[3, 1], [3, 3], [1, 1]]);
-    const load = new Load(cluster, kept, random);
+    await using load = new Load(cluster, kept, random);
     const done: string[] = [];
     load.begin();
     for (let cut = 0; cut < cuts; cut += 1) {

@@ -24,7 +24,7 @@ test('full disks: one stops only its node, all stop the writes, and with room ag
   await using cluster = await startProcesses(all.length, { placeOf: (at) => ({ data: disks.data(at) }) });
   await cluster.untilReady();
   const kept = await createKept(cluster.node(0).url, [[3, 1], [1, 1]]);
-  const load = new Load(cluster, kept, seededRandom(seed));
+  await using load = new Load(cluster, kept, seededRandom(seed));
   load.ballast = 4_000;
 
   load.begin();

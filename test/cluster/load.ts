@@ -43,7 +43,7 @@ export interface Acknowledged {
   readonly sentMs: number;
 }
 
-export class Load {
+export class Load implements AsyncDisposable {
   readonly #cluster: ProcessCluster;
   readonly #kept: readonly Kept[];
   readonly #random: Random;
@@ -73,6 +73,11 @@ export class Load {
   async end(): Promise<void> {
     this.#isOn = false;
     await this.#running;
+  }
+
+  /** A test that fails in the middle ends its clients, or its process would go on. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.end();
   }
 
   /** For messages. */

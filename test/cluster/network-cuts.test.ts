@@ -27,7 +27,7 @@ describe('three nodes in networks of their own', noNats === undefined ? withoutN
     await using cluster = await startProcesses(count, inNetwork(network, secret));
     await cluster.untilReady();
     const kept = await createKept(cluster.node(0).url, [[3, 1], [3, 3], [1, 1]]);
-    const load = new Load(cluster, kept, random);
+    await using load = new Load(cluster, kept, random);
     const done: string[] = [];
     for (let cut = 0; cut < cuts; cut += 1) {
       const at = (cut + random.below(count)) % count;
