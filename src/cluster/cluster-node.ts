@@ -192,6 +192,11 @@ export class ClusterNode implements AsyncDisposable {
     return this.catalog.isReady();
   }
 
+  /** Its shards take no writes until there is room again; other nodes go on. */
+  get isDiskFull(): boolean {
+    return this.nats.state.isDiskFull;
+  }
+
   /** Stored snapshots of all nodes. */
   get snapshots(): AnyNode {
     return must(this.#snapshots, 'a node that serves archives has snapshots');

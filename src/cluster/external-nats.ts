@@ -88,7 +88,7 @@ export class ExternalNats implements NatsService {
 
   /** `isEnabled`: the metadata has a leader. */
   get state(): NatsState {
-    return { isRunning: !this.client.connection.isClosed(), isEnabled: this.#isEnabled, restarts: 0, lastError: this.#lastError };
+    return { isRunning: !this.client.connection.isClosed(), isEnabled: this.#isEnabled, isDiskFull: false, restarts: 0, lastError: this.#lastError };
   }
 
   async monitor(query: string): Promise<Readonly<Record<string, unknown>> | undefined> {

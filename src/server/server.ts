@@ -76,7 +76,8 @@ export class Server implements AsyncDisposable {
         access: new Access(keysOf(config)),
         settings: { ...restSettings(config, loopback), tls },
         isReady: () => state.ready && engine.cluster?.isReady() !== false,
-        processFacts: () => readProcessFacts(disk),
+        writesRefused: () => (engine.cluster?.isDiskFull === true ? 'the disk of this node is full, its shards take no writes' : undefined),
+        processFacts: () => readProcessFacts(disk, engine.dataDirectory),
         takeLoopDelay: () => loopDelay.take(),
       });
       certificates?.renew(rest.server);
