@@ -140,6 +140,11 @@ export class ClusterCatalog implements Collections {
   }
 
   /** What other nodes may ask of this one about its shards. */
+  /** Entries that the streams of this node's shards count as missing. */
+  get missingEntries(): number {
+    return this.#logCare?.missing ?? 0;
+  }
+
   methods(): PeerMethods['calls'] {
     return {
       ...this.#routes.methods(),

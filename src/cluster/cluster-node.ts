@@ -247,9 +247,10 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const keys = clusterKeys(options.secret);
   const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.current, clock, logger });
   closers.push(() => server.close());
-  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  const newClient = (): PeerClient => new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  const peers = newClient();
   closers.push(() => peers.close());
-  await refuseRemoved(peers, options.others, peerId);
+  await refuseRemoved(newClient(), options.others, peerId);
   if (tls !== undefined) {
     closers.push(tls.onRenewed((renewed) => {
       server.renew(renewed);
@@ -350,7 +351,10 @@ async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, m
   throw new CorruptionError({ file: folder, problem: 'holds shards of a cluster whose metadata is gone: the stores of its NATS servers were lost. Put those back (nats/ in the data directories), or restore snapshots into a new cluster' });
 }
 
-/** Before its server meets the others, which would take it in again. Where none can say, the metadata does later. */
+/**
+ * Before its server meets the others, which would take it in again. Where none can say, the metadata does later.
+ * @param peers for this alone: that others are not up yet is no failure to tell of
+ */
 async function refuseRemoved(peers: PeerClient, others: readonly string[], peerId: number): Promise<void> {
   const answers = await Promise.all(others.map((uri) => peers.call<boolean>(uri, 'is-removed', null, { timeoutMs: removedTimeoutMs }).catch(() => false)));
   if (answers.includes(true)) throw wasRemoved(peerId);
@@ -370,6 +374,7 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock
   for (;;) {
     try {
       if (isOwn && !(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
+  peers.close();
       await manager.getAccountInfo();
       return;
     } catch (error) {

@@ -13,7 +13,7 @@ import { RequestError } from '../base/errors.ts';
 import { receiveShard, type ReceivedShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withShard, type ShardRecord } from './cluster-record.ts';
-import type { ShardName } from './remote-replica.ts';
+import { shardKey, type ShardName } from './remote-replica.ts';
 import type { ShardRestores } from './shard-restores.ts';
 import { sealStream, streamFacts } from './shard-stream.ts';
 
@@ -30,6 +30,8 @@ export class LogCare {
   readonly #restores: ShardRestores;
   readonly #ended = new AbortController();
   readonly #shortSince = new Map<string, number>();
+  /** What the stream of each shard counted as missing at the last look. */
+  readonly #missing = new Map<string, number>();
   /** How far the log of a replica was when it last went on, and when. */
   readonly #progress = new Map<string, { readonly seq: number; readonly sinceMs: number }>();
   #timer: NodeJS.Timeout | undefined;
@@ -40,6 +42,11 @@ export class LogCare {
     this.#access = access;
     this.#restores = restores;
     this.#plan();
+  }
+
+  /** Entries that the streams of this node's shards count as missing. */
+  get missing(): number {
+    return [...this.#missing.values()].reduce((sum, count) => sum + count, 0);
   }
 
   async close(): Promise<void> {
@@ -61,6 +68,7 @@ export class LogCare {
     const { followed, membership, clock, logger } = this.#access;
     const isDue = clock.monotonic() - this.#polledMs > pollMs;
     if (isDue) this.#polledMs = clock.monotonic();
+    this.#forgetEnded();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
         if (this.#ended.signal.aborted) return;
@@ -77,11 +85,18 @@ export class LogCare {
     }
   }
 
+  /** A generation that has ended took its stream along. */
+  #forgetEnded(): void {
+    if (this.#missing.size === 0) return;
+    const current = new Set([...this.#access.followed()].flatMap(([collectionUuid, { shards }]) => shards.map(({ id, generation }) => shardKey({ collectionUuid, shardId: id, generation }))));
+    for (const key of this.#missing.keys()) if (!current.has(key)) this.#missing.delete(key);
+  }
+
   /** A server that cannot catch up, because the one that leads is damaged, is called current and gives its readers nothing. */
   #watchReader(name: ShardName, shard: ShardRecord): void {
     const { membership, clock, logger } = this.#access;
     const { collectionUuid, shardId, generation } = name;
-    const key = `${collectionUuid}/${shardId}/${generation}`;
+    const key = shardKey(name);
     const log = this.#access.logOf(collectionUuid, shardId, generation);
     const there = Math.max(...peersIn(shard).map((peer) => membership.shardOf(peer, name)?.applied ?? 0));
     const known = this.#progress.get(key);
@@ -112,12 +127,13 @@ export class LogCare {
   async #problemOf(name: ShardName, isDue: boolean): Promise<string | undefined> {
     const { client, clock } = this.#access;
     const { collectionUuid, shardId, generation } = name;
-    const key = `${collectionUuid}/${shardId}/${generation}`;
+    const key = shardKey(name);
     const log = this.#access.logOf(collectionUuid, shardId, generation);
     const applied = this.#access.localShard(collectionUuid, shardId, generation)?.applied ?? 0; // before the stream is asked, which only grows
     if (log?.isAhead === true) return 'a new entry got the place of one that is applied';
     if (log?.lost === undefined && !isDue && !this.#shortSince.has(key)) return undefined;
     const { firstSeq, lastSeq, missing } = await streamFacts(client, name);
+    if (missing > 0) this.#missing.set(key, missing);
     if (log?.lost !== undefined && firstSeq <= log.lastSeq + 1) return log.lost.message; // else it was purged, as it may be
     if (missing > 0) return `${missing} entries are missing`;
     const since = this.#shortSince.get(key) ?? clock.monotonic();

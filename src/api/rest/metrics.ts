@@ -73,6 +73,7 @@ async function clusterFamilies({ engine }: ProbeContext): Promise<readonly Famil
     gauge('cluster_disk_full', 'Whether the shards of this node take no writes because its disk is full', [{ value: cluster.isDiskFull ? 1 : 0 }]),
     gauge('cluster_shards_differing', 'Shards whose replicas differ, as far as this node has heard', [{ value: disagreements.length }]),
     gauge('cluster_shards_stopped', 'Those of them that take no writes until an operator has decided', [{ value: disagreements.filter(({ kind }) => kind === 'undecided').length }]),
+    gauge('cluster_log_entries_missing', 'Entries that the streams of shards on this node count as missing', [{ value: status.missingEntries }]),
     gauge('cluster_message_send_failures', 'Calls to other nodes that failed since they last answered', [{ value: status.sendFailures.reduce((sum, { count }) => sum + count, 0) }]),
   ];
 }
