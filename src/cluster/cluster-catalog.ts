@@ -40,7 +40,7 @@ import type { KvMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { LocalShards, type LocalShardsOptions } from './local-shards.ts';
 import { LogCare } from './log-care.ts';
-import { ReplicaCare, type Transfer } from './replica-care.ts';
+import { ReplicaCare, type Transfer, type TransfersMax } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
 import { ShardKeys } from './shard-keys.ts';
 import { ShardRestores } from './shard-restores.ts';
@@ -64,6 +64,7 @@ export interface ClusterCatalogOptions extends LocalShardsOptions {
   readonly streamReplicas: () => number;
   /** Shards of a new collection for each node, where nothing is asked. */
   readonly shardsPerNode: number;
+  readonly transfersMax: TransfersMax;
 }
 
 interface Open {
@@ -119,7 +120,7 @@ export class ClusterCatalog implements Collections {
     await this.#reconcile();
     const logCare = new LogCare(this.#access(), this.#restores);
     this.#logCare = logCare;
-    this.#care = new ReplicaCare(this.#access(), this.marks, (name) => logCare.check(name));
+    this.#care = new ReplicaCare(this.#access(), { marks: this.marks, fetchesMax: this.#options.transfersMax.incoming, onLost: (name) => logCare.check(name) });
     this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
   }
 
@@ -139,12 +140,12 @@ export class ClusterCatalog implements Collections {
     return this.#care?.transfers ?? [];
   }
 
-  /** What other nodes may ask of this one about its shards. */
   /** Entries that the streams of this node's shards count as missing. */
   get missingEntries(): number {
     return this.#logCare?.missing ?? 0;
   }
 
+  /** What other nodes may ask of this one about its shards. */
   methods(): PeerMethods['calls'] {
     return {
       ...this.#routes.methods(),

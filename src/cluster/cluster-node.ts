@@ -28,7 +28,9 @@ import { NodeRemoval } from './node-removal.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
 import type { EmptyCluster } from './promotion.ts';
+import { NotServedError } from './peer-wire.ts';
 import type { ShardName } from './remote-replica.ts';
+import type { TransfersMax } from './replica-care.ts';
 import { ServerCare, serversMax, type Witness } from './server-care.ts';
 import { isWitness, startWitness, witnessDirectory, witnessName } from './witness.ts';
 
@@ -66,6 +68,7 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly tls: NodeTls | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
+  readonly transfersMax: TransfersMax;
   readonly connectionsMax: number;
   readonly timeoutMs: number;
   /** How long to wait for the other servers; then the start fails. */
@@ -116,11 +119,14 @@ export class ClusterNode implements AsyncDisposable {
   readonly #natsVersion: string;
   readonly #calls: PeerMethods['calls'];
   readonly #logger: Logger;
+  readonly #outgoingMax: number;
+  #outgoing = 0;
   readonly #closers: readonly Closer[];
   #snapshots: AnyNode | undefined;
 
-  private constructor(parts: ClusterParts, { logger }: ClusterNodeOptions, closers: readonly Closer[]) {
+  private constructor(parts: ClusterParts, { logger, transfersMax }: ClusterNodeOptions, closers: readonly Closer[]) {
     this.#logger = logger;
+    this.#outgoingMax = transfersMax.outgoing;
     this.catalog = parts.catalog;
     this.membership = parts.membership;
     this.peers = parts.peers;
@@ -209,13 +215,24 @@ export class ClusterNode implements AsyncDisposable {
     const stored = snapshotMethods(own);
     this.#server.serve({ calls: { ...this.#calls, ...stored.calls }, streams: {
       ...stored.streams,
-      'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal }) => {
+      'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal, peerId }) => {
+        this.#giveOut(peerId, signal);
         const collection = catalog.nameOf(collectionUuid);
         const shard = collection === undefined ? undefined : catalog.record(collection).shards.find(({ id }) => id === shardId);
         if (collection === undefined || shard?.generation !== generation) throw new RequestError('unavailable', `shard ${shardId} of generation ${generation} is not here`);
         return await open({ collection, shardId }, signal);
       },
     } });
+  }
+
+  /** Counts a copy until it is over. A node that copies from itself burdens no other. @throws NotServedError where that is one too many */
+  #giveOut(peerId: number, signal: AbortSignal): void {
+    if (peerId === this.membership.self.peerId) return;
+    if (this.#outgoing >= this.#outgoingMax) throw new NotServedError(`this node gives out ${this.#outgoingMax} copies of shards at a time`);
+    this.#outgoing += 1;
+    signal.addEventListener('abort', () => {
+      this.#outgoing -= 1;
+    }, { once: true });
   }
 
   /** Tells the routes of all nodes, now and whenever they change. Answers what ends that, when the last one told has been taken. */
@@ -357,6 +374,7 @@ async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, m
  */
 async function refuseRemoved(peers: PeerClient, others: readonly string[], peerId: number): Promise<void> {
   const answers = await Promise.all(others.map((uri) => peers.call<boolean>(uri, 'is-removed', null, { timeoutMs: removedTimeoutMs }).catch(() => false)));
+  peers.close();
   if (answers.includes(true)) throw wasRemoved(peerId);
 }
 
@@ -374,7 +392,6 @@ async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock
   for (;;) {
     try {
       if (isOwn && !(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
-  peers.close();
       await manager.getAccountInfo();
       return;
     } catch (error) {

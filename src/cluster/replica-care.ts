@@ -12,6 +12,7 @@ import { must } from '../base/assert.ts';
 import { NewerEntryError } from '../shard/entry-body.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
+import { NotServedError } from './peer-wire.ts';
 import { peersIn, replicaOf, shardOf, withActive, withReplica, withShard, withoutPeer, type ReplicaState, type ShardRecord } from './cluster-record.ts';
 import { goneMs, type NodeRecord } from './membership.ts';
 import { shardKey, type ShardName } from './remote-replica.ts';
@@ -29,10 +30,24 @@ const transferLostMs = 60_000;
 const lagMsMax = 2_000;
 const joinTimeoutMs = 10_000;
 const joinPollMs = 5;
-/** Copies that a node takes in at a time: each is bound by the disk and by the source's. */
-const fetchesMax = 1;
+/** A node that gives out as many copies as it may is asked again after that. */
+const busyMs = 1_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
+
+/** Copies that a node takes in at a time, and gives out: each is bound by both disks. */
+export interface TransfersMax {
+  readonly incoming: number;
+  readonly outgoing: number;
+}
+
+export interface ReplicaCareOptions {
+  readonly marks: ReplicaMarks;
+  /** Copies that are taken in at a time. */
+  readonly fetchesMax: number;
+  /** Told of a replica whose log met a gap, before its copy takes its place: afterwards nothing here shows the gap any more. */
+  readonly onLost: (name: ShardName) => Promise<void>;
+}
 
 export interface Transfer {
   readonly collectionUuid: string;
@@ -44,6 +59,7 @@ export interface Transfer {
 export class ReplicaCare {
   readonly #access: CatalogAccess;
   readonly #marks: ReplicaMarks;
+  readonly #fetchesMax: number;
   readonly #onLost: (name: ShardName) => Promise<void>;
   readonly #ended = new AbortController();
   readonly #transfers = new Map<string, Transfer>();
@@ -58,10 +74,10 @@ export class ReplicaCare {
   /** Shard → when it may be fetched again. */
   readonly #notBefore = new Map<string, number>();
 
-  /** @param onLost told of a replica whose log met a gap, before its copy takes its place: afterwards nothing here shows the gap any more */
-  constructor(access: CatalogAccess, marks: ReplicaMarks, onLost: (name: ShardName) => Promise<void>) {
+  constructor(access: CatalogAccess, { marks, fetchesMax, onLost }: ReplicaCareOptions) {
     this.#access = access;
     this.#marks = marks;
+    this.#fetchesMax = fetchesMax;
     this.#onLost = onLost;
     this.#purgedMs = access.clock.monotonic();
     this.#plan();
@@ -130,7 +146,7 @@ export class ReplicaCare {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();
       else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
-      else if (this.#transfers.size < fetchesMax) this.#begin(name, (signal) => this.#fetch(uuid, shard, signal));
+      else if (this.#transfers.size < this.#fetchesMax) this.#begin(name, (signal) => this.#fetch(uuid, shard, signal));
       return;
     }
     if (local.isOutdated) {
@@ -249,6 +265,10 @@ export class ReplicaCare {
       });
       if (isTaken) logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
     } catch (error) {
+      if (error instanceof NotServedError) {
+        this.#notBefore.set(key, clock.monotonic() + busyMs);
+        return;
+      }
       if (error instanceof NewerEntryError) this.#notBefore.set(key, clock.monotonic() + outdatedMs);
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
     } finally {
