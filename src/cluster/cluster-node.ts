@@ -73,6 +73,8 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly timeoutMs: number;
   /** How long to wait for the other servers; then the start fails. */
   readonly quorumTimeoutMs: number;
+  /** Ends a start that waits for other nodes. */
+  readonly signal?: AbortSignal | undefined;
   /** Of the cluster's servers; default: of all that were founded with this secret and a list of nodes. */
   readonly name?: string;
   /** Nodes that found the cluster together; default: as many as there are routes. */
@@ -284,6 +286,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
     await claimAccount(metastore, name);
     nats.watch(streamOf(metaBucket));
   }
+  options.signal?.throwIfAborted(); // its stream needs a quorum too
   await options.fill?.({ client, metastore });
   await refuseLostMetadata(options, metastore);
   const self: NodeRecord = { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener };
@@ -317,16 +320,16 @@ interface StartedNats {
 
 /** Resolves when JetStream answers. */
 async function startNats(options: ClusterNodeOptions, names: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
-  const { disk, clock, logger, nats: settings, quorumTimeoutMs: timeoutMs } = options;
+  const { disk, clock, logger, nats: settings, quorumTimeoutMs: timeoutMs, signal } = options;
   if (!('servers' in settings)) return await startOwnNats({ ...options, nats: settings }, names, closers);
-  const nats = await ExternalNats.connect({ settings, name: names.serverName, timeoutMs, disk, clock, logger });
+  const nats = await ExternalNats.connect({ settings, name: names.serverName, timeoutMs, disk, clock, logger, signal });
   closers.push(() => nats.stop());
-  await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1 });
+  await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1, signal });
   return { nats, client: nats.client, version: nats.version, streamReplicas: () => settings.replicas, founders: 1, witness: undefined, route: '' };
 }
 
 async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNats }, { keys, serverName, name }: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
-  const { disk, clock, logger, tls, quorumTimeoutMs: timeoutMs, nats: { binary, route, routes, ...ports } } = options;
+  const { disk, clock, logger, tls, signal, quorumTimeoutMs: timeoutMs, nats: { binary, route, routes, ...ports } } = options;
   const founders = options.founders ?? routes.length;
   const serverOptions: NatsServerOptions = {
     binary, directory: path.join(options.dataDirectory, 'nats'), disk, clock, logger,
@@ -338,7 +341,7 @@ async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNa
   const witness = await startWitnessOf(options, serverOptions, closers);
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
   closers.push(() => client.close());
-  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length) });
+  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length), signal });
   return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, nodes), founders, witness, route };
 }
 
@@ -383,13 +386,15 @@ interface QuorumWait {
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly founders: number;
+  readonly signal: AbortSignal | undefined;
 }
 
-async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
+async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders, signal }: QuorumWait): Promise<void> {
   const until = clock.monotonic() + timeoutMs;
   let sayAt = clock.monotonic() + waitSilentMs;
   const isOwn = nats instanceof NatsServer;
   for (;;) {
+    signal?.throwIfAborted();
     try {
       if (isOwn && !(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
       await manager.getAccountInfo();

@@ -33,6 +33,7 @@ interface NodeFiles extends ShardFilesOptions {
   readonly peerId: number;
   /** Of this node alone. */
   readonly metastore: Metastore;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** @throws RequestError where the node has no way into a cluster; its data directory is then as it was */
