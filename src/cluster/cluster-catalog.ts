@@ -24,8 +24,8 @@ import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
 import type { ShardPlace } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
-import { refuseIncompatible, type CollectionShape } from '../collection/compatibility.ts';
-import { withIndexChange } from '../collection/declared-indexes.ts';
+import { haveSameIndexes, refuseIncompatible, type ArchiveShape } from '../collection/compatibility.ts';
+import { declaredSchema, withIndexChange } from '../collection/declared-indexes.ts';
 import { InDoubtError } from '../collection/metastore.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
@@ -345,9 +345,14 @@ export class ClusterCatalog implements Collections {
     return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
   }
 
-  checkCompatible(name: string, archive: CollectionShape, rules: Partial<RestoreRules> = {}): void {
+  checkCompatible(name: string, archive: ArchiveShape, rules: Partial<RestoreRules> = {}): void {
     if (rules.config === 'whole' || rules.reshard === true) throw new RequestError('bad-request', 'in a cluster a restore neither replaces a configuration nor spreads points anew');
-    if (this.resolve(name) !== undefined) refuseIncompatible(shapeOf(this.record(name)), archive);
+    if (this.resolve(name) === undefined) return;
+    const record = this.record(name);
+    refuseIncompatible(shapeOf(record), archive);
+    const keepsIndexes = isCustomSharded(record.config) && !haveSameIndexes(declaredSchema(record.indexes ?? []), archive.payloadSchema);
+    // shards that the file does not bring would keep theirs
+    if (rules.schema === 'snapshot' && keepsIndexes) throw new RequestError('bad-request', 'in a cluster a collection with shard keys keeps its payload indexes: schema=snapshot cannot replace them; restore without it, then create and drop indexes');
   }
 
   adopt(request: AdoptRequest): Promise<number> {
