@@ -181,7 +181,6 @@ export class NodeRemoval {
       if (config.num_replicas > left && !config.sealed) await client.manager.streams.update(config.name, { ...config, num_replicas: left });
     }
     logger.info({ peerId, server: serverName, nodes: left }, 'a node was removed from the cluster');
-    if (left === nodesMin) logger.warn({ nodes: left }, 'two nodes are left, and both keep every log: while either is away nothing can be written');
   }
 
   /** Name → whether it is connected. Servers of the metadata, this one's included. */

@@ -64,9 +64,14 @@ export class ServerCare {
   async #look(): Promise<void> {
     const { membership } = this.#options;
     this.#sayTwo(membership.quorum().of); // founders that are on their way count
-    const answering = membership.nodes().filter(({ peerId }) => membership.isLive(peerId)).length;
-    if (this.#witness !== undefined && answering >= serversMax) await this.#endWitness(this.#witness);
-    if (membership.isLowestLive()) await this.#growStreams(Math.min(serversMax, answering));
+    if (this.#witness !== undefined && this.#answering() >= serversMax) await this.#endWitness(this.#witness);
+    if (membership.isLowestLive()) await this.#growStreams();
+  }
+
+  /** Nodes that answer and are to stay. */
+  #answering(): number {
+    const { membership } = this.#options;
+    return membership.nodes().filter(({ peerId }) => membership.isLive(peerId) && !membership.isRemoved(peerId)).length;
   }
 
   #sayTwo(nodes: number): void {
@@ -76,13 +81,14 @@ export class ServerCare {
   }
 
   /** Never fewer; a stream that is sealed is about to be deleted. */
-  async #growStreams(servers: number): Promise<void> {
+  async #growStreams(): Promise<void> {
     const { clock, client: { manager }, logger } = this.#options;
+    const servers = Math.min(serversMax, this.#answering());
     const now = clock.monotonic();
     if (this.#grown.servers === servers && now < this.#grown.againMs) return;
     this.#grown = { servers, againMs: now + afterFailureMs };
     for await (const { config } of manager.streams.list()) {
-      if (this.#closed) return;
+      if (this.#closed || this.#answering() < servers) return; // a node is removed meanwhile, and streams lie on fewer servers for good
       if (config.num_replicas >= servers || config.sealed) continue;
       await manager.streams.update(config.name, { ...config, num_replicas: servers });
       logger.info({ stream: config.name, servers }, 'a stream lies on more servers now');
