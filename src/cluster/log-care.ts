@@ -10,6 +10,7 @@
 // - No replica goes back: the new generation begins with all of the replica that has most, after the old stream was sealed and that
 //   replica has everything the stream gave out. Where it cannot have that, the shard takes no writes and the log says why.
 import { RequestError } from '../base/errors.ts';
+import { every, type Repeated } from '../base/every.ts';
 import { receiveShard, type ReceivedShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withShard, type ShardRecord } from './cluster-record.ts';
@@ -28,20 +29,18 @@ const stalledMs = 5_000;
 export class LogCare {
   readonly #access: CatalogAccess;
   readonly #restores: ShardRestores;
-  readonly #ended = new AbortController();
+  readonly #repeated: Repeated;
   readonly #shortSince = new Map<string, number>();
   /** What the stream of each shard counted as missing at the last look. */
   readonly #missing = new Map<string, number>();
   /** How far the log of a replica was when it last went on, and when. */
   readonly #progress = new Map<string, { readonly seq: number; readonly sinceMs: number }>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
   #polledMs = -Infinity;
 
   constructor(access: CatalogAccess, restores: ShardRestores) {
     this.#access = access;
     this.#restores = restores;
-    this.#plan();
+    this.#repeated = every(careMs, () => this.#look(), (error) => access.logger.warn({ error: String(error) }, 'the logs of shards could not be looked after'));
   }
 
   /** Entries that the streams of this node's shards count as missing. */
@@ -49,21 +48,10 @@ export class LogCare {
     return [...this.#missing.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  async close(): Promise<void> {
-    this.#ended.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+  close(): Promise<void> {
+    return this.#repeated.close();
   }
 
-  #plan(): void {
-    if (this.#ended.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().finally(() => this.#plan());
-    }, careMs);
-    this.#timer.unref();
-  }
-
-  /** Never throws. */
   async #look(): Promise<void> {
     const { followed, membership, clock, logger } = this.#access;
     const isDue = clock.monotonic() - this.#polledMs > pollMs;
@@ -71,7 +59,7 @@ export class LogCare {
     this.#forgetEnded();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
-        if (this.#ended.signal.aborted) return;
+        if (this.#repeated.signal.aborted) return;
         if (replicaOf(shard, membership.self.peerId) === undefined) continue;
         const name = { collectionUuid: uuid, shardId: shard.id, generation: shard.generation };
         this.#watchReader(name, shard);
@@ -79,7 +67,7 @@ export class LogCare {
           if (shard.isLogDamaged !== true) await this.check(name, isDue);
           else if (this.#canMakeStreams() && this.#hasMost(name, shard)) await this.#repair(name);
         } catch (error) {
-          if (!this.#ended.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
+          if (!this.#repeated.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
         }
       }
     }
@@ -162,7 +150,7 @@ export class LogCare {
 
   async #repair(name: ShardName): Promise<void> {
     const { logger } = this.#access;
-    const { signal } = this.#ended;
+    const { signal } = this.#repeated;
     let received: ReceivedShard | undefined;
     try {
       await this.#restores.renew(name, async () => {
@@ -194,7 +182,7 @@ export class LogCare {
 
   async #archive(name: ShardName): Promise<ReceivedShard> {
     const { peers, membership, disk, dataDirectory } = this.#access;
-    const { signal } = this.#ended;
+    const { signal } = this.#repeated;
     const body = await peers.stream(membership.self.uri, 'shard-archive', name, { signal });
     return await receiveShard({ disk, stagingRoot: dataDirectory }, name.shardId, body, signal);
   }

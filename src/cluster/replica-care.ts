@@ -9,6 +9,7 @@
 // - A node changes the states of its own replicas; those of a silent node are the lowest live peer's to change.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
+import { every, type Repeated } from '../base/every.ts';
 import { NewerEntryError } from '../shard/entry-body.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
@@ -61,14 +62,12 @@ export class ReplicaCare {
   readonly #marks: ReplicaMarks;
   readonly #fetchesMax: number;
   readonly #onLost: (name: ShardName) => Promise<void>;
-  readonly #ended = new AbortController();
+  readonly #repeated: Repeated;
   readonly #transfers = new Map<string, Transfer>();
   /** Where the stream of a replica that catches up ended at the last look: while writes go on it is never at the very end. */
   readonly #seen = new Map<string, { readonly lastSeq: number; readonly atMs: number }>();
   /** Work on own replicas that goes on from one look to the next; by name. */
   readonly #work = new Map<string, { readonly done: Promise<void>; readonly end: AbortController }>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
   #openedMs = 0;
   /** Shard → when it may be fetched again. */
@@ -80,7 +79,7 @@ export class ReplicaCare {
     this.#fetchesMax = fetchesMax;
     this.#onLost = onLost;
     this.#purgedMs = access.clock.monotonic();
-    this.#plan();
+    this.#repeated = every(careMs, () => this.#look(), (error) => access.logger.warn({ error: String(error) }, 'replicas could not be looked after'));
   }
 
   /** What this node is fetching. */
@@ -89,19 +88,9 @@ export class ReplicaCare {
   }
 
   async close(): Promise<void> {
-    this.#ended.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#repeated.close();
     for (const { end } of this.#work.values()) end.abort();
     await Promise.all([...this.#work.values()].map(({ done }) => done));
-  }
-
-  #plan(): void {
-    if (this.#ended.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().catch((error: unknown) => this.#access.logger.warn({ error: String(error) }, 'replicas could not be looked after')).finally(() => this.#plan());
-    }, careMs);
-    this.#timer.unref();
   }
 
   async #look(): Promise<void> {
@@ -112,7 +101,7 @@ export class ReplicaCare {
     this.#endStale();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
-        if (this.#ended.signal.aborted) return;
+        if (this.#repeated.signal.aborted) return;
         try {
           await this.#lookAt(uuid, shard, isDue);
         } catch (error) {

@@ -4,6 +4,7 @@
 // Invariants:
 // - Streams only grow, one after another, by the lowest live peer; what fails is tried again.
 // - The node that runs the witness ends it, after its vote is no longer needed: three nodes answer.
+import { every, type Repeated } from '../base/every.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Membership } from './membership.ts';
 import { removeServer, type SystemAccess } from './meta-group.ts';
@@ -33,32 +34,20 @@ export interface ServerCareOptions extends SystemAccess {
 
 export class ServerCare {
   readonly #options: ServerCareOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
+  readonly #repeated: Repeated;
   #witness: Witness | undefined;
   /** What all streams were given last, and when they are looked through again. */
   #grown = { servers: 0, againMs: -Infinity };
   #nodesSaid = 0;
-  #closed = false;
 
   constructor(options: ServerCareOptions) {
     this.#options = options;
     this.#witness = options.witness;
-    this.#plan();
+    this.#repeated = every(careMs, () => this.#look(), (error) => options.logger.warn({ error: String(error) }, 'the servers of the cluster could not be looked after; it is tried again'));
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
-  }
-
-  #plan(): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().catch((error: unknown) => this.#options.logger.warn({ error: String(error) }, 'the servers of the cluster could not be looked after; it is tried again')).finally(() => this.#plan());
-    }, careMs);
-    this.#timer.unref();
+  close(): Promise<void> {
+    return this.#repeated.close();
   }
 
   async #look(): Promise<void> {
@@ -88,7 +77,7 @@ export class ServerCare {
     if (this.#grown.servers === servers && now < this.#grown.againMs) return;
     this.#grown = { servers, againMs: now + afterFailureMs };
     for await (const { config } of manager.streams.list()) {
-      if (this.#closed || this.#answering() < servers) return; // a node is removed meanwhile, and streams lie on fewer servers for good
+      if (this.#repeated.signal.aborted || this.#answering() < servers) return; // a node is removed meanwhile, and streams lie on fewer servers for good
       if (config.num_replicas >= servers || config.sealed) continue;
       await manager.streams.update(config.name, { ...config, num_replicas: servers });
       logger.info({ stream: config.name, servers }, 'a stream lies on more servers now');
