@@ -24,8 +24,8 @@ import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
 import type { ShardPlace } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
-import { refuseIncompatible, type CollectionShape } from '../collection/compatibility.ts';
-import { withIndexChange } from '../collection/declared-indexes.ts';
+import { haveSameIndexes, refuseIncompatible, type ArchiveShape } from '../collection/compatibility.ts';
+import { declaredSchema, withIndexChange } from '../collection/declared-indexes.ts';
 import { InDoubtError } from '../collection/metastore.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
@@ -40,7 +40,7 @@ import type { ClusterMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { LocalShards, type LocalShardsOptions } from './local-shards.ts';
 import { LogCare } from './log-care.ts';
-import { ReplicaCare, type Transfer } from './replica-care.ts';
+import { ReplicaCare, type Transfer, type TransfersMax } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
 import { ShardKeys } from './shard-keys.ts';
 import { ShardRestores } from './shard-restores.ts';
@@ -64,6 +64,7 @@ export interface ClusterCatalogOptions extends LocalShardsOptions {
   readonly streamReplicas: () => number;
   /** Shards of a new collection for each node, where nothing is asked. */
   readonly shardsPerNode: number;
+  readonly transfersMax: TransfersMax;
 }
 
 interface Open {
@@ -119,7 +120,7 @@ export class ClusterCatalog implements Collections {
     await this.#reconcile();
     const logCare = new LogCare(this.#access(), this.#restores);
     this.#logCare = logCare;
-    this.#care = new ReplicaCare(this.#access(), this.marks, (name) => logCare.check(name));
+    this.#care = new ReplicaCare(this.#access(), { marks: this.marks, fetchesMax: this.#options.transfersMax.incoming, onLost: (name) => logCare.check(name) });
     this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
   }
 
@@ -137,6 +138,11 @@ export class ClusterCatalog implements Collections {
   /** What this node is fetching from others. */
   get transfers(): readonly Transfer[] {
     return this.#care?.transfers ?? [];
+  }
+
+  /** Entries that the streams of this node's shards count as missing. */
+  get missingEntries(): number {
+    return this.#logCare?.missing ?? 0;
   }
 
   /** What other nodes may ask of this one about its shards. */
@@ -339,9 +345,14 @@ export class ClusterCatalog implements Collections {
     return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
   }
 
-  checkCompatible(name: string, archive: CollectionShape, rules: Partial<RestoreRules> = {}): void {
+  checkCompatible(name: string, archive: ArchiveShape, rules: Partial<RestoreRules> = {}): void {
     if (rules.config === 'whole' || rules.reshard === true) throw new RequestError('bad-request', 'in a cluster a restore neither replaces a configuration nor spreads points anew');
-    if (this.resolve(name) !== undefined) refuseIncompatible(shapeOf(this.record(name)), archive);
+    if (this.resolve(name) === undefined) return;
+    const record = this.record(name);
+    refuseIncompatible(shapeOf(record), archive);
+    const keepsIndexes = isCustomSharded(record.config) && !haveSameIndexes(declaredSchema(record.indexes ?? []), archive.payloadSchema);
+    // shards that the file does not bring would keep theirs
+    if (rules.schema === 'snapshot' && keepsIndexes) throw new RequestError('bad-request', 'in a cluster a collection with shard keys keeps its payload indexes: schema=snapshot cannot replace them; restore without it, then create and drop indexes');
   }
 
   adopt(request: AdoptRequest): Promise<number> {

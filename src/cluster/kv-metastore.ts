@@ -27,6 +27,7 @@ const mark = 'mark';
 const lostMs = 5;
 const operationHeader = 'KV-Operation';
 const deleteOperation = 'DEL';
+const inDoubt = 'the metadata of the cluster did not answer in time, and whether the change was made shows when it does';
 const valueBytesMax = 1 << 20;
 /** Far longer than a reader goes on without a sign of life before it begins anew. */
 const deletesKeptMs = 30 * 60_000;
@@ -171,7 +172,7 @@ export class KvMetastore implements ClusterMetastore {
       stored = ack.seq;
     } catch (error) {
       if (hasCode(error, apiCodes.wrongLastSequence)) return await this.#whoWon(key, id);
-      if (error instanceof RequestError) throw new InDoubtError(error);
+      if (error instanceof RequestError) throw new InDoubtError(inDoubt, error);
       throw error;
     }
     await this.#seen(stored);
@@ -204,7 +205,7 @@ export class KvMetastore implements ClusterMetastore {
       this.#waiting.add(waiting);
       timer = setTimeout(() => {
         this.#waiting.delete(waiting);
-        reject(new InDoubtError(new RequestError('unavailable', 'this node does not hear of changes of the metadata')));
+        reject(new InDoubtError(inDoubt, new RequestError('unavailable', 'this node does not hear of changes of the metadata')));
       }, openTimeoutMs);
     }).finally(() => clearTimeout(timer));
   }

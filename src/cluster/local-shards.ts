@@ -28,7 +28,7 @@ export class LocalShards {
   readonly files: ShardFiles;
   readonly #options: LocalShardsOptions;
   readonly #leaving: LeavingShards;
-  /** By name. */
+  /** By name; those that are open. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
   /** Opened last in vain, for a reason that does not pass. */
@@ -37,8 +37,12 @@ export class LocalShards {
   constructor(options: LocalShardsOptions) {
     this.#options = options;
     this.files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
-      const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
-      this.#logs.set(shardKey(name), log);
+      const key = shardKey(name);
+      const onClosed = (): void => {
+        if (this.#logs.get(key) === log) this.#logs.delete(key);
+      };
+      const log: ReplicatedLog = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger, onClosed });
+      this.#logs.set(key, log);
       return log;
     } });
     this.#leaving = new LeavingShards(this.files, options.logger);

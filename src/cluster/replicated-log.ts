@@ -6,6 +6,7 @@
 // - The times of entries rise with their seqs: max(the publisher's, the one before + 1).
 // - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
 // - An append that failed may have been stored; it then arrives like any other entry.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import { DeliverPolicy } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
@@ -13,7 +14,7 @@ import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { later, type FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../log/shard-log.ts';
+import type { AppendOptions, ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../log/shard-log.ts';
 import { Gauge } from '../shard/gauge.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
 import { streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
@@ -43,6 +44,8 @@ export interface ReplicatedLogOptions {
   readonly of: StreamIdentity;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Called when it is closed. */
+  readonly onClosed?: () => void;
 }
 
 interface Pending {
@@ -106,18 +109,18 @@ export class ReplicatedLog implements ShardLog {
   }
 
   /** Resolves when a majority has it and it stands in the local copy, all entries before it too. @throws FencedError */
-  async append(draft: EntryDraft): Promise<Entry> {
+  async append(draft: EntryDraft, { timeoutMs = publishTimeoutMs }: AppendOptions = {}): Promise<Entry> {
     if (this.#closed) throw new RequestError('unavailable', 'the log is closed');
     if (this.#lost !== undefined) throw this.#lost;
     this.#appends.add(1);
     try {
-      return await this.#append(draft);
+      return await this.#append(draft, Math.min(timeoutMs, publishTimeoutMs));
     } finally {
       this.#appends.subtract(1);
     }
   }
 
-  async #append(draft: EntryDraft): Promise<Entry> {
+  async #append(draft: EntryDraft, timeoutMs: number): Promise<Entry> {
     const { client, of, clock } = this.#options;
     const id = idOf(draft.opUuid);
     const arrived = new Promise<Entry>((resolve, reject) => {
@@ -126,7 +129,7 @@ export class ReplicatedLog implements ShardLog {
     arrived.catch(() => undefined); // a publish that fails is thrown instead
     this.#time = later(this.#time > this.lastTime ? this.#time : this.lastTime, clock.now());
     const message = encodeMessage(draft, this.#time);
-    const deadlineMs = clock.monotonic() + publishTimeoutMs;
+    const deadlineMs = clock.monotonic() + timeoutMs;
     await this.#inFlight.waitFor(Math.max(0, inFlightBytesMax - message.byteLength));
     this.#inFlight.add(message.byteLength);
     try {
@@ -176,6 +179,7 @@ export class ReplicatedLog implements ShardLog {
     await this.#messages?.close();
     await this.#following;
     await this.#options.local.close();
+    this.#options.onClosed?.();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -201,7 +205,7 @@ export class ReplicatedLog implements ShardLog {
         if (!this.#ended.signal.aborted) logger.warn({ stream: streamName(of), error: String(error) }, 'a shard does not follow its stream for the moment');
       }
       waitMs = this.lastSeq > before || clock.monotonic() - sinceMs >= wellMs ? retryMs.first : Math.min(waitMs * 2, retryMs.last);
-      await pause(waitMs, this.#ended.signal);
+      await sleep(waitMs, undefined, { signal: this.#ended.signal }).catch(() => undefined); // ended
     }
   }
 
@@ -278,16 +282,4 @@ export class ReplicatedLog implements ShardLog {
 
 function idOf(opUuid: Uint8Array): string {
   return Buffer.from(opUuid.buffer, opUuid.byteOffset, opUuid.byteLength).toString('hex');
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
 }

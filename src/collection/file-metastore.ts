@@ -80,7 +80,7 @@ export class FileMetastore implements Metastore {
     } catch (error) {
       if (!(error instanceof DoubtfulWriteError)) throw error;
       await writeFileAtomically(this.#disk, this.#file, serialize(this.#records)).catch(() => {
-        throw new InDoubtError(error);
+        throw new InDoubtError('the disk failed, and whether the change was made shows at the next start', error);
       });
       throw error;
     }

@@ -75,13 +75,18 @@ export interface LogInfo {
   readonly tornTailBytes: number;
 }
 
+export interface AppendOptions {
+  /** An append that others must agree to is given up after that. */
+  readonly timeoutMs?: number | undefined;
+}
+
 export interface ShardLog extends AsyncDisposable {
   readonly lastSeq: Seq;
   /** Hybrid time of the last entry; 0n for an empty log. */
   readonly lastTime: bigint;
   position(): LogPosition;
   /** @throws RequestError 'no-space' on a full disk, 'unavailable' while the log is recovering from a failed sync. */
-  append(draft: EntryDraft): Promise<Entry>;
+  append(draft: EntryDraft, options?: AppendOptions): Promise<Entry>;
   read(from: Seq): AsyncIterable<Entry>;
   info(): LogInfo;
   /** Closes the growing file, so that every entry so far lies in files that will not change; lists those with entries > `after`. */

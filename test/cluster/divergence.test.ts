@@ -77,6 +77,7 @@ describe('a node that applies an entry otherwise than the others', { skip: noNat
         assert.deepEqual([...local, ...remote].map(({ state }) => state), ['Active', 'Active']);
         assert.deepEqual(disagreements?.map(({ shard_id: shard, what, writes_stopped: isStopped }) => [shard, what, isStopped]), [[0, 'contents', true]]);
         assert.equal(await metric(url, 'cluster_shards_stopped'), '1');
+        assert.equal(await metric(url, 'cluster_shards_differing'), '1');
       }
     };
     await checkStopped();
