@@ -270,7 +270,29 @@ GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const GraphHandle& han
   return one;
 }
 
-// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise; settings: a Float32Array, six numbers for each query
+// All answers in one buffer, which costs a search less than an object of arrays: words of four bytes, the hits and then the evaluations of
+// each query, then the rows of all queries and their scores.
+napi_value MakeAnswers(napi_env env, const std::vector<Hits>& hits, const std::vector<uint32_t>& evaluations) {
+  size_t found = 0;
+  for (const Hits& one : hits) found += one.rows.size();
+  void* data = nullptr;
+  napi_value buffer;
+  if (napi_create_arraybuffer(env, (2 * hits.size() + 2 * found) * sizeof(uint32_t), &data, &buffer) != napi_ok) return nullptr;
+  auto* const words = static_cast<uint32_t*>(data);
+  uint32_t* rows = words + 2 * hits.size();
+  uint32_t* scores = rows + found;
+  for (size_t at = 0; at < hits.size(); ++at) {
+    const Hits& one = hits[at];
+    words[at] = static_cast<uint32_t>(one.rows.size());
+    words[hits.size() + at] = evaluations[at];
+    rows = std::copy(one.rows.begin(), one.rows.end(), rows);
+    if (!one.scores.empty()) memcpy(scores, one.scores.data(), one.scores.size() * sizeof(float));
+    scores += one.scores.size();
+  }
+  return buffer;
+}
+
+// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise<ArrayBuffer>; settings: a Float32Array, six numbers for each query
 napi_value SearchGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
@@ -296,12 +318,7 @@ napi_value SearchGraph(napi_env env, Arguments& arguments) {
   }
   if (!arguments.ok()) return nullptr;
   auto job = std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries), handle->blocks);
-  return Environment::Of(env).Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) {
-    napi_value result = MakeHits(at, job->hits());
-    const auto& evaluations = job->evaluations();
-    if (result != nullptr) napi_set_named_property(at, result, "evaluations", MakeTypedArray(at, napi_uint32_array, evaluations.data(), evaluations.size()));
-    return result;
-  });
+  return Environment::Of(env).Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) { return MakeAnswers(at, job->hits(), job->evaluations()); });
 }
 
 // closeGraph(graph): no call with the handle afterwards; searches under way keep what they read

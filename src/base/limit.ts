@@ -2,6 +2,7 @@
 
 /** Like Promise.all over `items.map(work)`, with at most `limit` running; the first failure stops new starts and is thrown. */
 export async function mapLimit<T, R>(items: readonly T[], limit: number, work: (item: T, index: number) => Promise<R>): Promise<R[]> {
+  if (items.length <= limit) return await Promise.all(items.map(work)); // none is left to start when the first has failed
   const results = Array.from<R>({ length: items.length });
   const queue = items.entries();
   let failed = false;

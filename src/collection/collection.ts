@@ -107,10 +107,7 @@ export class Collection {
     return this.#read(options, async (slots) => {
       const specs = vectorSpecs(this.#config.params.vectors);
       for (const request of requests) specOf(specs, request.using);
-      const targets = await Promise.allSettled(requests.map(async ({ shardKey, ...request }) => {
-        const chosen = shardsToRead(slots, shardKey);
-        return { chosen: new Set(chosen), search: await resolveTarget(chosen, request) };
-      }));
+      const targets = await Promise.allSettled(requests.map((request) => resolveTarget(slots, request)));
       const asked = targets.map(valueOf); // of several that fail the first request's failure is told, whichever shard was faster
       const perShard = await Promise.all(slots.map((slot) => searchShard(slot, asked, signal)));
       return requests.map((request, at) => {
@@ -221,12 +218,12 @@ async function retrieveFrom(slots: readonly ShardSlot[], request: RetrieveReques
 }
 
 /** A search by id becomes a search by that point's vector, without the point itself. */
-async function resolveTarget(slots: readonly ShardSlot[], request: Omit<SearchRequest, 'shardKey'>): Promise<ReplicaSearch> {
-  const { target, ...rest } = request;
-  const search = { ...rest, limit: request.limit + request.offset, offset: 0 };
-  if (target.kind === 'vector') return { ...search, vector: target.vector };
-  const vector = await vectorOfPoint(slots, target.id, request.using);
-  return { ...search, vector, excludeId: target.id };
+async function resolveTarget(slots: readonly ShardSlot[], { shardKey, target, ...request }: SearchRequest): Promise<AskedSearch> {
+  const chosen = shardsToRead(slots, shardKey);
+  const limits = { limit: request.limit + request.offset, offset: 0 };
+  if (target.kind === 'vector') return { chosen: new Set(chosen), search: { ...request, ...limits, vector: target.vector } };
+  const vector = await vectorOfPoint(chosen, target.id, request.using);
+  return { chosen: new Set(chosen), search: { ...request, ...limits, vector, excludeId: target.id } };
 }
 
 async function vectorOfPoint(slots: readonly ShardSlot[], id: PointId, using: string): Promise<Float32Array> {

@@ -14,6 +14,12 @@ function plan(matches: number, settings: IndexSettings & { readonly k?: number }
   return planQuery({ vector: new Float32Array(768), k: 10, allowed, ...settings }, { ...facts, ...changes });
 }
 
+test('rows that were counted before are not counted again', () => {
+  const allowed = new Uint32Array(facts.rowCount / 32).fill(0xffffffff, 0, 10);
+  const query = { vector: new Float32Array(768), k: 10, allowed };
+  assert.deepEqual([planQuery(query, facts).matches, planQuery({ ...query, allowedCount: 50_000 }, facts).matches], [320, 50_000]);
+});
+
 const inBlock = (rows: number): Partial<GraphFacts> => ({ findBlock: () => ({ place: 3, rows }) });
 
 function brief(of: QueryPlan): string {

@@ -68,7 +68,7 @@ interface Choice {
 
 export function planQuery(query: IndexQuery, facts: GraphFacts): QueryPlan {
   const { spec, rowCount } = facts;
-  const matches = countAllowed(query.allowed, rowCount);
+  const matches = query.allowedCount ?? countAllowed(query.allowed, rowCount);
   const scan = { kind: 'scan', matches } as const;
   const stride = strideBytes(spec);
   if (query.exact === true || matches * stride <= (query.scanBytesMax ?? 0) || matches <= query.k) return scan;

@@ -20,22 +20,23 @@ let lastTicket = 0;
 
 /** Runs `work` under a ticket that the signal cancels; rejects with the signal's reason then. */
 export async function withTicket<T>(addon: Addon, signal: AbortSignal | undefined, work: (ticket: number) => Promise<T>): Promise<T> {
-  signal?.throwIfAborted();
-  lastTicket = signal === undefined ? lastTicket : (lastTicket + 1) >>> 0 || 1;
-  const ticket = signal === undefined ? 0 : lastTicket;
+  if (signal === undefined) return await work(0);
+  signal.throwIfAborted();
+  lastTicket = (lastTicket + 1) >>> 0 || 1;
+  const ticket = lastTicket;
   const cancel = (): void => {
     addon.cancel(ticket);
   };
-  signal?.addEventListener('abort', cancel, { once: true });
+  signal.addEventListener('abort', cancel, { once: true });
   try {
     const result = await work(ticket);
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     return result;
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     throw error;
   } finally {
-    signal?.removeEventListener('abort', cancel);
+    signal.removeEventListener('abort', cancel);
   }
 }
 
@@ -64,6 +65,8 @@ interface LoadedGraph {
   readonly graph: GraphHandle;
   readonly efConstruct: number;
   readonly kind: CodesConfig['kind'];
+  /** Whether there are links over all rows. */
+  readonly isWhole: boolean;
   readonly memoryBytes: number;
   readonly mappedBytes: number;
   /** Of the codes of one row. */
@@ -100,7 +103,7 @@ function countWalk(counts: WalkCounts, { byRows, rescored, matches }: WalkPlan, 
 
 export class NativeGraph implements GraphSlot {
   readonly #options: NativeGraphOptions;
-  #counters = { queries: 0, evaluations: 0 };
+  readonly #counters = { queries: 0, evaluations: 0 };
   #loaded: LoadedGraph | undefined;
 
   constructor(options: NativeGraphOptions) {
@@ -196,30 +199,56 @@ export class NativeGraph implements GraphSlot {
   plan(query: IndexQuery): QueryPlan | undefined {
     const { spec, rowCount, addon } = this.#options;
     if (this.#loaded === undefined) return undefined;
-    const { graph, efConstruct, kind, recordBytes } = this.#loaded;
+    const { graph, efConstruct, kind, recordBytes, isWhole } = this.#loaded;
     const findBlock = (): GraphBlock | undefined => {
       const [place, rows] = addon.findBlock(graph, query.allowed) ?? [];
       return place === undefined || rows === undefined ? undefined : { place, rows };
     };
-    return planQuery(query, { spec, rowCount, efConstruct, codes: { kind, recordBytes }, isWhole: addon.graphBytes(graph, 1) > 0, findBlock });
+    return planQuery(query, { spec, rowCount, efConstruct, codes: { kind, recordBytes }, isWhole, findBlock });
   }
 
   async walk(walks: readonly Walk[], ticket: number): Promise<readonly IndexHits[]> {
     const { addon, handle } = this.#options;
     const { graph, codePath } = must(this.#loaded, 'a walk is planned where there is a graph');
     const settings = new Float32Array(walks.length * settingsCount);
-    for (const [at, { query, plan }] of walks.entries()) {
-      settings.set([plan.ef, plan.rescored, filteringCodes[plan.filtering], Number(plan.byRows), queryBits[query.binaryQuery ?? 'default'], plan.block ?? -1], at * settingsCount);
+    const vectors: Float32Array[] = [];
+    const ks: number[] = [];
+    const bitmaps: Uint32Array[] = [];
+    for (const { query, plan } of walks) {
+      const from = vectors.length * settingsCount;
+      settings[from] = plan.ef;
+      settings[from + 1] = plan.rescored;
+      settings[from + 2] = filteringCodes[plan.filtering];
+      settings[from + 3] = Number(plan.byRows);
+      settings[from + 4] = queryBits[query.binaryQuery ?? 'default'];
+      settings[from + 5] = plan.block ?? -1;
+      vectors.push(query.vector);
+      ks.push(query.k);
+      bitmaps.push(query.allowed);
     }
-    const hits = await addon.searchGraph(
-      handle, graph, walks.map(({ query }) => query.vector), walks.map(({ query }) => query.k), walks.map(({ query }) => query.allowed), settings, ticket,
-    ).catch((error: unknown) => {
+    try {
+      return this.#answersOf(await addon.searchGraph(handle, graph, vectors, ks, bitmaps, settings, ticket), walks);
+    } catch (error) {
       if (codePath === undefined || systemCode(error) !== 'ERR_CODES_UNREADABLE') throw error;
       throw new CorruptionError({ file: codePath, problem: 'cannot be read any more, or was cut while it was in use' }, { cause: error });
+    }
+  }
+
+  /** Takes apart what the addon's searchGraph answers, and counts what was walked. */
+  #answersOf(buffer: ArrayBuffer, walks: readonly Walk[]): readonly IndexHits[] {
+    const words = new Uint32Array(buffer, 0, 2 * walks.length);
+    const scoresAfter = buffer.byteLength / 2 - words.byteLength / 2;
+    let offset = words.byteLength;
+    return walks.map(({ plan }, at) => {
+      const count = words[at] ?? 0;
+      const evaluations = words[walks.length + at] ?? 0;
+      this.#counters.queries += 1;
+      this.#counters.evaluations += evaluations;
+      countWalk(this.#options.counts.walked, plan, evaluations);
+      const hits = { rows: new Uint32Array(buffer, offset, count), scores: new Float32Array(buffer, offset + scoresAfter, count) };
+      offset += count * Uint32Array.BYTES_PER_ELEMENT;
+      return hits;
     });
-    this.#counters = { queries: this.#counters.queries + walks.length, evaluations: hits.evaluations.reduce((sum, count) => sum + count, this.#counters.evaluations) };
-    for (const [at, { plan }] of walks.entries()) countWalk(this.#options.counts.walked, plan, hits.evaluations[at] ?? 0);
-    return splitHits(hits);
   }
 
   /** The one before is freed when its last search has ended. */
@@ -233,7 +262,7 @@ export class NativeGraph implements GraphSlot {
     }
     const [code = 0, memoryBytes = 0, mappedBytes = 0, recordBytes = 0] = addon.graphFacts(graph);
     const kind = must(codesKinds[code], 'a kind of codes');
-    this.#loaded = { graph, efConstruct: facts.efConstruct, kind, memoryBytes, mappedBytes, recordBytes, codePath };
+    this.#loaded = { graph, efConstruct: facts.efConstruct, kind, isWhole: addon.graphBytes(graph, 1) > 0, memoryBytes, mappedBytes, recordBytes, codePath };
   }
 }
 

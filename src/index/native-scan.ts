@@ -6,7 +6,7 @@ import type { Addon, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
 import { InFlight } from '../base/in-flight.ts';
-import { NativeGraph, splitHits, withTicket, type GraphCounts } from './native-hnsw.ts';
+import { NativeGraph, splitHits, withTicket, type GraphCounts, type Walk } from './native-hnsw.ts';
 import { noWalks, type GrowingVectorIndex, type IndexHits, type IndexQuery, type VectorFile, type VectorIndex, type VectorIndexes } from './vector-index.ts';
 
 interface NativeOptions {
@@ -177,21 +177,20 @@ class NativeFileIndex extends NativeIndex {
 
   /** Each query by graph or by scan. A walk that found too few rows is repeated as a scan: results are never short. */
   protected override async answer(queries: readonly IndexQuery[], ticket: number): Promise<readonly IndexHits[]> {
-    const plans = queries.map((query) => this.graph.plan(query));
-    const walks = queries.flatMap((query, at) => {
-      const plan = plans[at];
-      return plan?.kind === 'walk' ? [{ at, query, plan }] : [];
-    });
-    if (walks.length === 0) return await this.scan(queries, ticket);
-    const walked = await this.graph.walk(walks, ticket);
-    const answers = new Map<number, IndexHits>();
-    for (const [at, hits] of walked.entries()) {
-      const walk = must(walks[at], 'one answer for each walk');
-      if (hits.rows.length >= Math.min(walk.query.k, walk.plan.matches)) answers.set(walk.at, hits);
+    const walks: (Walk & { readonly at: number })[] = [];
+    for (const [at, query] of queries.entries()) {
+      const plan = this.graph.plan(query);
+      if (plan?.kind === 'walk') walks.push({ at, query, plan });
     }
-    const left = queries.map((_, at) => at).filter((at) => !answers.has(at));
-    const scanned = left.length === 0 ? [] : await this.scan(left.map((at) => must(queries[at], 'a position')), ticket);
-    for (const [at, hits] of scanned.entries()) answers.set(must(left[at], 'one answer for each scan'), hits);
-    return queries.map((_, at) => must(answers.get(at), 'each query has an answer'));
+    if (walks.length === 0) return await this.scan(queries, ticket);
+    const answers: (IndexHits | undefined)[] = queries.map(() => undefined);
+    for (const [at, hits] of (await this.graph.walk(walks, ticket)).entries()) {
+      const walk = must(walks[at], 'one answer for each walk');
+      if (hits.rows.length >= Math.min(walk.query.k, walk.plan.matches)) answers[walk.at] = hits;
+    }
+    const left = queries.filter((_, at) => answers[at] === undefined);
+    const scanned = left.length === 0 ? [] : await this.scan(left, ticket);
+    const rest = scanned.values();
+    return answers.map((hits) => hits ?? must(rest.next().value, 'each query has an answer'));
   }
 }

@@ -29,6 +29,8 @@ export interface IndexQuery extends IndexSettings {
   readonly k: number;
   /** At least `rowCount` bits. */
   readonly allowed: Uint32Array;
+  /** How many of the first `rowCount` bits are set, where that is known; without it they are counted. */
+  readonly allowedCount?: number;
 }
 
 export interface IndexHits {

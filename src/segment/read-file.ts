@@ -75,9 +75,15 @@ export class SegmentFileReader {
     return bytes.subarray(offset - start, offset - start + length);
   }
 
+  /** Whether every block has been read and found whole. */
+  get isChecked(): boolean {
+    return this.#uncheckedBlocks === 0;
+  }
+
   /** Touches every block that no read has touched yet. */
   async checkBlocks(): Promise<void> {
-    const memory = pieceMemory(this.#uncheckedBlocks === 0 ? 0 : this.header.dataBytes);
+    if (this.isChecked) return;
+    const memory = pieceMemory(this.header.dataBytes);
     for (let at = 0; at < this.header.dataBytes && this.#uncheckedBlocks > 0; at += pieceBytes) {
       await this.#touch(at, Math.min(pieceBytes, this.header.dataBytes - at), memory);
     }

@@ -61,6 +61,11 @@ export class RowSlots {
     return low < this.#length && this.#rows[low] === row ? low : undefined;
   }
 
+  /** Whether slot n is row n for all that there are now: bitmaps and hits are the same in both. */
+  get areRows(): boolean {
+    return this.#rows === undefined;
+  }
+
   /** Bitmap of rows; never changes afterwards. */
   bits(rowCount: number): Uint32Array {
     return this.#bits.copy(rowCount);

@@ -28,6 +28,7 @@ import type { Segment, SegmentDescription, SegmentFile } from './segment.ts';
 import { slices } from './slices.ts';
 import { lowerBound, upperBound } from './sorted-runs.ts';
 import { strideBytes } from '../vector/distance.ts';
+import { searchColumn } from './vector-column.ts';
 import type { CodesState, NewGraph, SealedColumn } from './vector-file.ts';
 import type { FilesPlace } from './write-file.ts';
 
@@ -202,16 +203,24 @@ export class SealedSegment implements Segment {
 
   search(name: string, queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
     const column = this.#columns.get(name);
-    const none = { rows: new Uint32Array(0), scores: new Float32Array(0) };
-    return this.#inFlight.run(() => column?.search(queries, signal) ?? Promise.resolve(queries.map(() => none)));
+    return this.#inFlight.run(() => column?.search(queries, signal) ?? searchColumn(undefined, queries, signal));
   }
 
   /** Of each vector that some row carries. */
   graphStates(): ReadonlyMap<string, GraphState> {
-    return new Map(Array.from(this.#columns, ([name, { slots, index, isIndexed, graphFacts: facts, graphDamage: damage, codes }]) => [name, {
-      vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined,
-      ...(facts === undefined ? {} : { facts }), ...(damage === undefined ? {} : { damage }), ...(codes === undefined ? {} : { codes }),
-    }]));
+    return new Map(Array.from(this.#columns, ([name, column]) => [name, stateOf(column)]));
+  }
+
+  /** Of one vector, where some row carries it. */
+  graphState(name: string): GraphState | undefined {
+    const column = this.#columns.get(name);
+    return column && stateOf(column);
+  }
+
+  /** The list length that the graph in use was built with, which searches take where they are not told; undefined where there is none. */
+  efConstructOf(name: string): number | undefined {
+    const column = this.#columns.get(name);
+    return column?.isIndexed === true ? column.graphFacts?.efConstruct : undefined;
   }
 
   /** What the files of a graph should say of blocks, by the payload indexes of now. */
@@ -348,6 +357,13 @@ export class SealedSegment implements Segment {
     this.#builds.delete(field);
     this.#fieldIndexes.set(field, compact);
   }
+}
+
+function stateOf({ slots, index, isIndexed, graphFacts: facts, graphDamage: damage, codes }: SealedColumn): GraphState {
+  return {
+    vectors: slots.length, sizeBytes: slots.length * strideBytes(index.spec), isIndexed, canBeIndexed: index.graph !== undefined,
+    ...(facts === undefined ? {} : { facts }), ...(damage === undefined ? {} : { damage }), ...(codes === undefined ? {} : { codes }),
+  };
 }
 
 /** Views of the inside of a sealed segment. */

@@ -14,8 +14,11 @@ export async function searchColumn(column: VectorColumn | undefined, queries: re
   if (column === undefined || column.slots.length === 0) return queries.map(() => noHits);
   const { index, slots } = column;
   const allowed: Uint32Array[] = [];
-  for (const query of queries) allowed.push(await slots.allowedSlots(query.allowed));
-  const bySlot = queries.map((query, at) => ({ ...query, allowed: slots.padded(allowed[at] ?? query.allowed) }));
+  for (const query of queries) allowed.push(slots.areRows ? query.allowed : await slots.allowedSlots(query.allowed));
+  const bySlot = queries.map((query, at) => {
+    const padded = slots.padded(allowed[at] ?? query.allowed);
+    return padded === query.allowed ? query : { ...query, allowed: padded };
+  });
   const hits = await index.search(bySlot, signal);
-  return hits.map((hit) => ({ rows: slots.toRows(hit.rows), scores: hit.scores }));
+  return slots.areRows ? hits : hits.map((hit) => ({ rows: slots.toRows(hit.rows), scores: hit.scores }));
 }

@@ -192,7 +192,7 @@ export class SealedColumn {
   }
 
   async search(queries: readonly IndexQuery[], signal?: AbortSignal): Promise<readonly IndexHits[]> {
-    await this.#check();
+    if (!this.#reader.isChecked) await this.#check();
     signal?.throwIfAborted();
     return await searchColumn(this, queries, signal);
   }

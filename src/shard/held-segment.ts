@@ -1,15 +1,21 @@
 // A segment together with who uses it: it is closed when the shard has let it go and the last query on it has ended. Also hides
 // the vectors that were dropped after its rows became unchangeable, so that a later vector of the same name finds none there.
 import { invariant } from '../base/assert.ts';
-import { andInto, emptyBits } from '../payload/bitmap.ts';
+import { andInto, countBits, emptyBits } from '../payload/bitmap.ts';
 import type { Segment } from '../segment/segment.ts';
+
+/** A bitmap of rows, and how many there are. */
+export interface CountedRows {
+  readonly bits: Uint32Array;
+  readonly count: number;
+}
 
 export class HeldSegment<T extends Segment = Segment> {
   readonly segment: T;
   readonly #hidden: Set<string>;
   #live: { readonly rowCount: number; readonly deletedCount: number; readonly bits: Uint32Array } | undefined;
   /** By vector, of the live rows last asked for. */
-  readonly #carrying = new Map<string, { readonly live: Uint32Array; readonly rows: Uint32Array }>();
+  readonly #carrying = new Map<string, { readonly live: Uint32Array; readonly rows: CountedRows }>();
   #users = 1; // the shard itself
   #closing: Promise<void> | undefined;
   #whenClosed: (() => void) | undefined;
@@ -49,10 +55,11 @@ export class HeldSegment<T extends Segment = Segment> {
   }
 
   /** Of `live`, what `liveBits` answered, the rows that carry the vector; not to be changed. Every search asks for it. */
-  carrying(name: string, live: Uint32Array): Uint32Array {
+  carrying(name: string, live: Uint32Array): CountedRows {
     const known = this.#carrying.get(name);
     if (known?.live === live) return known.rows;
-    const rows = andInto(live.slice(), this.vectorBits(name));
+    const bits = andInto(live.slice(), this.vectorBits(name));
+    const rows = { bits, count: countBits(bits) };
     this.#carrying.set(name, { live, rows });
     return rows;
   }

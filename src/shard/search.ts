@@ -15,6 +15,7 @@ import { selectRows } from '../payload/select-rows.ts';
 import { SealedSegment } from '../segment/sealed-segment.ts';
 import { largerIsBetter, type VectorSpec } from '../vector/distance.ts';
 import { checkVector, prepareQuery } from '../vector/stored-vector.ts';
+import type { CountedRows } from './held-segment.ts';
 import { specOf } from './prepare-write.ts';
 import { readRecords } from './read-records.ts';
 import type { ShardSearch } from './shard-types.ts';
@@ -22,14 +23,8 @@ import { rowSourceOf, type RowPlace, type SegmentView, type View } from './view.
 
 /** Searched at once: what one thread finds while the next walks. More would only hold more bitmaps. */
 const segmentsAtOnceMax = 8;
-
-interface Prepared {
-  readonly request: ShardSearch;
-  readonly spec: VectorSpec;
-  readonly vector: Float32Array;
-  readonly k: number;
-  readonly indexing: VectorIndexing;
-}
+/** Hits that become records in one go; more of them do in slices. */
+const bareAtOnceMax = 1_024;
 
 interface Hit extends RowPlace {
   readonly id: PointId;
@@ -44,13 +39,21 @@ interface ShortWalk {
 }
 
 /** To one request. */
-interface Answer extends Prepared {
+interface Answer {
+  readonly request: ShardSearch;
+  readonly spec: VectorSpec;
+  readonly vector: Float32Array;
+  readonly k: number;
+  readonly indexing: VectorIndexing;
+  readonly settings: IndexSettings;
   hits: Hit[];
   readonly short: ShortWalk[];
 }
 
 interface Batch {
   readonly answers: readonly Answer[];
+  /** The same by the vector that they search. */
+  readonly byVector: ReadonlyMap<string, readonly Answer[]>;
   /** Of the view. */
   readonly points: number;
   readonly signal: AbortSignal | undefined;
@@ -59,8 +62,8 @@ interface Batch {
 /** One list for each request, best first, equal scores by id. @throws RequestError for a vector name or a dimension. */
 export async function searchView(view: View, requests: readonly ShardSearch[], options: { readonly indexing: Indexing; readonly signal?: AbortSignal }): Promise<readonly (readonly ScoredRecord[])[]> {
   const { indexing, signal } = options;
-  const answers = requests.map((request): Answer => ({ ...prepare(view, request, indexing(request.using)), hits: [], short: [] }));
-  const batch = { answers, points: view.points, signal };
+  const answers = requests.map((request) => prepare(view, request, indexing(request.using)));
+  const batch = { answers, byVector: groupByVector(answers), points: view.points, signal };
   await mapLimit(view.segments, segmentsAtOnceMax, (segment) => {
     signal?.throwIfAborted();
     return searchSegment(segment, batch);
@@ -69,33 +72,57 @@ export async function searchView(view: View, requests: readonly ShardSearch[], o
   const lists: (readonly ScoredRecord[])[] = [];
   for (const answer of answers) {
     const best = rank(answer);
-    const records = await readRecords(view, best, answer.request.selectors, signal);
-    lists.push(records.map((record, index) => ({ ...record, score: must(best[index], 'one hit for each record').score })));
+    lists.push(best.length <= bareAtOnceMax && isBare(answer.request) ? best.map(bareRecord) : await readScored(view, best, answer.request, signal));
   }
   return lists;
 }
 
-function prepare(view: View, request: ShardSearch, indexing: VectorIndexing): Prepared {
+function prepare(view: View, request: ShardSearch, indexing: VectorIndexing): Answer {
   const spec = specOf(request.using, view.vectors);
   checkVector(spec, request.using, request.vector);
-  return { request, spec, vector: prepareQuery(spec, request.vector), k: request.limit + request.offset, indexing };
+  return { request, spec, vector: prepareQuery(spec, request.vector), k: request.limit + request.offset, indexing, settings: settingsOf(request, indexing), hits: [], short: [] };
+}
+
+function groupByVector(answers: readonly Answer[]): ReadonlyMap<string, readonly Answer[]> {
+  const groups = new Map<string, Answer[]>();
+  for (const answer of answers) {
+    const { using } = answer.request;
+    const group = groups.get(using);
+    if (group === undefined) groups.set(using, [answer]);
+    else group.push(answer);
+  }
+  return groups;
+}
+
+/** Whether a hit says already all that is asked for. */
+function isBare({ selectors: { payload, vectors } }: ShardSearch): boolean {
+  return payload.kind === 'none' && vectors.kind === 'none';
+}
+
+function bareRecord({ id, segment, row, score }: Hit): ScoredRecord {
+  return { id, version: segment.held.segment.versionAt(row), score };
+}
+
+async function readScored(view: View, best: readonly Hit[], { selectors }: ShardSearch, signal: AbortSignal | undefined): Promise<readonly ScoredRecord[]> {
+  const records = await readRecords(view, best, selectors, signal);
+  return records.map((record, at) => ({ ...record, score: must(best[at], 'one hit for each record').score }));
 }
 
 /** One call of the index for each named vector, however many requests there are. */
-async function searchSegment(segment: SegmentView, { answers, points, signal }: Batch): Promise<void> {
+async function searchSegment(segment: SegmentView, { byVector, points, signal }: Batch): Promise<void> {
   if (segment.rowCount === segment.deletedCount) return;
   const selected = new Map<Filter, Uint32Array>();
-  for (const using of new Set(answers.map(({ request }) => request.using))) {
+  for (const [using, answers] of byVector) {
     const queries: IndexQuery[] = [];
     const asked: Answer[] = [];
     for (const answer of answers) {
-      const { request, vector, k, indexing } = answer;
+      const { request, vector, k, indexing, settings } = answer;
       const { filter } = request;
-      if (request.using !== using || (request.params?.indexedOnly === true && isLargeWithoutGraph(segment, using, indexing))) continue;
+      if (request.params?.indexedOnly === true && isLargeWithoutGraph(segment, using, indexing)) continue;
       if (filter !== undefined && !selected.has(filter)) selected.set(filter, await selectRows(rowSourceOf(segment), filter, signal));
-      const allowed = allowedRows(segment, request, filter && selected.get(filter));
-      if (countBits(allowed) === 0) continue;
-      const query = { ...settings(request, indexing), vector, k: Math.min(k, segment.rowCount), allowed };
+      const { bits, count } = allowedRows(segment, request, filter && selected.get(filter));
+      if (count === 0) continue;
+      const query = { ...settings, vector, k: Math.min(k, segment.rowCount), allowed: bits, allowedCount: count };
       const short = shortWalk(segment, answer, { points, query });
       if (short !== undefined) answer.short.push(short);
       queries.push(short?.query ?? query);
@@ -113,10 +140,10 @@ function shortWalk(segment: SegmentView, { request, k }: Answer, { points, query
   const live = segment.rowCount - segment.deletedCount;
   const { held: { segment: stored } } = segment;
   if (live === points || request.params?.exact === true || !(stored instanceof SealedSegment)) return undefined;
-  const state = stored.graphStates().get(request.using);
-  if (state?.isIndexed !== true || state.facts === undefined) return undefined;
+  const efConstruct = stored.efConstructOf(request.using);
+  if (efConstruct === undefined) return undefined;
   const candidates = Math.ceil(k * Math.max(1, query.quantization?.oversampling ?? 1));
-  const efWanted = Math.max(query.hnswEf ?? state.facts.efConstruct, candidates);
+  const efWanted = Math.max(query.hnswEf ?? efConstruct, candidates);
   const hnswEf = Math.max(Math.ceil(efWanted * Math.sqrt(live / points)), 2 * candidates);
   return hnswEf < efWanted ? { segment, query: { ...query, hnswEf }, efWanted } : undefined;
 }
@@ -134,7 +161,7 @@ async function walkAgain({ answers, signal }: Batch): Promise<void> {
   });
 }
 
-function settings({ params = {} }: ShardSearch, { scanBytesMax, binaryQuery }: VectorIndexing): IndexSettings {
+function settingsOf({ params = {} }: ShardSearch, { scanBytesMax, binaryQuery }: VectorIndexing): IndexSettings {
   const { hnswEf, exact, quantization } = params;
   return { scanBytesMax, binaryQuery, ...(hnswEf === undefined ? {} : { hnswEf }), ...(exact === undefined ? {} : { exact }), ...(quantization === undefined ? {} : { quantization }) };
 }
@@ -142,25 +169,27 @@ function settings({ params = {} }: ShardSearch, { scanBytesMax, binaryQuery }: V
 /** `indexed_only` leaves out what waits for its graph; what is too small for one is searched. */
 function isLargeWithoutGraph({ held: { segment } }: SegmentView, using: string, { graphBytesMin }: VectorIndexing): boolean {
   if (!(segment instanceof SealedSegment)) return false;
-  const state = segment.graphStates().get(using);
+  const state = segment.graphState(using);
   return state !== undefined && state.canBeIndexed && !state.isIndexed && state.facts === undefined && state.sizeBytes >= graphBytesMin;
 }
 
 /** Of the selected rows, without a filter the live ones, those that carry the vector, without the point that the search is about. */
-function allowedRows(segment: SegmentView, request: ShardSearch, selected: Uint32Array | undefined): Uint32Array {
+function allowedRows(segment: SegmentView, request: ShardSearch, selected: Uint32Array | undefined): CountedRows {
   const carrying = segment.held.carrying(request.using, segment.live);
   if (selected === undefined && request.excludeId === undefined) return carrying;
-  const allowed = andInto(carrying.slice(), selected ?? carrying);
-  if (request.excludeId === undefined) return allowed;
-  for (const row of segment.held.segment.rowsById(request.excludeId)) {
-    if (segment.held.segment.idAt(row) !== request.excludeId) break;
-    if (row < segment.rowCount) clearBit(allowed, row);
+  const bits = andInto(carrying.bits.slice(), selected ?? carrying.bits);
+  if (request.excludeId !== undefined) {
+    for (const row of segment.held.segment.rowsById(request.excludeId)) {
+      if (segment.held.segment.idAt(row) !== request.excludeId) break;
+      if (row < segment.rowCount) clearBit(bits, row);
+    }
   }
-  return allowed;
+  return { bits, count: countBits(bits) };
 }
 
 function collect(segment: SegmentView, found: IndexHits, into: Hit[]): void {
-  for (const [at, row] of found.rows.entries()) {
+  for (let at = 0; at < found.rows.length; at += 1) {
+    const row = must(found.rows[at], 'within the length');
     into.push({ segment, row, id: segment.held.segment.idAt(row), score: must(found.scores[at], 'one score for each row') });
   }
 }

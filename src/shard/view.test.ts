@@ -32,6 +32,23 @@ test('a view finds the points of its moment, whatever is written or deleted mean
   await state.close();
 });
 
+test('rows that carry a vector are counted for the rows of a view, not for those of now', async () => {
+  const state = new ShardState(plainIndexes(), { applied: 0, chain: '00'.repeat(16), time: 0n, vectors: new Map([['', dotSpec]]), payloadSchema: new Map(), opUuids: [] }, []);
+  const vectors = new Map([['', new Uint8Array(16)]]);
+  for (const id of [1, 2, 3, 4]) state.put({ id: pointId(id), version: 1, vectors: id === 2 ? new Map() : vectors, payload: '{}' });
+  const view = state.view();
+  state.rotateHead();
+  state.put({ id: pointId(3), version: 2, vectors, payload: '{}' });
+  const now = state.view();
+  const counted = [view, now, view].map(({ segments }) => segments.map(({ held, live }) => {
+    const { bits, count } = held.carrying('', live);
+    return [[...rowsOf(bits)], count];
+  }));
+  assert.deepEqual(counted, [[[[0, 2, 3], 3]], [[[0], 1], [[0, 3], 2]], [[[0, 2, 3], 3]]]);
+  await Promise.all([view.release(), now.release()]);
+  await state.close();
+});
+
 test('a segment that was replaced is closed with its last query', async () => {
   const state = newState();
   const old = state.head;

@@ -38,10 +38,6 @@ interface NativeBuild {
   readonly graph?: GraphHandle;
 }
 
-interface NativeGraphHits extends NativeHits {
-  /** Distances computed, by query. */
-  readonly evaluations: Uint32Array;
-}
 
 export interface NativeKernel {
   readonly name: string;
@@ -97,11 +93,12 @@ export interface Addon {
   checkGraph(rows: RowsHandle, graph: GraphHandle, path: string, dataOffset: number, codeBytes: number, sizeBytes: number): Promise<void>;
   /** `settings`: six numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate, 2 two-hop,
    *  3 no walk: all allowed rows), 1 where distances are the rows' own instead of the codes', bits of a component of the query against
-   *  binary codes (0 as stored, 4, 8), and the block to walk through or -1. */
+   *  binary codes (0 as stored, 4, 8), and the block to walk through or -1. Answers words of four bytes: how many hits each query has, how
+   *  many distances it computed, then the rows of all hits and their scores (f32). */
   searchGraph(
     rows: RowsHandle, graph: GraphHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[],
     settings: Float32Array, ticket: number,
-  ): Promise<NativeGraphHits>;
+  ): Promise<ArrayBuffer>;
   closeGraph(graph: GraphHandle): void;
   approximate(
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,

@@ -17,5 +17,5 @@ export interface Lifted {
   readonly texts: Uint32Array;
 }
 
-/** `bytes` is valid UTF-8. undefined: given up, the body may or may not be JSON. */
-export type Extractor = (bytes: Buffer, pace: SlicePace) => Promise<Lifted | undefined>;
+/** `bytes` is valid UTF-8. undefined: given up, the body may or may not be JSON. A small body may be answered at once. */
+export type Extractor = (bytes: Buffer, pace: SlicePace) => Lifted | undefined | Promise<Lifted | undefined>;

@@ -53,10 +53,12 @@ export async function parseBody(bytes: Buffer): Promise<unknown> {
 
 /** parseBody over a given extractor (undefined: none) and pace.  @internal for tests */
 export async function parseBodyWith(bytes: Buffer, extractor: Extractor | undefined, pace: SlicePace): Promise<unknown> {
-  await checkUtf8(bytes, pace);
-  const lifted = await extractor?.(bytes, pace);
+  const checked = checkUtf8(bytes, pace);
+  if (checked !== undefined) await checked;
+  const lifting = extractor?.(bytes, pace);
+  const lifted = lifting instanceof Promise ? await lifting : lifting;
   if (lifted === undefined) return readSliced(new JsonReader(bytes, bodyRules), pace);
-  const resolve = await markerResolver(bytes, lifted, pace);
+  const resolve = markerResolver(bytes, lifted, bytes.length <= payloadAtOnceBytes ? noTexts : await decodeLongPayloads(bytes, lifted.texts, pace));
   if (lifted.skeleton.length <= skeletonAtOnceBytes && lifted.rows.length + lifted.texts.length <= 2 * markersAtOnce) {
     return resolveIn(JSON.parse(lifted.skeleton.toString('utf8')), resolve);
   }
@@ -71,9 +73,7 @@ async function readSliced(reader: JsonReader, pace: SlicePace): Promise<unknown>
 }
 
 /** What a string of the skeleton stands for: itself, or the lifted value whose marker it is. */
-async function markerResolver(body: Buffer, lifted: Lifted, pace: SlicePace): Promise<(text: string) => unknown> {
-  const { floats, rows, texts } = lifted;
-  const longPayloads = await decodeLongPayloads(body, texts, pace);
+function markerResolver(body: Buffer, { floats, rows, texts }: Lifted, longPayloads: ReadonlyMap<number, string>): (text: string) => unknown {
   return (text) => {
     if (text.charCodeAt(0) !== 0x08) return text;
     const index = Number(text.slice(2));
@@ -85,10 +85,11 @@ async function markerResolver(body: Buffer, lifted: Lifted, pace: SlicePace): Pr
   };
 }
 
+const noTexts: ReadonlyMap<number, string> = new Map();
+
 /** By index into `texts`. Nothing else there is that long: integers are at most exactDigitsMax. */
 async function decodeLongPayloads(body: Buffer, texts: Uint32Array, pace: SlicePace): Promise<ReadonlyMap<number, string>> {
   const decoded = new Map<number, string>();
-  if (body.length <= payloadAtOnceBytes) return decoded;
   for (let at = 0; at < texts.length; at += 2) {
     const from = texts[at] ?? 0;
     const to = texts[at + 1] ?? 0;

@@ -13,18 +13,26 @@ interface JsonAddon {
 /** Up to here a call on this thread (0.5 ms) is cheaper than the way to another and back. */
 const syncBytesMax = 256 * 1024;
 
-/** undefined where there is no addon. */
+/** undefined where there is no addon. Looked for once: every body asks. */
 export function nativeExtractor(): Extractor | undefined {
+  found ??= { extractor: overAddon() };
+  return found.extractor;
+}
+
+let found: { readonly extractor: Extractor | undefined } | undefined;
+
+function overAddon(): Extractor | undefined {
   const addon = loadAddon() as (object & Partial<JsonAddon>) | undefined;
   if (addon?.liftJson === undefined || addon.liftJsonSync === undefined) return undefined;
   const { liftJson, liftJsonSync } = addon;
-  return async (bytes) => {
-    const parts = bytes.length <= syncBytesMax ? liftJsonSync(bytes) : await liftJson(bytes);
-    return parts === undefined ? undefined : {
-      skeleton: Buffer.from(parts.skeleton),
-      floats: new Float32Array(parts.floats),
-      rows: new Uint32Array(parts.rows),
-      texts: new Uint32Array(parts.texts),
-    };
+  return (bytes) => (bytes.length <= syncBytesMax ? liftedOf(liftJsonSync(bytes)) : liftJson(bytes).then(liftedOf));
+}
+
+function liftedOf(parts: Parts | undefined): Lifted | undefined {
+  return parts && {
+    skeleton: Buffer.from(parts.skeleton),
+    floats: new Float32Array(parts.floats),
+    rows: new Uint32Array(parts.rows),
+    texts: new Uint32Array(parts.texts),
   };
 }

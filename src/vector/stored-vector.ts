@@ -93,7 +93,10 @@ export function fromStored(spec: VectorSpec, bytes: Uint8Array): Float32Array {
  * finds itself at the best score; for Cosine it has unit length whatever the datatype.
  */
 export function prepareQuery(spec: VectorSpec, vector: Float32Array): Float32Array {
-  if (spec.datatype === 'float32') return spec.distance === 'Cosine' ? normalized(vector).slice() : vector.slice();
+  if (spec.datatype === 'float32') {
+    const query = spec.distance === 'Cosine' ? normalized(vector) : vector;
+    return query === vector ? vector.slice() : query; // never the caller's own array
+  }
   const narrowed = fromStored(spec, toStored(spec, vector));
   return spec.distance === 'Cosine' && spec.datatype === 'uint8' ? normalized(narrowed) : narrowed;
 }

@@ -34,6 +34,11 @@ export async function readJsonBody(request: FastifyRequest, limitBytes: number):
   const declared = Number(raw.headers['content-length'] ?? 0);
   if (declared > limitBytes)
     throw new RequestError('bad-format', `JSON payload (${declared} bytes) is larger than allowed (limit: ${limitBytes} bytes).`);
+  const whole = raw.readableLength === declared ? (raw.read() as Buffer | null) : null; // a small body comes with its headers
+  if (whole !== null) {
+    raw.resume(); // to its end, which may not have been told yet
+    return await parseBody(whole);
+  }
   const writer = new BodyWriter(declared);
   for await (const piece of bodyBytes(raw)) {
     if (writer.sizeBytes + piece.byteLength > limitBytes) throw new RequestError('bad-format', `JSON payload has exceeded limit (${limitBytes} bytes).`);

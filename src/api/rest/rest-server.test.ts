@@ -60,6 +60,27 @@ test('advisory 17: a body of 34 MiB is 400, declared or chunked, and the next re
   assert.equal((await rest.send('PUT', '/collections/c', { json: small })).status, 200);
 });
 
+test('a body may come with its headers, in pieces, or with the next request behind it', async (t) => {
+  const rest = await startRest(t, { settings: { bodyLimitBytes: 100 } });
+  const put = (name: string, length: string): string => `PUT /collections/${name} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n${length}\r\n\r\n`;
+  const json = JSON.stringify(small);
+  const sized = (name: string): string => put(name, `content-length: ${json.length}`) + json;
+  const chunked = (name: string, body: string): string => `${put(name, 'transfer-encoding: chunked')}${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+  const { socket, until } = await openRaw(rest.port);
+  socket.write(sized('a') + sized('b'));
+  await until(/(.*"result":true){2}/s);
+  socket.write(sized('c').slice(0, -9));
+  await until(/(.*"result":true){2}/s);
+  assert.equal((await rest.send('GET', '/collections/c')).status, 404);
+  socket.write(sized('c').slice(-9));
+  await until(/(.*"result":true){3}/s);
+  socket.write(chunked('d', json.padEnd(100)));
+  await until(/(.*"result":true){4}/s);
+  socket.write(chunked('e', json.padEnd(101)));
+  await until(/JSON payload has exceeded limit \(100 bytes\)\./);
+  socket.destroy();
+});
+
 test('a refused body is taken to its end, also of a client that asked to close, so that it can read the answer', async (t) => {
   const rest = await startRest(t);
   const { socket, until } = await openRaw(rest.port);

@@ -98,11 +98,16 @@ export function createRestServer(options: RestServerOptions): FastifyInstance {
     answerError(error, request, reply, { logger, shape: request.routeOptions.config.restRoute?.errors ?? 'json' });
   });
   for (const route of routes) {
+    const collection = collectionParameter(route);
     app.route({
       method: route.hasHead === true ? [route.method, 'HEAD'] : [route.method],
       url: route.path,
       config: { restRoute: route },
-      handler: (request, reply) => serve(route, options, { request, reply }),
+      handler: (request, reply) => {
+        const name = (request.params as Readonly<Record<string, string>>)[collection];
+        if (name !== undefined) checkCollectionName(name);
+        return serve(route, options, { request, reply });
+      },
     });
   }
   return app;
@@ -138,7 +143,6 @@ async function serve(
 ): Promise<FastifyReply> {
   const { request, reply } = at;
   const params = request.params as Readonly<Record<string, string>>;
-  checkCollectionParameter(route, params);
   const query = lastValues(request);
   const seconds = callSeconds(route, query);
   const controller = callController(reply, () => {
@@ -152,9 +156,8 @@ async function serve(
 }
 
 /** The parameter after `/collections/` is a collection's name on every route. */
-function checkCollectionParameter({ path }: RestRoute, params: Readonly<Record<string, string>>): void {
-  const name = params[/^\/collections\/:(\w+)/.exec(path)?.[1] ?? ''];
-  if (name !== undefined) checkCollectionName(name);
+function collectionParameter({ path }: RestRoute): string {
+  return /^\/collections\/:(\w+)/.exec(path)?.[1] ?? '';
 }
 
 /** 405 where another method of this path has a route, else 404; both without a body. */

@@ -63,22 +63,23 @@ export function inside(at: WireValue, key: string): WireValue {
   return { ...at, key, parent: at, validationOnly: true };
 }
 
-/** A member that may be absent or null; `keys` are its names, of which at most one may be used. */
-export function optional(of: WireValue, ...keys: readonly string[]): WireValue | undefined {
+/** A member that may be absent or null. `alias`: another name of it; at most one of the two may be used. */
+export function optional(of: WireValue, key: string, alias?: string): WireValue | undefined {
   const object = readObject(of);
-  const used = keys.filter((key) => object[key] !== undefined);
-  if (used.length > 1) throw formatError(of, `duplicate field \`${keys[0] ?? ''}\``);
-  const [key] = used;
-  return key === undefined || object[key] === null ? undefined : child(of, key, object[key]);
+  const isAliased = alias !== undefined && object[alias] !== undefined;
+  if (isAliased && object[key] !== undefined) throw formatError(of, `duplicate field \`${key}\``);
+  const used = isAliased ? alias : key;
+  const value = object[used];
+  return value === undefined || value === null ? undefined : child(of, used, value);
 }
 
-export function required(of: WireValue, ...keys: readonly string[]): WireValue {
-  const found = optional(of, ...keys);
+export function required(of: WireValue, key: string, alias?: string): WireValue {
+  const found = optional(of, key, alias);
   if (found !== undefined) return found;
   const object = readObject(of);
-  const nullKey = keys.find((key) => object[key] === null);
-  if (nullKey === undefined) throw formatError(of, `missing field \`${keys[0] ?? ''}\``);
-  return child(of, nullKey, null);
+  if (object[key] === null) return child(of, key, null);
+  if (alias !== undefined && object[alias] === null) return child(of, alias, null);
+  throw formatError(of, `missing field \`${key}\``);
 }
 
 export function child(of: WireValue, key: string | number, value: unknown): WireValue {
@@ -171,7 +172,9 @@ export function shown(value: unknown): string {
 
 /** The members that have a value: for types whose optional members must be absent rather than undefined. */
 export function defined<T extends object>(members: T): Defined<T> {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Defined<T>;
+  const kept: Record<string, T[keyof T]> = {};
+  for (const key of Object.keys(members) as (keyof T & string)[]) if (members[key] !== undefined) kept[key] = members[key];
+  return kept as Defined<T>;
 }
 
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } &
