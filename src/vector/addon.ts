@@ -38,7 +38,6 @@ interface NativeBuild {
   readonly graph?: GraphHandle;
 }
 
-
 export interface NativeKernel {
   readonly name: string;
   /** See `Kernels.lanes`. */
