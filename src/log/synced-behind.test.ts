@@ -64,6 +64,31 @@ test('so much is written at most before a sync begins', async () => {
   assert.ok(log.durableSeq >= 4, `durable up to ${log.durableSeq}`);
 });
 
+test('a sync vouches for what was written before it began, not for what came meanwhile', async () => {
+  const disk = await memoryDisk();
+  const create = disk.create.bind(disk);
+  let isHeld = false;
+  let release = (): void => undefined;
+  disk.create = async (file) => {
+    const handle = await create(file);
+    const sync = handle.sync.bind(handle);
+    handle.sync = async () => {
+      await sync();
+      if (isHeld) await new Promise<void>((resolve) => { release = resolve; });
+    };
+    return handle;
+  };
+  await using log = await openLog(disk);
+  await append(log, 2);
+  isHeld = true;
+  const synced = log.sync();
+  await append(log, 2);
+  isHeld = false;
+  release();
+  await synced;
+  assert.deepEqual([log.durableSeq, log.lastSeq], [2, 4]);
+});
+
 test('files that rotate lists, and a closed log, are on disk', async () => {
   for (const end of ['rotate', 'close'] as const) {
     const disk = await memoryDisk();
