@@ -53,9 +53,9 @@ export class CatchingUp {
   }
 
   #isAllThereIs({ collectionUuid, shardId, generation }: ShardName): boolean {
-    const { logOf, record, membership } = this.#access();
-    if (logOf(collectionUuid, shardId, generation)?.lost === undefined) return false;
-    const shard = record(collectionUuid)?.shards.find((each) => each.id === shardId && each.generation === generation);
-    return shard !== undefined && peersIn(shard, 'Active').every((peer) => peer === membership.self.peerId);
+    const access = this.#access();
+    if (access.logOf(collectionUuid, shardId, generation)?.lost === undefined) return false;
+    const shard = access.record(collectionUuid)?.shards.find((each) => each.id === shardId && each.generation === generation);
+    return shard !== undefined && peersIn(shard, 'Active').every((peer) => peer === access.membership.self.peerId);
   }
 }

@@ -103,9 +103,9 @@ export class ShardRoutes {
 
   /** Whether what is here may be read where it is Active. */
   #isRead(name: ShardName): boolean {
-    const { joining, isCatchingUp } = this.#access();
+    const access = this.#access();
     const local = this.#localShard(name);
-    return !joining.has(shardKey(name)) && (local === undefined || !isCatchingUp(local));
+    return !access.joining.has(shardKey(name)) && (local === undefined || !access.isCatchingUp(local));
   }
 
   #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {
