@@ -54,6 +54,8 @@ export interface CatalogAccess {
   discard(uuid: string, shardId: number, generation: number): Promise<void>;
   /** Puts what `adopt` makes in the place of what this node has of a shard; false, and nothing is made, where no record places it here. */
   install(uuid: string, place: ShardPlace, adopt: (config: CollectionConfig) => Promise<Shard>): Promise<boolean>;
+  /** Whether a shard of this node is not read yet, because it may lack what was acknowledged before it was opened. */
+  isCatchingUp(shard: Shard): boolean;
   /** Names of shards that are Active here and are not read yet: they may lack what was written just before. */
   readonly joining: Set<string>;
 }

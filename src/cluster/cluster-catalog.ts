@@ -36,6 +36,7 @@ import { refuseElsewhere } from './any-node.ts';
 import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
+import { CatchingUp } from './catching-up.ts';
 import type { ClusterMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { LocalShards, type LocalShardsOptions } from './local-shards.ts';
@@ -75,6 +76,7 @@ interface Open {
 export class ClusterCatalog implements Collections {
   readonly takesSomeShards = true;
   readonly #options: ClusterCatalogOptions;
+  readonly #catchingUp = new CatchingUp(() => this.#access());
   readonly #local: LocalShards;
   readonly #records: ClusterRecords;
   readonly #open = new Map<string, Open>(); // by uuid
@@ -101,7 +103,7 @@ export class ClusterCatalog implements Collections {
   private constructor(options: ClusterCatalogOptions) {
     this.#options = options;
     this.#records = new ClusterRecords(options.metastore);
-    this.#local = new LocalShards(options);
+    this.#local = new LocalShards(options, this.#catchingUp);
   }
 
   /** Nothing is open before `serve`. */
@@ -188,12 +190,13 @@ export class ClusterCatalog implements Collections {
     return this.#openOf(name).record;
   }
 
-  /** Whether every replica that the records place here is open and Active, but for those that an operator has on the way here. */
+  /** Whether every replica that the records place here is open, Active and read, but for those that an operator has on the way here. */
   isReady(): boolean {
     const self = this.#members().self.peerId;
     return this.#isWhole && [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
       const state = replicaOf(shard, self);
-      return state === undefined || shard.transfer?.to === self || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
+      const local = this.#localShard(nameOf(uuid, shard));
+      return state === undefined || shard.transfer?.to === self || (state === 'Active' && local !== undefined && !this.#catchingUp.has(local));
     }));
   }
 
@@ -385,6 +388,7 @@ export class ClusterCatalog implements Collections {
     await this.#leftovers?.close();
     await this.#care?.close();
     await this.#logCare?.close();
+    this.#catchingUp.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
       await this.#local.settled();
@@ -549,6 +553,7 @@ export class ClusterCatalog implements Collections {
         if (this.#localShard(name) === undefined) await this.#local.withdraw(name);
       }),
       discard: (uuid, shardId, generation) => this.#reconciling.run(() => this.#local.discard(uuid, this.#open.get(uuid)?.collection, { id: shardId, generation })),
+      isCatchingUp: (shard) => this.#catchingUp.has(shard),
       joining: new Set(),
       install: (uuid, place, adopt) => this.#reconciling.run(() => this.#install(uuid, place, adopt)),
     };

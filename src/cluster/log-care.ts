@@ -120,7 +120,8 @@ export class LogCare {
     const applied = this.#access.localShard(collectionUuid, shardId, generation)?.applied ?? 0; // before the stream is asked, which only grows
     if (log?.isAhead === true) return 'a new entry got the place of one that is applied';
     if (log?.lost === undefined && !isDue && !this.#shortSince.has(key)) return undefined;
-    const { firstSeq, lastSeq, missing } = await streamFacts(client, name);
+    const { firstSeq, lastSeq, missing, servers } = await streamFacts(client, name);
+    log?.keptOn(servers); // it may have grown
     if (missing > 0) this.#missing.set(key, missing);
     if (log?.lost !== undefined && firstSeq <= log.lastSeq + 1) return log.lost.message; // else it was purged, as it may be
     if (missing > 0) return `${missing} entries are missing`;

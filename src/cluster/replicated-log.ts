@@ -1,5 +1,6 @@
 // The log of a shard in a cluster: a JetStream stream gives the order and keeps a majority of copies, a local file log holds what
-// this node has taken in. The local copy answers everything but `append`.
+// this node has taken in. The local copy answers everything but `append`. Where the stream lies on several servers, a majority of them has
+// every entry on disk before it comes here, and the local copy is synced behind; what a power cut takes of it is read from the stream again.
 //
 // Invariants:
 // - Entries reach the local copy, and from there the shard, in the order of their seqs and each once, whoever published them.
@@ -17,7 +18,7 @@ import { later, type FileLog } from '../log/file-log.ts';
 import type { AppendOptions, ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../log/shard-log.ts';
 import { Gauge } from '../shard/gauge.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
-import { streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
+import { streamFacts, streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
 import { closeWhenSilent, heartbeatMs } from './silent-reader.ts';
 import { decodeMessage, encodeMessage } from './stream-entry.ts';
 
@@ -85,6 +86,10 @@ export class ReplicatedLog implements ShardLog {
     return this.#options.local.lastSeq;
   }
 
+  get durableSeq(): Seq {
+    return this.#options.local.durableSeq;
+  }
+
   get lastTime(): bigint {
     return this.#options.local.lastTime;
   }
@@ -104,11 +109,16 @@ export class ReplicatedLog implements ShardLog {
     void this.#messages?.close();
   }
 
+  /** On so many servers the stream lies now. One alone is no majority of anything: then the local copy is its second, and as durable. */
+  keptOn(servers: number): void {
+    this.#options.local.syncBehind(servers > 1);
+  }
+
   position(): LogPosition {
     return this.#options.local.position();
   }
 
-  /** Resolves when a majority has it and it stands in the local copy, all entries before it too. @throws FencedError */
+  /** Resolves when a majority has it on disk and it stands in the local copy, all entries before it too. @throws FencedError */
   async append(draft: EntryDraft, { timeoutMs = publishTimeoutMs }: AppendOptions = {}): Promise<Entry> {
     if (this.#closed) throw new RequestError('unavailable', 'the log is closed');
     if (this.#lost !== undefined) throw this.#lost;
@@ -146,6 +156,10 @@ export class ReplicatedLog implements ShardLog {
       this.#inFlight.subtract(message.byteLength);
     }
     return await arrived;
+  }
+
+  sync(): Promise<void> {
+    return this.#options.local.sync();
   }
 
   read(from: Seq): AsyncIterable<Entry> {
@@ -216,6 +230,7 @@ export class ReplicatedLog implements ShardLog {
     const messages = await consumer.consume(consume);
     this.#messages = messages;
     if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
+    void streamFacts(client, of).then(({ servers }) => this.keptOn(servers), () => this.keptOn(1)); // who cannot know syncs
     const watched = closeWhenSilent(messages, this.#options);
     let next = local.lastSeq + 1;
     this.#copiedTime = local.lastTime;

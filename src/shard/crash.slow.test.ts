@@ -1,11 +1,14 @@
 // The power is cut at every change of the disk that a script makes: what was acknowledged is there after the next start, and
-// nothing but it, except for the one write that was on its way.
+// nothing but it, except for the one write that was on its way. A replica whose log syncs behind gets from its stream what the cut took.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { seededRandom } from '../base/testing/random.ts';
 import { FaultyDisk, stopAfter } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
-import { Shard } from './shard.ts';
+import type { FileLog } from '../log/file-log.ts';
+import type { Entry } from '../log/shard-log.ts';
+import { Shard, type ShardOptions } from './shard.ts';
+import { FedLog } from './testing/fed-log.ts';
 import { shardOptions } from './testing/shard-fixtures.ts';
 import { assertEqualsModel, randomWrite, ShardModel } from './testing/shard-model.ts';
 import { verifyShard } from './verify-shard.ts';
@@ -22,10 +25,10 @@ interface Outcome {
 }
 
 /** Runs the script until the disk fails. */
-async function run(disk: FaultyDisk): Promise<Outcome> {
+async function run(disk: FaultyDisk, changes: Partial<ShardOptions> = {}): Promise<Outcome> {
   const random = seededRandom(seed);
   const model = new ShardModel();
-  const options = shardOptions(disk, '/shards/0');
+  const options = shardOptions(disk, '/shards/0', changes);
   let shard: Shard;
   try {
     shard = await Shard.create(options);
@@ -78,11 +81,55 @@ test(`a power cut at every change of the disk loses nothing that was acknowledge
   }
 });
 
-async function assertOutcome(disk: MemoryDisk, { acknowledged, possible }: Outcome, place: string): Promise<void> {
+/** What stands in for a stream: it has every entry that a replica took in, whatever becomes of that replica's disk. */
+class Stream {
+  readonly #logs: FedLog[] = [];
+
+  readonly share = (local: FileLog): FedLog => {
+    local.syncBehind(true);
+    const log = new FedLog(local);
+    this.#logs.push(log);
+    return log;
+  };
+
+  get entries(): readonly Entry[] {
+    return this.#logs.flatMap(({ appended }) => appended);
+  }
+
+  /** To the shard that was opened last. @returns how many it lacked */
+  async catchUp(shard: Shard): Promise<number> {
+    const log = this.#logs.at(-1);
+    const lacked = this.entries.filter(({ seq }) => seq > (log?.lastSeq ?? 0));
+    shard.follow();
+    for (const entry of lacked) await log?.feed(entry);
+    await shard.readable({ after: { generation: 0, seq: lacked.at(-1)?.seq ?? 0 } });
+    return lacked.length;
+  }
+}
+
+test(`a power cut takes nothing for good from a replica whose log syncs behind (seed ${seed})`, async () => {
+  const whole = stopAfter(Infinity);
+  await run(new FaultyDisk(await newDisk(), whole.decide), { shareLog: new Stream().share });
+  let lacked = 0;
+  for (let at = 0; at <= whole.seen(); at += 1) {
+    for (const random of at % 2 === 0 ? [undefined, seededRandom(seed + at)] : [seededRandom(seed + at)]) {
+      const disk = await newDisk();
+      const stream = new Stream();
+      const outcome = await run(new FaultyDisk(disk, stopAfter(at).decide), { shareLog: stream.share });
+      disk.cutPower(random, 'scattered');
+      const place = `seed ${seed}, cut after change ${at}${random === undefined ? '' : ' with remains'}`;
+      if (outcome.isCreated) await assertOutcome(disk, outcome, place, { changes: { shareLog: stream.share }, afterOpen: async (shard) => { lacked += await stream.catchUp(shard); } });
+    }
+  }
+  assert.ok(lacked > 100, `cuts took entries: ${lacked}`);
+});
+
+async function assertOutcome(disk: MemoryDisk, { acknowledged, possible }: Outcome, place: string, { changes = {}, afterOpen }: { readonly changes?: Partial<ShardOptions>; readonly afterOpen?: (shard: Shard) => Promise<void> } = {}): Promise<void> {
   const verdict = await verifyShard({ disk, directory: '/shards/0', deep: true });
   assert.deepEqual(verdict.findings, [], place);
-  const options = shardOptions(disk, '/shards/0');
+  const options = shardOptions(disk, '/shards/0', changes);
   const shard = await Shard.open(options).catch((error: unknown) => assert.fail(`${place}: ${String(error)}`));
+  await afterOpen?.(shard);
   try {
     await assertEqualsModel(shard, acknowledged, place);
   } catch (error) {

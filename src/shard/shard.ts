@@ -204,6 +204,10 @@ export class Shard {
     return this.#queue.failure?.cause instanceof NewerEntryError;
   }
 
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
+  }
+
   /** What the state was at some positions and is now, ascending: the same on every replica. None where the log is not shared. */
   get marks(): readonly StateMark[] {
     return this.#state.marks;
@@ -379,9 +383,10 @@ export class Shard {
   /** After an orderly end not even the last entry of the log can be mistaken for one that was never stored. */
   async #noteDurable(): Promise<void> {
     const { manifest } = this.#folder;
-    if (manifest.durable === this.#log.lastSeq) return;
+    const durable = this.#log.durableSeq;
+    if (manifest.durable === durable) return;
     try {
-      await this.#folder.publish({ ...manifest, durable: this.#log.lastSeq });
+      await this.#folder.publish({ ...manifest, durable });
     } catch (error) {
       this.#logger.warn({ directory: this.directory, error: String(error) }, 'the manifest keeps an older durable mark');
     }
