@@ -16,7 +16,15 @@ import { startRest } from './testing/rest-harness.ts';
 const payloadBytes = 32 << 20;
 const downloadIdleMs = 1_000;
 
-const temporaryBelow = (folder: string): readonly string[] => readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => path.basename(name).startsWith('.tmp-'));
+/** In the folder and in those in it; what lies deeper may be on its way out. */
+function temporaryBelow(folder: string): readonly string[] {
+  const names = readdirSync(folder, { withFileTypes: true }).flatMap((entry) => [entry.name, ...(entry.isDirectory() && !isTemporary(entry.name) ? readdirSync(path.join(folder, entry.name)) : [])]);
+  return names.filter(isTemporary);
+}
+
+function isTemporary(name: string): boolean {
+  return name.startsWith('.tmp-');
+}
 
 /** Resolves with the first bytes of the answer; nothing more is taken until `drain`. */
 async function stall(port: number, at: string): Promise<{ readonly head: string; readonly drain: () => Promise<number> }> {
