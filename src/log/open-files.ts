@@ -46,7 +46,7 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
   const needed = found.filter((_, index) => (found[index + 1]?.firstSeq ?? Infinity) > applied.seq + 1);
   const chainAtApplied = Buffer.from(applied.chain, 'hex');
   let state: Omit<LogState, 'durableSeq'> = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: applied.time ?? 0n, tornTailBytes: 0 };
-  let isUnsure = false;
+  let isCut = false;
   let mark = request.durableMark;
   for (const [index, { file, firstSeq }] of needed.entries()) {
     if (index === 0 ? firstSeq > applied.seq + 1 : firstSeq !== state.lastSeq + 1) {
@@ -66,7 +66,7 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
       await removeFile(disk, file); // a header and nothing else: the next append wants the name
     }
     checkChainAt(request, scanned, chainAtApplied);
-    isUnsure = scanned.isSyncedBehind && torn === 0 && scanned.lastSeq >= firstSeq; // what was cut is a new file, and synced
+    isCut = torn > 0;
     const files = scanned.lastSeq < firstSeq ? state.files : [...state.files, closedFile(scanned)];
     state = { files, lastSeq: Math.max(state.lastSeq, scanned.lastSeq), chain: scanned.lastSeq <= applied.seq ? chainAtApplied : scanned.chain, lastTime: scanned.lastTime > state.lastTime ? scanned.lastTime : state.lastTime, tornTailBytes: torn };
   }
@@ -74,7 +74,8 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
     throw new CorruptionError({ file: directory, problem: `entries up to ${mark} had been stored, the log ends at ${state.lastSeq}` });
   }
   const files = await removeCovered(request, found, state.files);
-  return { ...state, files, durableSeq: isUnsure && files.length > 0 ? Math.max(mark, applied.seq) : state.lastSeq };
+  const isUnsure = files.length > 0 && !isCut; // what was cut is a new file, and synced
+  return { ...state, files, durableSeq: isUnsure ? Math.max(mark, applied.seq) : state.lastSeq };
 }
 
 /** Removes files of entries that are all in the checkpoint; answers the others. */

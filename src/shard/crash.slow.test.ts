@@ -2,6 +2,7 @@
 // nothing but it, except for the one write that was on its way. A replica whose log syncs behind gets from its stream what the cut took.
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { must } from '../base/assert.ts';
 import { seededRandom } from '../base/testing/random.ts';
 import { FaultyDisk, stopAfter } from '../fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../fs/testing/memory-disk.ts';
@@ -13,12 +14,14 @@ import { shardOptions } from './testing/shard-fixtures.ts';
 import { assertEqualsModel, randomWrite, ShardModel } from './testing/shard-model.ts';
 import { verifyShard } from './verify-shard.ts';
 
-const seed = Date.now() % 1_000_000;
+const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const writesOfTheScript = 22;
 
 interface Outcome {
   /** After each acknowledged write, the empty one first. */
   readonly acknowledged: ShardModel;
+  /** Of the last of them. */
+  readonly seq: number;
   /** With the write that was under way, should it have been stored: its seq is the next one. */
   readonly possible: ShardModel | undefined;
   readonly isCreated: boolean;
@@ -34,9 +37,10 @@ async function run(disk: FaultyDisk, changes: Partial<ShardOptions> = {}): Promi
     shard = await Shard.create(options);
     await disk.syncDirectory('/shards');
   } catch {
-    return { acknowledged: model, possible: undefined, isCreated: false };
+    return { acknowledged: model, seq: 0, possible: undefined, isCreated: false };
   }
   let possible: ShardModel | undefined;
+  let acknowledgedSeq = 0;
   try {
     for (let at = 0; at < writesOfTheScript; at += 1) {
       const { operation, apply } = randomWrite(model, random);
@@ -44,6 +48,7 @@ async function run(disk: FaultyDisk, changes: Partial<ShardOptions> = {}): Promi
       apply(possible, shard.position().seq + 1);
       const { seq } = await shard.write(operation, { wait: true });
       apply(model, seq);
+      acknowledgedSeq = seq;
       possible = undefined;
       if (at % 4 === 3) await shard.checkpoint();
       if (at % 8 === 7) await shard.settle();
@@ -57,7 +62,7 @@ async function run(disk: FaultyDisk, changes: Partial<ShardOptions> = {}): Promi
     // the disk has failed: what stands on it now is the question
   }
   await shard.close().catch(() => undefined); // so that nothing of it runs on
-  return { acknowledged: model, possible, isCreated: true };
+  return { acknowledged: model, seq: acknowledgedSeq, possible, isCreated: true };
 }
 
 async function newDisk(): Promise<MemoryDisk> {
@@ -70,7 +75,7 @@ async function newDisk(): Promise<MemoryDisk> {
 test(`a power cut at every change of the disk loses nothing that was acknowledged (seed ${seed})`, async () => {
   const whole = stopAfter(Infinity);
   await run(new FaultyDisk(await newDisk(), whole.decide));
-  assert.ok(whole.seen() > 200, 'the script is long enough');
+  assert.ok(whole.seen() > 100, `the script is long enough: ${whole.seen()} changes, seed ${seed}`);
   for (let at = 0; at <= whole.seen(); at += 1) {
     for (const random of at % 4 === 0 ? [undefined, seededRandom(seed + at)] : [undefined]) {
       const disk = await newDisk();
@@ -78,6 +83,30 @@ test(`a power cut at every change of the disk loses nothing that was acknowledge
       disk.cutPower(random);
       if (outcome.isCreated) await assertOutcome(disk, outcome, `seed ${seed}, cut after change ${at}${random === undefined ? '' : ' with remains'}`);
     }
+  }
+});
+
+test(`what a process that was killed left in memory only is on disk before anything is built on it (seed ${seed})`, async () => {
+  const whole = stopAfter(Infinity);
+  await run(new FaultyDisk(await newDisk(), whole.decide));
+  for (let at = seed % 5; at <= whole.seen(); at += 5) {
+    const disk = await newDisk();
+    const killed = await run(new FaultyDisk(disk, stopAfter(at).decide));
+    if (!killed.isCreated) continue;
+    const place = `seed ${seed}, killed after change ${at}`;
+    const random = seededRandom(seed + at);
+    const shard = await Shard.open(shardOptions(disk, '/shards/0'));
+    const model = shard.position().seq === killed.seq ? killed.acknowledged : must(killed.possible, place);
+    await assertEqualsModel(shard, model, place);
+    for (let more = 0; more < 3; more += 1) {
+      const { operation, apply } = randomWrite(model, random);
+      apply(model, (await shard.write(operation, { wait: true })).seq);
+      if (more === at % 4) await shard.checkpoint();
+    }
+    const platter = disk.fork();
+    await shard.close();
+    platter.cutPower(at % 3 === 0 ? undefined : random, at % 3 === 1 ? 'prefix' : 'scattered');
+    await assertOutcome(platter, { acknowledged: model, possible: undefined }, `${place}, then three writes and a power cut`);
   }
 });
 
@@ -124,7 +153,7 @@ test(`a power cut takes nothing for good from a replica whose log syncs behind (
   assert.ok(lacked > 100, `cuts took entries: ${lacked}`);
 });
 
-async function assertOutcome(disk: MemoryDisk, { acknowledged, possible }: Outcome, place: string, { changes = {}, afterOpen }: { readonly changes?: Partial<ShardOptions>; readonly afterOpen?: (shard: Shard) => Promise<void> } = {}): Promise<void> {
+async function assertOutcome(disk: MemoryDisk, { acknowledged, possible }: Pick<Outcome, 'acknowledged' | 'possible'>, place: string, { changes = {}, afterOpen }: { readonly changes?: Partial<ShardOptions>; readonly afterOpen?: (shard: Shard) => Promise<void> } = {}): Promise<void> {
   const verdict = await verifyShard({ disk, directory: '/shards/0', deep: true });
   assert.deepEqual(verdict.findings, [], place);
   const options = shardOptions(disk, '/shards/0', changes);

@@ -16,7 +16,7 @@ import { FileLog } from '../log/file-log.ts';
 import type { AppendOptions, ClosedLogFile, Entry, LogPosition, ShardLog } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
-import { removeUnfinished } from '../fs/atomic-file.ts';
+import { removeUnfinished, syncNames } from '../fs/atomic-file.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { noIndexing, type Indexing, type Merging } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -145,6 +145,7 @@ export class Shard {
     const { disk, directory } = options;
     const stored = await readManifest(disk, directory);
     refuseOther(options, stored.manifest);
+    await syncNames(disk, directory, filesDirectory(directory), logsDirectory(directory));
     const segments = await openSegments(options, stored.manifest);
     let shard: Shard;
     try {
