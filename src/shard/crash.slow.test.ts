@@ -140,8 +140,8 @@ test(`a power cut takes nothing for good from a replica whose log syncs behind (
   const whole = stopAfter(Infinity);
   await run(new FaultyDisk(await newDisk(), whole.decide), { shareLog: new Stream().share });
   let lacked = 0;
-  for (let at = 0; at <= whole.seen(); at += 1) {
-    for (const random of at % 2 === 0 ? [undefined, seededRandom(seed + at)] : [seededRandom(seed + at)]) {
+  for (let at = seed % 2; at <= whole.seen(); at += 2) {
+    for (const random of at % 4 < 2 ? [undefined, seededRandom(seed + at)] : [seededRandom(seed + at)]) {
       const disk = await newDisk();
       const stream = new Stream();
       const outcome = await run(new FaultyDisk(disk, stopAfter(at).decide), { shareLog: stream.share });
