@@ -84,7 +84,7 @@ describe('a node that applies an entry otherwise than the others', { skip: noNat
     assert.deepEqual(await readFaulty(first), vectorOf(faultyPoint));
     assert.notDeepEqual(await readFaulty(odd), vectorOf(faultyPoint));
     assert.notEqual((await stateOf(first, 'c', 0))?.digest, (await stateOf(odd, 'c', 0))?.digest);
-    for (const at of [0, 1]) await nodes.untilSaid(at, /"level":50,.*and none has a majority: writes are stopped until an operator drops one of them"/);
+    for (const at of [0, 1]) await nodes.untilSaid(at, /"level":50,.*"msg":"the contents of [^"]* and none has a majority: writes are stopped until an operator drops one of them"/);
     await nodes.stop(1);
     await nodes.start(1); // what was wrong was in memory alone, and the log was not
     const now = [nodes.node(0).url, nodes.node(1).url];

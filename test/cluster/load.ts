@@ -12,7 +12,8 @@ import { untilEqual } from './replica-states.ts';
 /** A collection that is written to, with what is known of it. */
 export interface Kept {
   readonly name: string;
-  readonly replicas: number;
+  /** At least so many; grows with what an operator adds. */
+  replicas: number;
   readonly waitsFor: number;
   readonly history: History;
 }
