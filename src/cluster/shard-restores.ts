@@ -290,7 +290,7 @@ export class ShardRestores {
   async #reasonOf(error: unknown, turn: Turn): Promise<unknown> {
     const record = await this.#access().records.get(turn.uuid).catch(() => undefined);
     try {
-      if (record?.turn !== undefined) this.#turns.check(record, turn);
+      if (record !== undefined) this.#turns.check(record, turn);
     } catch (taken) {
       return taken;
     }
