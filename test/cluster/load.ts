@@ -12,8 +12,7 @@ import { untilEqual } from './replica-states.ts';
 /** A collection that is written to, with what is known of it. */
 export interface Kept {
   readonly name: string;
-  /** At least so many; grows with what an operator adds. */
-  replicas: number;
+  readonly replicas: number;
   readonly waitsFor: number;
   readonly history: History;
 }
@@ -44,7 +43,7 @@ export interface Acknowledged {
   readonly sentMs: number;
 }
 
-export class Load implements AsyncDisposable {
+export class Load {
   readonly #cluster: ProcessCluster;
   readonly #kept: readonly Kept[];
   readonly #random: Random;
@@ -74,11 +73,6 @@ export class Load implements AsyncDisposable {
   async end(): Promise<void> {
     this.#isOn = false;
     await this.#running;
-  }
-
-  /** A test that fails in the middle ends its clients, or its process would go on. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.end();
   }
 
   /** For messages. */

@@ -23,10 +23,9 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       path: '/readyz',
       access: 'none',
       handle: (call) => {
-        const reason = context.writesRefused();
-        if (reason === undefined && context.isReady()) return sendText(call, 'all shards are ready');
+        if (context.isReady()) return sendText(call, 'all shards are ready');
         call.reply.code(503);
-        return sendText(call, `some shards are not ready${reason === undefined ? '' : `: ${reason}`}`);
+        return sendText(call, 'some shards are not ready');
       },
     },
     {
