@@ -9,7 +9,7 @@ import { CorruptionError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Collection } from '../collection/collection.ts';
 import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collection/shard-files.ts';
-import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
+import { BrokenReplica, ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
 import { LeavingShards } from './leaving-shards.ts';
@@ -72,10 +72,10 @@ export class LocalShards {
       let slot: ShardSlot | undefined;
       if (await this.files.hasShard(uuid, place)) [slot] = await this.files.openSome(uuid, config, [place]);
       else if (shard.base === null && (await streamFacts(client, name)).firstSeq <= 1) slot = await this.files.createOne(uuid, config, place, indexes);
+      if (slot?.replica instanceof BrokenReplica && slot.replica.cause instanceof CorruptionError) this.#damaged.add(key);
       slot?.shard?.follow();
       return slot?.shard;
     } catch (error) {
-      if (error instanceof CorruptionError) this.#damaged.add(key);
       logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');
       return undefined;
     }

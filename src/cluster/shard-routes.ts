@@ -2,6 +2,7 @@
 // own, and waiting until a write has been applied elsewhere.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
+import { RequestError } from '../base/errors.ts';
 import type { Replica } from '../collection/replica.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
@@ -76,7 +77,7 @@ export class ShardRoutes {
       ...replicaMethods((name) => this.#served(name)),
       'shard-position': async (name: ShardName) => {
         const shard = this.#activeHere(name);
-        return shard === undefined ? await Promise.reject(notActive(name)) : shard.applied;
+        return shard === undefined ? await Promise.reject(this.#notServed(name)) : shard.applied;
       },
       'shard-applied': ({ seq, timeoutMs, ...name }: ShardName & { readonly seq: number; readonly timeoutMs: number }, { signal }) => this.#whenApplied(name, seq, { timeoutMs, signal }),
     };
@@ -107,8 +108,18 @@ export class ShardRoutes {
 
   /** For another node: only this node's own replica, never a third one's. */
   #served(name: ShardName): Replica {
-    if (this.#activeHere(name) === undefined) throw notActive(name);
+    if (this.#activeHere(name) === undefined) throw this.#notServed(name);
     return must(this.#access().slot(name.collectionUuid, name.shardId), 'an active shard has a slot').replica;
+  }
+
+  /** Whoever asked looks again, unless what is here is damaged and nobody else has any: that does not pass. */
+  #notServed(name: ShardName): RequestError {
+    const access = this.#access();
+    const { collectionUuid, shardId, generation } = name;
+    const shard = access.record(collectionUuid)?.shards.find(({ id }) => id === shardId);
+    const isOnly = shard !== undefined && peersIn(shard, 'Active').every((peer) => peer === access.membership.self.peerId);
+    if (isOnly && access.isDamaged(name)) return new RequestError('unavailable', `shard ${shardId} has no active replica that can be reached`);
+    return new NotServedError(`shard ${shardId} of generation ${generation} is not active on this node`);
   }
 
   async #appliedElsewhere(name: ShardName, shard: ShardRecord | undefined, { seq, wanted, timeoutMs }: { readonly seq: number; readonly wanted: number; readonly timeoutMs: number }): Promise<number> {
@@ -140,8 +151,4 @@ export class ShardRoutes {
       await sleep(appliedPollMs);
     }
   }
-}
-
-function notActive({ shardId, generation }: ShardName): NotServedError {
-  return new NotServedError(`shard ${shardId} of generation ${generation} is not active on this node`);
 }

@@ -87,6 +87,10 @@ export class BrokenReplica implements Replica {
     return this.#error.message;
   }
 
+  get cause(): unknown {
+    return this.#error.cause;
+  }
+
   check(): Promise<never> { return Promise.reject(this.#error); }
   write(): Promise<never> { return Promise.reject(this.#error); }
   readable(): Promise<never> { return Promise.reject(this.#error); }
