@@ -8,7 +8,7 @@ import type { Disk } from '../fs/disk.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
 import type { ClusterRecords } from './cluster-records.ts';
-import type { KvMetastore } from './kv-metastore.ts';
+import type { ClusterMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import type { NatsClient } from './nats-client.ts';
 import type { PeerClient } from './peer-client.ts';
@@ -22,7 +22,7 @@ export interface CatalogAccess {
   readonly logger: Logger;
   readonly client: NatsClient;
   readonly peers: PeerClient;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly files: ShardFiles;
   readonly membership: Membership;
   /** Servers that a new stream is to have. */
@@ -54,6 +54,8 @@ export interface CatalogAccess {
   discard(uuid: string, shardId: number, generation: number): Promise<void>;
   /** Puts what `adopt` makes in the place of what this node has of a shard; false, and nothing is made, where no record places it here. */
   install(uuid: string, place: ShardPlace, adopt: (config: CollectionConfig) => Promise<Shard>): Promise<boolean>;
+  /** Whether a shard of this node is not read yet, because it may lack what was acknowledged before it was opened. */
+  isCatchingUp(shard: Shard): boolean;
   /** Names of shards that are Active here and are not read yet: they may lack what was written just before. */
   readonly joining: Set<string>;
 }

@@ -24,8 +24,8 @@ import type { CollectionInfo } from '../collection/collection-info.ts';
 import type { Collections } from '../collection/collections.ts';
 import type { ShardPlace } from '../collection/shard-files.ts';
 import { ShardSet, type ShardSlot } from '../collection/shard-set.ts';
-import { refuseIncompatible, type CollectionShape } from '../collection/compatibility.ts';
-import { withIndexChange } from '../collection/declared-indexes.ts';
+import { haveSameIndexes, refuseIncompatible, type ArchiveShape } from '../collection/compatibility.ts';
+import { declaredSchema, withIndexChange } from '../collection/declared-indexes.ts';
 import { InDoubtError } from '../collection/metastore.ts';
 import type { AdoptRequest, AdoptShardRequest, FrozenCollection, RestoreRules } from '../collection/snapshot-source.ts';
 import { shardNotFound } from '../collection/shard-set.ts';
@@ -36,11 +36,12 @@ import { refuseElsewhere } from './any-node.ts';
 import { freezeLocal, schemaOf } from './freeze-local.ts';
 import type { Shard } from '../shard/shard.ts';
 import type { CatalogAccess } from './catalog-access.ts';
-import type { KvMetastore } from './kv-metastore.ts';
+import { CatchingUp } from './catching-up.ts';
+import type { ClusterMetastore } from './kv-metastore.ts';
 import { Leftovers } from './leftovers.ts';
 import { LocalShards, type LocalShardsOptions } from './local-shards.ts';
 import { LogCare } from './log-care.ts';
-import { ReplicaCare, type Transfer } from './replica-care.ts';
+import { ReplicaCare, type Transfer, type TransfersMax } from './replica-care.ts';
 import { ReplicaMarks } from './replica-marks.ts';
 import { ShardKeys } from './shard-keys.ts';
 import { ShardRestores } from './shard-restores.ts';
@@ -58,12 +59,13 @@ const streamsMakingMax = 8;
 const followTimeoutMs = 10_000;
 
 export interface ClusterCatalogOptions extends LocalShardsOptions {
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly peers: PeerClient;
   /** Servers that keep each stream. */
   readonly streamReplicas: () => number;
   /** Shards of a new collection for each node, where nothing is asked. */
   readonly shardsPerNode: number;
+  readonly transfersMax: TransfersMax;
 }
 
 interface Open {
@@ -74,6 +76,7 @@ interface Open {
 export class ClusterCatalog implements Collections {
   readonly takesSomeShards = true;
   readonly #options: ClusterCatalogOptions;
+  readonly #catchingUp = new CatchingUp(() => this.#access());
   readonly #local: LocalShards;
   readonly #records: ClusterRecords;
   readonly #open = new Map<string, Open>(); // by uuid
@@ -100,7 +103,7 @@ export class ClusterCatalog implements Collections {
   private constructor(options: ClusterCatalogOptions) {
     this.#options = options;
     this.#records = new ClusterRecords(options.metastore);
-    this.#local = new LocalShards(options);
+    this.#local = new LocalShards(options, this.#catchingUp);
   }
 
   /** Nothing is open before `serve`. */
@@ -119,7 +122,7 @@ export class ClusterCatalog implements Collections {
     await this.#reconcile();
     const logCare = new LogCare(this.#access(), this.#restores);
     this.#logCare = logCare;
-    this.#care = new ReplicaCare(this.#access(), this.marks, (name) => logCare.check(name));
+    this.#care = new ReplicaCare(this.#access(), { marks: this.marks, fetchesMax: this.#options.transfersMax.incoming, onLost: (name) => logCare.check(name) });
     this.#leftovers = new Leftovers(this.#access(), this.#restores.turns);
   }
 
@@ -137,6 +140,11 @@ export class ClusterCatalog implements Collections {
   /** What this node is fetching from others. */
   get transfers(): readonly Transfer[] {
     return this.#care?.transfers ?? [];
+  }
+
+  /** Entries that the streams of this node's shards count as missing. */
+  get missingEntries(): number {
+    return this.#logCare?.missing ?? 0;
   }
 
   /** What other nodes may ask of this one about its shards. */
@@ -182,12 +190,13 @@ export class ClusterCatalog implements Collections {
     return this.#openOf(name).record;
   }
 
-  /** Whether every replica that the records place here is open and Active, but for those that an operator has on the way here. */
+  /** Whether every replica that the records place here is open, Active and read, but for those that an operator has on the way here. */
   isReady(): boolean {
     const self = this.#members().self.peerId;
     return this.#isWhole && [...this.#open].every(([uuid, { record }]) => record.shards.every((shard) => {
       const state = replicaOf(shard, self);
-      return state === undefined || shard.transfer?.to === self || (state === 'Active' && this.#localShard(nameOf(uuid, shard)) !== undefined);
+      const local = this.#localShard(nameOf(uuid, shard));
+      return state === undefined || shard.transfer?.to === self || (state === 'Active' && local !== undefined && !this.#catchingUp.has(local));
     }));
   }
 
@@ -339,9 +348,14 @@ export class ClusterCatalog implements Collections {
     return this.resolve(name) === undefined ? 0 : this.get(name).info([]).points;
   }
 
-  checkCompatible(name: string, archive: CollectionShape, rules: Partial<RestoreRules> = {}): void {
+  checkCompatible(name: string, archive: ArchiveShape, rules: Partial<RestoreRules> = {}): void {
     if (rules.config === 'whole' || rules.reshard === true) throw new RequestError('bad-request', 'in a cluster a restore neither replaces a configuration nor spreads points anew');
-    if (this.resolve(name) !== undefined) refuseIncompatible(shapeOf(this.record(name)), archive);
+    if (this.resolve(name) === undefined) return;
+    const record = this.record(name);
+    refuseIncompatible(shapeOf(record), archive);
+    const keepsIndexes = isCustomSharded(record.config) && !haveSameIndexes(declaredSchema(record.indexes ?? []), archive.payloadSchema);
+    // shards that the file does not bring would keep theirs
+    if (rules.schema === 'snapshot' && keepsIndexes) throw new RequestError('bad-request', 'in a cluster a collection with shard keys keeps its payload indexes: schema=snapshot cannot replace them; restore without it, then create and drop indexes');
   }
 
   adopt(request: AdoptRequest): Promise<number> {
@@ -374,6 +388,7 @@ export class ClusterCatalog implements Collections {
     await this.#leftovers?.close();
     await this.#care?.close();
     await this.#logCare?.close();
+    this.#catchingUp.close();
     for (const end of this.#unwatch) end();
     await this.#reconciling.run(async () => {
       await this.#local.settled();
@@ -538,6 +553,7 @@ export class ClusterCatalog implements Collections {
         if (this.#localShard(name) === undefined) await this.#local.withdraw(name);
       }),
       discard: (uuid, shardId, generation) => this.#reconciling.run(() => this.#local.discard(uuid, this.#open.get(uuid)?.collection, { id: shardId, generation })),
+      isCatchingUp: (shard) => this.#catchingUp.has(shard),
       joining: new Set(),
       install: (uuid, place, adopt) => this.#reconciling.run(() => this.#install(uuid, place, adopt)),
     };

@@ -16,7 +16,7 @@ import { directoryKey } from './cluster-records.ts';
 import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
 import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
 import { joinMethods } from './join.ts';
-import { KvMetastore, streamOf } from './kv-metastore.ts';
+import { KvMetastore, streamOf, type ClusterMetastore } from './kv-metastore.ts';
 import { Membership, nodePrefix, wasRemoved, type NodeRecord, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
@@ -28,7 +28,9 @@ import { NodeRemoval } from './node-removal.ts';
 import { PeerClient } from './peer-client.ts';
 import { PeerServer, type PeerMethods } from './peer-server.ts';
 import type { EmptyCluster } from './promotion.ts';
+import { NotServedError } from './peer-wire.ts';
 import type { ShardName } from './remote-replica.ts';
+import type { TransfersMax } from './replica-care.ts';
 import { ServerCare, serversMax, type Witness } from './server-care.ts';
 import { isWitness, startWitness, witnessDirectory, witnessName } from './witness.ts';
 
@@ -66,16 +68,21 @@ export interface ClusterNodeOptions extends ShardFilesOptions {
   readonly tls: NodeTls | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
+  readonly transfersMax: TransfersMax;
   readonly connectionsMax: number;
   readonly timeoutMs: number;
   /** How long to wait for the other servers; then the start fails. */
   readonly quorumTimeoutMs: number;
+  /** Ends a start that waits for other nodes. */
+  readonly signal?: AbortSignal | undefined;
   /** Of the cluster's servers; default: of all that were founded with this secret and a list of nodes. */
   readonly name?: string;
   /** Nodes that found the cluster together; default: as many as there are routes. */
   readonly founders?: number;
   /** A witness votes beside this node's server until three nodes are there. */
   readonly witness?: { readonly onEnded: () => Promise<void> };
+  /** How this node sees the store of the metadata; default: as it is. For tests of nodes that hear late of what others changed. */
+  readonly viewOf?: (store: KvMetastore) => Promise<ClusterMetastore>;
   /** Puts in what the cluster begins with, where this node makes it. */
   readonly fill?: (cluster: EmptyCluster) => Promise<void>;
 }
@@ -90,7 +97,7 @@ interface ClusterParts {
   readonly removal: NodeRemoval;
   readonly peers: PeerClient;
   readonly nats: NatsService;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly natsVersion: string;
   /** What other nodes may ask of this one. */
   readonly calls: PeerMethods['calls'];
@@ -109,18 +116,21 @@ export class ClusterNode implements AsyncDisposable {
   readonly membership: Membership;
   readonly peers: PeerClient;
   readonly nats: NatsService;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly #removal: NodeRemoval;
   readonly #terms = new ClusterTerms();
   readonly #server: PeerServer;
   readonly #natsVersion: string;
   readonly #calls: PeerMethods['calls'];
   readonly #logger: Logger;
+  readonly #outgoingMax: number;
+  #outgoing = 0;
   readonly #closers: readonly Closer[];
   #snapshots: AnyNode | undefined;
 
-  private constructor(parts: ClusterParts, { logger }: ClusterNodeOptions, closers: readonly Closer[]) {
+  private constructor(parts: ClusterParts, { logger, transfersMax }: ClusterNodeOptions, closers: readonly Closer[]) {
     this.#logger = logger;
+    this.#outgoingMax = transfersMax.outgoing;
     this.catalog = parts.catalog;
     this.membership = parts.membership;
     this.peers = parts.peers;
@@ -192,6 +202,11 @@ export class ClusterNode implements AsyncDisposable {
     return this.catalog.isReady();
   }
 
+  /** Its shards take no writes until there is room again; other nodes go on. */
+  get isDiskFull(): boolean {
+    return this.nats.state.isDiskFull;
+  }
+
   /** Stored snapshots of all nodes. */
   get snapshots(): AnyNode {
     return must(this.#snapshots, 'a node that serves archives has snapshots');
@@ -204,13 +219,24 @@ export class ClusterNode implements AsyncDisposable {
     const stored = snapshotMethods(own);
     this.#server.serve({ calls: { ...this.#calls, ...stored.calls }, streams: {
       ...stored.streams,
-      'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal }) => {
+      'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal, peerId }) => {
+        this.#giveOut(peerId, signal);
         const collection = catalog.nameOf(collectionUuid);
         const shard = collection === undefined ? undefined : catalog.record(collection).shards.find(({ id }) => id === shardId);
         if (collection === undefined || shard?.generation !== generation) throw new RequestError('unavailable', `shard ${shardId} of generation ${generation} is not here`);
         return await open({ collection, shardId }, signal);
       },
     } });
+  }
+
+  /** Counts a copy until it is over. A node that copies from itself burdens no other. @throws NotServedError where that is one too many */
+  #giveOut(peerId: number, signal: AbortSignal): void {
+    if (peerId === this.membership.self.peerId) return;
+    if (this.#outgoing >= this.#outgoingMax) throw new NotServedError(`this node gives out ${this.#outgoingMax} copies of shards at a time`);
+    this.#outgoing += 1;
+    signal.addEventListener('abort', () => {
+      this.#outgoing -= 1;
+    }, { once: true });
   }
 
   /** Tells the routes of all nodes, now and whenever they change. Answers what ends that, when the last one told has been taken. */
@@ -242,9 +268,10 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const keys = clusterKeys(options.secret);
   const server = await PeerServer.listen({ host: options.host, port: options.peerPort, tokenKey: keys.peerToken, tls: tls?.current, clock, logger });
   closers.push(() => server.close());
-  const peers = new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  const newClient = (): PeerClient => new PeerClient({ peerId, tokenKey: keys.peerToken, tls: tls?.current, clock, connectionsMax: options.connectionsMax, timeoutMs: options.timeoutMs });
+  const peers = newClient();
   closers.push(() => peers.close());
-  await refuseRemoved(peers, options.others, peerId);
+  await refuseRemoved(newClient(), options.others, peerId);
   if (tls !== undefined) {
     closers.push(tls.onRenewed((renewed) => {
       server.renew(renewed);
@@ -255,12 +282,14 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const name = options.name ?? keys.clusterName;
   const { nats, client, version: natsVersion, founders, streamReplicas, witness, route } = await startNats(options, { keys, serverName, name }, closers);
   const replicas = (): number => streamReplicas(membership.quorum().of);
-  const metastore = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
-  closers.push(() => metastore.close());
+  const store = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
+  closers.push(() => store.close());
+  const metastore = await options.viewOf?.(store) ?? store;
   if (nats instanceof ExternalNats) {
     await claimAccount(metastore, name);
     nats.watch(streamOf(metaBucket));
   }
+  options.signal?.throwIfAborted(); // its stream needs a quorum too
   await options.fill?.({ client, metastore });
   await refuseLostMetadata(options, metastore);
   const self: NodeRecord = { peerId, uri: options.uri, serverName, route, version: options.version, listener: options.listener };
@@ -294,16 +323,16 @@ interface StartedNats {
 
 /** Resolves when JetStream answers. */
 async function startNats(options: ClusterNodeOptions, names: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
-  const { disk, clock, logger, nats: settings, quorumTimeoutMs: timeoutMs } = options;
+  const { disk, clock, logger, nats: settings, quorumTimeoutMs: timeoutMs, signal } = options;
   if (!('servers' in settings)) return await startOwnNats({ ...options, nats: settings }, names, closers);
-  const nats = await ExternalNats.connect({ settings, name: names.serverName, timeoutMs, disk, clock, logger });
+  const nats = await ExternalNats.connect({ settings, name: names.serverName, timeoutMs, disk, clock, logger, signal });
   closers.push(() => nats.stop());
-  await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1 });
+  await waitForQuorum(nats.client, nats, { clock, logger, timeoutMs, founders: 1, signal });
   return { nats, client: nats.client, version: nats.version, streamReplicas: () => settings.replicas, founders: 1, witness: undefined, route: '' };
 }
 
 async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNats }, { keys, serverName, name }: { readonly keys: ClusterKeys; readonly serverName: string; readonly name: string }, closers: Closer[]): Promise<StartedNats> {
-  const { disk, clock, logger, tls, quorumTimeoutMs: timeoutMs, nats: { binary, route, routes, ...ports } } = options;
+  const { disk, clock, logger, tls, signal, quorumTimeoutMs: timeoutMs, nats: { binary, route, routes, ...ports } } = options;
   const founders = options.founders ?? routes.length;
   const serverOptions: NatsServerOptions = {
     binary, directory: path.join(options.dataDirectory, 'nats'), disk, clock, logger,
@@ -315,7 +344,7 @@ async function startOwnNats(options: ClusterNodeOptions & { readonly nats: OwnNa
   const witness = await startWitnessOf(options, serverOptions, closers);
   const client = await NatsClient.connect({ url: nats.clientUrl, user: keys.app, name: serverName, clock, storeTag });
   closers.push(() => client.close());
-  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length) });
+  await waitForQuorum(client, nats, { clock, logger, timeoutMs, founders: Math.max(founders, routes.length), signal });
   return { nats, client, version: binary.version, streamReplicas: (nodes) => Math.min(serversMax, nodes), founders, witness, route };
 }
 
@@ -338,16 +367,20 @@ async function startWitnessOf({ witness, dataDirectory, disk, tls, uri }: Cluste
 }
 
 /** What no record names is removed at start: so records that are gone as a whole must not be taken for none. */
-async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, metastore: KvMetastore): Promise<void> {
+async function refuseLostMetadata({ disk, dataDirectory }: ClusterNodeOptions, metastore: ClusterMetastore): Promise<void> {
   if ((await metastore.get(directoryKey)) !== undefined) return;
   const folder = path.join(dataDirectory, 'collections');
   if ((await disk.findStat(folder)) === undefined || (await disk.list(folder)).length === 0) return;
   throw new CorruptionError({ file: folder, problem: 'holds shards of a cluster whose metadata is gone: the stores of its NATS servers were lost. Put those back (nats/ in the data directories), or restore snapshots into a new cluster' });
 }
 
-/** Before its server meets the others, which would take it in again. Where none can say, the metadata does later. */
+/**
+ * Before its server meets the others, which would take it in again. Where none can say, the metadata does later.
+ * @param peers for this alone: that others are not up yet is no failure to tell of
+ */
 async function refuseRemoved(peers: PeerClient, others: readonly string[], peerId: number): Promise<void> {
   const answers = await Promise.all(others.map((uri) => peers.call<boolean>(uri, 'is-removed', null, { timeoutMs: removedTimeoutMs }).catch(() => false)));
+  peers.close();
   if (answers.includes(true)) throw wasRemoved(peerId);
 }
 
@@ -356,13 +389,15 @@ interface QuorumWait {
   readonly logger: Logger;
   readonly timeoutMs: number;
   readonly founders: number;
+  readonly signal: AbortSignal | undefined;
 }
 
-async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders }: QuorumWait): Promise<void> {
+async function waitForQuorum({ manager }: NatsClient, nats: NatsService, { clock, logger, timeoutMs, founders, signal }: QuorumWait): Promise<void> {
   const until = clock.monotonic() + timeoutMs;
   let sayAt = clock.monotonic() + waitSilentMs;
   const isOwn = nats instanceof NatsServer;
   for (;;) {
+    signal?.throwIfAborted();
     try {
       if (isOwn && !(await hasLeader(nats))) throw new RequestError('unavailable', 'the metadata has no leader'); // a question that nobody takes is answered late
       await manager.getAccountInfo();

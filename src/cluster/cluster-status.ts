@@ -5,7 +5,7 @@ import type { ShardKey } from '../command/shard-key.ts';
 import type { Disagreement } from './replica-marks.ts';
 import { replicaOf, type ReplicaState } from './cluster-record.ts';
 import type { StateMark } from '../shard/state-marks.ts';
-import type { KvMetastore } from './kv-metastore.ts';
+import type { ClusterMetastore } from './kv-metastore.ts';
 import type { Membership } from './membership.ts';
 import { ExternalNats } from './external-nats.ts';
 import type { NatsService } from './nats-service.ts';
@@ -25,6 +25,8 @@ export interface ClusterStatus {
   readonly isVoter: boolean;
   /** Nodes that were heard lately, this one included. */
   readonly up: number;
+  /** Entries that the streams of this node's shards count as missing. */
+  readonly missingEntries: number;
   readonly error: string | undefined;
   readonly sendFailures: readonly { readonly url: string; readonly count: number; readonly latestError: string; readonly latestErrorMs: number }[];
 }
@@ -52,7 +54,7 @@ interface TransferStatus {
 interface Parts {
   readonly catalog: ClusterCatalog;
   readonly membership: Membership;
-  readonly metastore: KvMetastore;
+  readonly metastore: ClusterMetastore;
   readonly nats: NatsService;
   readonly peers: PeerClient;
 }
@@ -71,7 +73,7 @@ export class ClusterTerms {
   }
 }
 
-export async function clusterStatus({ membership, metastore, nats, peers }: Parts, terms: ClusterTerms): Promise<ClusterStatus> {
+export async function clusterStatus({ catalog, membership, metastore, nats, peers }: Parts, terms: ClusterTerms): Promise<ClusterStatus> {
   const facts = await nats.monitor('jsz');
   const meta = facts?.['meta_cluster'] as { readonly leader?: string; readonly pending?: number } | undefined;
   const leader = leaderOf(membership, nats, meta?.leader);
@@ -84,6 +86,7 @@ export async function clusterStatus({ membership, metastore, nats, peers }: Part
     pending: meta?.pending ?? 0,
     isVoter: !membership.self.listener,
     up: membership.quorum().up,
+    missingEntries: catalog.missingEntries,
     error: leader === undefined ? (nats.state.lastError ?? 'the metadata has no leader') : undefined,
     sendFailures: [...peers.failures].map(([url, failures]) => ({ url, ...failures })),
   };

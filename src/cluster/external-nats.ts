@@ -47,6 +47,8 @@ interface Options {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Ends the wait for a server. */
+  readonly signal: AbortSignal | undefined;
 }
 
 export class ExternalNats implements NatsService {
@@ -88,7 +90,7 @@ export class ExternalNats implements NatsService {
 
   /** `isEnabled`: the metadata has a leader. */
   get state(): NatsState {
-    return { isRunning: !this.client.connection.isClosed(), isEnabled: this.#isEnabled, restarts: 0, lastError: this.#lastError };
+    return { isRunning: !this.client.connection.isClosed(), isEnabled: this.#isEnabled, isDiskFull: false, restarts: 0, lastError: this.#lastError };
   }
 
   async monitor(query: string): Promise<Readonly<Record<string, unknown>> | undefined> {
@@ -139,10 +141,11 @@ export async function claimAccount(metastore: Metastore, name: string): Promise<
   if (owner?.name !== name) throw new RequestError('forbidden', 'the NATS account holds another cluster: its secret is not that of this node. Each cluster needs an account of its own');
 }
 
-async function connectInTime({ settings, name, timeoutMs, clock, logger }: Options, authenticator: Authenticator): Promise<NatsClient> {
+async function connectInTime({ settings, name, timeoutMs, clock, logger, signal }: Options, authenticator: Authenticator): Promise<NatsClient> {
   const servers = settings.servers.join(', ');
   const until = clock.monotonic() + timeoutMs;
   for (let isSaid = false; ; await sleep(retryMs)) {
+    signal?.throwIfAborted();
     try {
       return await NatsClient.connect({ url: settings.servers, user: authenticator, name, clock, tls: tlsOf(settings), waits: false });
     } catch (error) {

@@ -64,13 +64,15 @@ interface Asking {
   readonly bootstrap: string;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Waits for a node that is still starting. @throws RequestError with why it may not, or that nobody answered in time */
-export async function askToJoin({ peers, bootstrap, clock, logger }: Asking, request: JoinRequest, timeoutMs: number): Promise<JoinAnswer> {
+export async function askToJoin({ peers, bootstrap, clock, logger, signal }: Asking, request: JoinRequest, timeoutMs: number): Promise<JoinAnswer> {
   const until = clock.monotonic() + timeoutMs;
   let sayAt = clock.monotonic() + waitSilentMs;
   for (;;) {
+    signal?.throwIfAborted();
     try {
       return await peers.call<JoinAnswer>(bootstrap, 'join', request);
     } catch (error) {

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import type { Consumer } from '@nats-io/jetstream';
 import { must } from '../base/assert.ts';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
 import { waitUntil } from '../base/testing/wait-until.ts';
 import { metastoreContract } from '../collection/metastore.contract.ts';
 import { KvMetastore } from './kv-metastore.ts';
+import type { NatsClient } from './nats-client.ts';
 import { noNats, startNatsCluster, type NatsCluster } from './testing/nats-cluster.ts';
 
 describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
@@ -74,6 +76,26 @@ describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
     assert.equal((await b.keys('')).length, 50);
   });
 
+  test('a store whose reader is on a server that is behind is not open before it knows every change', async () => {
+    const a = await open('behind');
+    const revision = must(await a.create('k', 1), 'it is new');
+    let catchUp = (): void => undefined;
+    const untilCaughtUp = new Promise<void>((resolve) => {
+      catchUp = resolve;
+    });
+    const client = readingBehind(await must(cluster, 'it runs').connect(1), untilCaughtUp);
+    let isOpen = false;
+    const opening = KvMetastore.open({ client, bucket: 'behind', replicas: 3, clock: systemClock, logger: silentLogger }).then((store) => {
+      isOpen = true;
+      return store;
+    });
+    await waitUntil('it has asked how far there is to read, or not', () => isOpen || a.revision > revision);
+    assert.equal(isOpen, false);
+    catchUp();
+    const store = await opening;
+    assert.deepEqual(await store.get('k'), { value: 1, revision });
+  });
+
   test('what deletes left is purged when it is old, all but the newest change, and a purged key can be created on every node', async () => {
     const clock = laterClock();
     const [a, b] = await Promise.all([open('purged', 0, clock), open('purged', 1)]);
@@ -116,6 +138,38 @@ describe('the metastore of a cluster', { skip: noNats ?? false }, () => {
     assert.deepEqual(told, ['k gone']);
   });
 });
+
+/** Its readers are on a server that has just come back, and has nothing until the promise resolves. */
+function readingBehind(client: NatsClient, untilCaughtUp: Promise<void>): NatsClient {
+  return instead(client, {
+    orderedConsumer: async (...of: Parameters<NatsClient['orderedConsumer']>) => {
+      const consumer = await client.orderedConsumer(...of);
+      return instead(consumer, {
+        info: async () => ({ ...await consumer.info(false), num_pending: 0 }),
+        consume: async (...how: Parameters<Consumer['consume']>) => {
+          const messages = await consumer.consume(...how);
+          return instead(messages, {
+            [Symbol.asyncIterator]: async function* late() {
+              await untilCaughtUp;
+              yield* messages;
+            },
+          });
+        },
+      });
+    },
+  });
+}
+
+/** The same object but for those methods. */
+function instead<T extends object>(object: T, methods: Readonly<Record<PropertyKey, unknown>>): T {
+  return new Proxy(object, {
+    get: (target, key) => {
+      if (Object.hasOwn(methods, key)) return methods[key];
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
 
 /** The system's, until it is an hour further on. */
 function laterClock(): Clock & { jump(): void } {

@@ -27,6 +27,7 @@ const mark = 'mark';
 const lostMs = 5;
 const operationHeader = 'KV-Operation';
 const deleteOperation = 'DEL';
+const inDoubt = 'the metadata of the cluster did not answer in time, and whether the change was made shows when it does';
 const valueBytesMax = 1 << 20;
 /** Far longer than a reader goes on without a sign of life before it begins anew. */
 const deletesKeptMs = 30 * 60_000;
@@ -43,12 +44,22 @@ export interface KvMetastoreOptions {
   readonly logger: Logger;
 }
 
+/** What a cluster asks of its metastore beyond what one node does. */
+export interface ClusterMetastore extends Metastore {
+  /** Of the last change that is known here: whatever this answers, reads are no older. */
+  readonly revision: number;
+  /** Resolves when every change that was made before is known here. */
+  catchUp(): Promise<void>;
+  /** Removes from the store what deletes of long ago left there. */
+  purgeDeleted(): Promise<void>;
+}
+
 interface Watcher {
   readonly prefix: string;
   readonly onChange: (key: string, record: MetaRecord | undefined) => void;
 }
 
-export class KvMetastore implements Metastore {
+export class KvMetastore implements ClusterMetastore {
   readonly #options: KvMetastoreOptions;
   readonly #records = new Map<string, MetaRecord>();
   /** Revisions of deleted keys, which a create there must name, and since when they are known. */
@@ -161,7 +172,7 @@ export class KvMetastore implements Metastore {
       stored = ack.seq;
     } catch (error) {
       if (hasCode(error, apiCodes.wrongLastSequence)) return await this.#whoWon(key, id);
-      if (error instanceof RequestError) throw new InDoubtError(error);
+      if (error instanceof RequestError) throw new InDoubtError(inDoubt, error);
       throw error;
     }
     await this.#seen(stored);
@@ -194,7 +205,7 @@ export class KvMetastore implements Metastore {
       this.#waiting.add(waiting);
       timer = setTimeout(() => {
         this.#waiting.delete(waiting);
-        reject(new InDoubtError(new RequestError('unavailable', 'this node does not hear of changes of the metadata')));
+        reject(new InDoubtError(inDoubt, new RequestError('unavailable', 'this node does not hear of changes of the metadata')));
       }, openTimeoutMs);
     }).finally(() => clearTimeout(timer));
   }

@@ -4,6 +4,7 @@
 // - A stream is removed only where its collection has no record any more, or where its generation was given out, is not the current one
 //   and no restore has the turn: records are made before their streams, turns taken before theirs, uuids and generations never used again.
 // - A record is removed only when no name has led to it for as long as no create takes.
+import { every, type Repeated } from '../base/every.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { RestoreTurns } from './restore-turns.ts';
 import { deleteStream, shardStreams, type StreamIdentity } from './shard-stream.ts';
@@ -16,38 +17,26 @@ const namelessMs = 600_000;
 export class Leftovers {
   readonly #access: CatalogAccess;
   readonly #turns: RestoreTurns;
-  readonly #ended = new AbortController();
+  readonly #repeated: Repeated;
   /** Records without a name → since when this node knows that. */
   #nameless: ReadonlyMap<string, number> = new Map();
   #sweptMs = -Infinity;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
 
   constructor(access: CatalogAccess, turns: RestoreTurns) {
     this.#access = access;
     this.#turns = turns;
-    this.#plan();
+    this.#repeated = every(lookMs, () => this.#look(), (error) => access.logger.warn({ error: String(error) }, 'what dead processes left could not be removed; it is tried again'));
   }
 
-  async close(): Promise<void> {
-    this.#ended.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
-  }
-
-  #plan(): void {
-    if (this.#ended.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().catch((error: unknown) => this.#access.logger.warn({ error: String(error) }, 'what dead processes left could not be removed; it is tried again')).finally(() => this.#plan());
-    }, lookMs);
-    this.#timer.unref();
+  close(): Promise<void> {
+    return this.#repeated.close();
   }
 
   async #look(): Promise<void> {
     const { followed, membership, metastore, clock } = this.#access;
     const isLowest = membership.isLowestLive();
     for (const uuid of followed().keys()) {
-      if (this.#ended.signal.aborted) return;
+      if (this.#repeated.signal.aborted) return;
       await this.#turns.endLost(uuid, isLowest);
     }
     if (clock.monotonic() - this.#sweptMs < sweepMs) return;
@@ -70,7 +59,7 @@ export class Leftovers {
     if (old.length === 0) return;
     await metastore.catchUp();
     for (const uuid of await unnamed()) {
-      if (!old.includes(uuid) || this.#ended.signal.aborted) continue;
+      if (!old.includes(uuid) || this.#repeated.signal.aborted) continue;
       await records.remove(uuid); // its streams go with the next look at streams
       logger.info({ collection: uuid }, 'the record of a collection that was never named, or is deleted, was removed');
     }
@@ -89,7 +78,7 @@ export class Leftovers {
     if (streams.length === 0) return;
     await metastore.catchUp(); // the record of every stream above is known from here on, or gone
     for (const stream of streams) {
-      if (this.#ended.signal.aborted || !(await isLeft(stream))) continue;
+      if (this.#repeated.signal.aborted || !(await isLeft(stream))) continue;
       await deleteStream(client, stream);
       logger.info({ collection: stream.collectionUuid, shard: stream.shardId, generation: stream.generation }, 'a stream that no record names was removed');
     }

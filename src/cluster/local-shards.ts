@@ -11,6 +11,7 @@ import type { Collection } from '../collection/collection.ts';
 import { ShardFiles, type ShardFilesOptions, type ShardPlace } from '../collection/shard-files.ts';
 import { BrokenReplica, ShardSet, type ShardSlot } from '../collection/shard-set.ts';
 import type { Shard } from '../shard/shard.ts';
+import type { CatchingUp } from './catching-up.ts';
 import type { ClusterCollection, ShardRecord } from './cluster-record.ts';
 import { LeavingShards } from './leaving-shards.ts';
 import type { NatsClient } from './nats-client.ts';
@@ -28,17 +29,24 @@ export class LocalShards {
   readonly files: ShardFiles;
   readonly #options: LocalShardsOptions;
   readonly #leaving: LeavingShards;
-  /** By name. */
+  readonly #catchingUp: CatchingUp;
+  /** By name; those that are open. */
   readonly #logs = new Map<string, ReplicatedLog>();
   readonly #offered = new Map<string, Shard>();
   /** Opened last in vain, for a reason that does not pass. */
   readonly #damaged = new Set<string>();
 
-  constructor(options: LocalShardsOptions) {
+  /** @param catchingUp is told of what was opened from files: those may lack what the stream has */
+  constructor(options: LocalShardsOptions, catchingUp: CatchingUp) {
     this.#options = options;
+    this.#catchingUp = catchingUp;
     this.files = new ShardFiles({ ...options, shareLog: (name) => (local) => {
-      const log = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger });
-      this.#logs.set(shardKey(name), log);
+      const key = shardKey(name);
+      const onClosed = (): void => {
+        if (this.#logs.get(key) === log) this.#logs.delete(key);
+      };
+      const log: ReplicatedLog = new ReplicatedLog({ local, client: options.client, of: name, clock: options.clock, logger: options.logger, onClosed });
+      this.#logs.set(key, log);
       return log;
     } });
     this.#leaving = new LeavingShards(this.files, options.logger);
@@ -73,8 +81,10 @@ export class LocalShards {
       if (await this.files.hasShard(uuid, place)) [slot] = await this.files.openSome(uuid, config, [place]);
       else if (shard.base === null && (await streamFacts(client, name)).firstSeq <= 1) slot = await this.files.createOne(uuid, config, place, indexes);
       if (slot?.replica instanceof BrokenReplica && slot.replica.cause instanceof CorruptionError) this.#damaged.add(key);
-      slot?.shard?.follow();
-      return slot?.shard;
+      const opened = slot?.shard;
+      opened?.follow();
+      if (opened !== undefined) this.#catchingUp.begin(name, opened);
+      return opened;
     } catch (error) {
       logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');
       return undefined;

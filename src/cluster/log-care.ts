@@ -10,10 +10,11 @@
 // - No replica goes back: the new generation begins with all of the replica that has most, after the old stream was sealed and that
 //   replica has everything the stream gave out. Where it cannot have that, the shard takes no writes and the log says why.
 import { RequestError } from '../base/errors.ts';
+import { every, type Repeated } from '../base/every.ts';
 import { receiveShard, type ReceivedShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import { peersIn, replicaOf, shardOf, withShard, type ShardRecord } from './cluster-record.ts';
-import type { ShardName } from './remote-replica.ts';
+import { shardKey, type ShardName } from './remote-replica.ts';
 import type { ShardRestores } from './shard-restores.ts';
 import { sealStream, streamFacts } from './shard-stream.ts';
 
@@ -28,42 +29,37 @@ const stalledMs = 5_000;
 export class LogCare {
   readonly #access: CatalogAccess;
   readonly #restores: ShardRestores;
-  readonly #ended = new AbortController();
+  readonly #repeated: Repeated;
   readonly #shortSince = new Map<string, number>();
+  /** What the stream of each shard counted as missing at the last look. */
+  readonly #missing = new Map<string, number>();
   /** How far the log of a replica was when it last went on, and when. */
   readonly #progress = new Map<string, { readonly seq: number; readonly sinceMs: number }>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
   #polledMs = -Infinity;
 
   constructor(access: CatalogAccess, restores: ShardRestores) {
     this.#access = access;
     this.#restores = restores;
-    this.#plan();
+    this.#repeated = every(careMs, () => this.#look(), (error) => access.logger.warn({ error: String(error) }, 'the logs of shards could not be looked after'));
   }
 
-  async close(): Promise<void> {
-    this.#ended.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+  /** Entries that the streams of this node's shards count as missing. */
+  get missing(): number {
+    return [...this.#missing.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  #plan(): void {
-    if (this.#ended.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().finally(() => this.#plan());
-    }, careMs);
-    this.#timer.unref();
+  close(): Promise<void> {
+    return this.#repeated.close();
   }
 
-  /** Never throws. */
   async #look(): Promise<void> {
     const { followed, membership, clock, logger } = this.#access;
     const isDue = clock.monotonic() - this.#polledMs > pollMs;
     if (isDue) this.#polledMs = clock.monotonic();
+    this.#forgetEnded();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
-        if (this.#ended.signal.aborted) return;
+        if (this.#repeated.signal.aborted) return;
         if (replicaOf(shard, membership.self.peerId) === undefined) continue;
         const name = { collectionUuid: uuid, shardId: shard.id, generation: shard.generation };
         this.#watchReader(name, shard);
@@ -71,17 +67,24 @@ export class LogCare {
           if (shard.isLogDamaged !== true) await this.check(name, isDue);
           else if (this.#canMakeStreams() && this.#hasMost(name, shard)) await this.#repair(name);
         } catch (error) {
-          if (!this.#ended.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
+          if (!this.#repeated.signal.aborted) logger.warn({ collection: uuid, shard: shard.id, error: String(error) }, 'the log of a shard could not be looked after; it is tried again');
         }
       }
     }
+  }
+
+  /** A generation that has ended took its stream along. */
+  #forgetEnded(): void {
+    if (this.#missing.size === 0) return;
+    const current = new Set([...this.#access.followed()].flatMap(([collectionUuid, { shards }]) => shards.map(({ id, generation }) => shardKey({ collectionUuid, shardId: id, generation }))));
+    for (const key of this.#missing.keys()) if (!current.has(key)) this.#missing.delete(key);
   }
 
   /** A server that cannot catch up, because the one that leads is damaged, is called current and gives its readers nothing. */
   #watchReader(name: ShardName, shard: ShardRecord): void {
     const { membership, clock, logger } = this.#access;
     const { collectionUuid, shardId, generation } = name;
-    const key = `${collectionUuid}/${shardId}/${generation}`;
+    const key = shardKey(name);
     const log = this.#access.logOf(collectionUuid, shardId, generation);
     const there = Math.max(...peersIn(shard).map((peer) => membership.shardOf(peer, name)?.applied ?? 0));
     const known = this.#progress.get(key);
@@ -112,12 +115,14 @@ export class LogCare {
   async #problemOf(name: ShardName, isDue: boolean): Promise<string | undefined> {
     const { client, clock } = this.#access;
     const { collectionUuid, shardId, generation } = name;
-    const key = `${collectionUuid}/${shardId}/${generation}`;
+    const key = shardKey(name);
     const log = this.#access.logOf(collectionUuid, shardId, generation);
     const applied = this.#access.localShard(collectionUuid, shardId, generation)?.applied ?? 0; // before the stream is asked, which only grows
     if (log?.isAhead === true) return 'a new entry got the place of one that is applied';
     if (log?.lost === undefined && !isDue && !this.#shortSince.has(key)) return undefined;
-    const { firstSeq, lastSeq, missing } = await streamFacts(client, name);
+    const { firstSeq, lastSeq, missing, servers } = await streamFacts(client, name);
+    log?.keptOn(servers); // it may have grown
+    if (missing > 0) this.#missing.set(key, missing);
     if (log?.lost !== undefined && firstSeq <= log.lastSeq + 1) return log.lost.message; // else it was purged, as it may be
     if (missing > 0) return `${missing} entries are missing`;
     const since = this.#shortSince.get(key) ?? clock.monotonic();
@@ -146,7 +151,7 @@ export class LogCare {
 
   async #repair(name: ShardName): Promise<void> {
     const { logger } = this.#access;
-    const { signal } = this.#ended;
+    const { signal } = this.#repeated;
     let received: ReceivedShard | undefined;
     try {
       await this.#restores.renew(name, async () => {
@@ -178,7 +183,7 @@ export class LogCare {
 
   async #archive(name: ShardName): Promise<ReceivedShard> {
     const { peers, membership, disk, dataDirectory } = this.#access;
-    const { signal } = this.#ended;
+    const { signal } = this.#repeated;
     const body = await peers.stream(membership.self.uri, 'shard-archive', name, { signal });
     return await receiveShard({ disk, stagingRoot: dataDirectory }, name.shardId, body, signal);
   }

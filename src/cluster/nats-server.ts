@@ -79,7 +79,7 @@ export class NatsServer implements NatsService {
   }
 
   get state(): NatsState {
-    return { isRunning: this.#child?.exitCode === null, isEnabled: this.#isEnabled, restarts: this.#restarts, lastError: this.#lastError };
+    return { isRunning: this.#child?.exitCode === null, isEnabled: this.#isEnabled, isDiskFull: this.#lastError === fullDisk, restarts: this.#restarts, lastError: this.#lastError };
   }
 
   /** What the server says of itself under a path of its monitor; undefined where it does not answer. */

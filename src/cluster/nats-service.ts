@@ -3,6 +3,8 @@ export interface NatsState {
   readonly isRunning: boolean;
   /** JetStream answers; false on a full disk, and until a quorum was met once. */
   readonly isEnabled: boolean;
+  /** The server of this node is out because its disk is full. */
+  readonly isDiskFull: boolean;
   readonly restarts: number;
   readonly lastError: string | undefined;
 }

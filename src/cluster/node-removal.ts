@@ -6,6 +6,7 @@
 // - The only Active replica of a shard is never taken from a node that answers: it could be moved.
 // - Servers change by this decision alone, never because one is silent.
 import { RequestError } from '../base/errors.ts';
+import { every, type Repeated } from '../base/every.ts';
 import type { RemovePeer } from '../command/cluster-operation.ts';
 import type { CatalogAccess } from './catalog-access.ts';
 import type { NatsUser } from './cluster-secret.ts';
@@ -44,19 +45,15 @@ interface Needed {
 
 export class NodeRemoval {
   readonly #options: NodeRemovalOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
-  #closed = false;
+  readonly #repeated: Repeated;
 
   constructor(options: NodeRemovalOptions) {
     this.#options = options;
-    this.#plan();
+    this.#repeated = every(finishMs, () => this.#finish(), (error) => options.access.logger.warn({ error: String(error) }, 'the removal of a node is not finished; it is tried again'));
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
+  close(): Promise<void> {
+    return this.#repeated.close();
   }
 
   /** Resolves when the node is no part of the cluster any more. @throws RequestError, and nothing has changed */
@@ -82,20 +79,12 @@ export class NodeRemoval {
     await this.#leaveServersInTime(gone);
   }
 
-  #plan(): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#finish().catch((error: unknown) => this.#options.access.logger.warn({ error: String(error) }, 'the removal of a node is not finished; it is tried again')).finally(() => this.#plan());
-    }, finishMs);
-    this.#timer.unref();
-  }
-
   async #finish(): Promise<void> {
     const { membership, metastore } = this.#options.access;
     if (!membership.isLowestLive()) return;
     for (const key of await metastore.keys(removedPrefix)) {
       const gone = (await metastore.get(key))?.value as GoneNode | undefined;
-      if (gone === undefined || this.#closed) continue;
+      if (gone === undefined || this.#repeated.signal.aborted) continue;
       await this.#leaveRecords(gone);
       if ((await this.#servers()).has(gone.serverName)) await this.#leaveServers(gone);
     }
@@ -158,7 +147,7 @@ export class NodeRemoval {
       try {
         return await this.#leaveServers(gone);
       } catch (error) {
-        if (this.#closed || clock.monotonic() > until) throw new RequestError('unavailable', `Peer ${gone.peerId} is removed, but its NATS server could not be taken out yet: that is tried again`, { cause: error });
+        if (this.#repeated.signal.aborted || clock.monotonic() > until) throw new RequestError('unavailable', `Peer ${gone.peerId} is removed, but its NATS server could not be taken out yet: that is tried again`, { cause: error });
         logger.info({ peerId: gone.peerId, error: String(error) }, 'the server of a removed node could not be taken out yet; it is tried again');
         await pause(againMs);
       }
@@ -181,7 +170,6 @@ export class NodeRemoval {
       if (config.num_replicas > left && !config.sealed) await client.manager.streams.update(config.name, { ...config, num_replicas: left });
     }
     logger.info({ peerId, server: serverName, nodes: left }, 'a node was removed from the cluster');
-    if (left === nodesMin) logger.warn({ nodes: left }, 'two nodes are left, and both keep every log: while either is away nothing can be written');
   }
 
   /** Name → whether it is connected. Servers of the metadata, this one's included. */

@@ -13,7 +13,7 @@ import { RequestError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { PeerTls } from './node-tls.ts';
 import { apartHeader, PeerGate, peerTokenHeader } from './peer-token.ts';
-import { answerOf, decodeValue, encodeValue, type PeerAnswer } from './peer-wire.ts';
+import { answerOf, decodeValue, encodeValue, NotServedError, type PeerAnswer } from './peer-wire.ts';
 
 const bodyBytesMax = 1 << 30;
 /** So long a connection without requests stays. The other side gives it up sooner (peer-client.ts). */
@@ -24,7 +24,7 @@ export interface PeerContext {
   readonly peerId: number;
   /** Where it asks from. */
   readonly address: string;
-  /** Aborted when the asking node is gone. */
+  /** Aborted when the asking node is gone, and when the answer is sent. */
   readonly signal: AbortSignal;
 }
 
@@ -109,7 +109,7 @@ export class PeerServer {
       if (method === 'GET') await this.#stream(name, query ?? '', context, response);
       else send(response, await this.#call(name, request, context));
     } catch (error) {
-      logger.warn({ url: url.split('?')[0], peerId, error: String(error) }, 'a request of another node failed');
+      if (!(error instanceof NotServedError)) logger.warn({ url: url.split('?')[0], peerId, error: String(error) }, 'a request of another node failed');
       if (response.headersSent) response.destroy();
       else send(response, answerOf(error));
     }

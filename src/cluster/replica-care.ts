@@ -9,9 +9,11 @@
 // - A node changes the states of its own replicas; those of a silent node are the lowest live peer's to change.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
+import { every, type Repeated } from '../base/every.ts';
 import { NewerEntryError } from '../shard/entry-body.ts';
 import { receiveShard } from '../snapshot/shard-transfer.ts';
 import type { CatalogAccess } from './catalog-access.ts';
+import { NotServedError } from './peer-wire.ts';
 import { peersIn, replicaOf, shardOf, withActive, withReplica, withShard, withoutPeer, type ReplicaState, type ShardRecord } from './cluster-record.ts';
 import { goneMs, type NodeRecord } from './membership.ts';
 import { shardKey, type ShardName } from './remote-replica.ts';
@@ -29,10 +31,24 @@ const transferLostMs = 60_000;
 const lagMsMax = 2_000;
 const joinTimeoutMs = 10_000;
 const joinPollMs = 5;
-/** Copies that a node takes in at a time: each is bound by the disk and by the source's. */
-const fetchesMax = 1;
+/** A node that gives out as many copies as it may is asked again after that. */
+const busyMs = 1_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
 const entriesKept = 4096;
+
+/** Copies that a node takes in at a time, and gives out: each is bound by both disks. */
+export interface TransfersMax {
+  readonly incoming: number;
+  readonly outgoing: number;
+}
+
+export interface ReplicaCareOptions {
+  readonly marks: ReplicaMarks;
+  /** Copies that are taken in at a time. */
+  readonly fetchesMax: number;
+  /** Told of a replica whose log met a gap, before its copy takes its place: afterwards nothing here shows the gap any more. */
+  readonly onLost: (name: ShardName) => Promise<void>;
+}
 
 export interface Transfer {
   readonly collectionUuid: string;
@@ -44,27 +60,26 @@ export interface Transfer {
 export class ReplicaCare {
   readonly #access: CatalogAccess;
   readonly #marks: ReplicaMarks;
+  readonly #fetchesMax: number;
   readonly #onLost: (name: ShardName) => Promise<void>;
-  readonly #ended = new AbortController();
+  readonly #repeated: Repeated;
   readonly #transfers = new Map<string, Transfer>();
   /** Where the stream of a replica that catches up ended at the last look: while writes go on it is never at the very end. */
   readonly #seen = new Map<string, { readonly lastSeq: number; readonly atMs: number }>();
   /** Work on own replicas that goes on from one look to the next; by name. */
   readonly #work = new Map<string, { readonly done: Promise<void>; readonly end: AbortController }>();
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
   #purgedMs: number;
   #openedMs = 0;
   /** Shard → when it may be fetched again. */
   readonly #notBefore = new Map<string, number>();
 
-  /** @param onLost told of a replica whose log met a gap, before its copy takes its place: afterwards nothing here shows the gap any more */
-  constructor(access: CatalogAccess, marks: ReplicaMarks, onLost: (name: ShardName) => Promise<void>) {
+  constructor(access: CatalogAccess, { marks, fetchesMax, onLost }: ReplicaCareOptions) {
     this.#access = access;
     this.#marks = marks;
+    this.#fetchesMax = fetchesMax;
     this.#onLost = onLost;
     this.#purgedMs = access.clock.monotonic();
-    this.#plan();
+    this.#repeated = every(careMs, () => this.#look(), (error) => access.logger.warn({ error: String(error) }, 'replicas could not be looked after'));
   }
 
   /** What this node is fetching. */
@@ -73,19 +88,9 @@ export class ReplicaCare {
   }
 
   async close(): Promise<void> {
-    this.#ended.abort();
-    clearTimeout(this.#timer);
-    await this.#running;
+    await this.#repeated.close();
     for (const { end } of this.#work.values()) end.abort();
     await Promise.all([...this.#work.values()].map(({ done }) => done));
-  }
-
-  #plan(): void {
-    if (this.#ended.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().catch((error: unknown) => this.#access.logger.warn({ error: String(error) }, 'replicas could not be looked after')).finally(() => this.#plan());
-    }, careMs);
-    this.#timer.unref();
   }
 
   async #look(): Promise<void> {
@@ -96,7 +101,7 @@ export class ReplicaCare {
     this.#endStale();
     for (const [uuid, record] of followed()) {
       for (const shard of record.shards) {
-        if (this.#ended.signal.aborted) return;
+        if (this.#repeated.signal.aborted) return;
         try {
           await this.#lookAt(uuid, shard, isDue);
         } catch (error) {
@@ -130,7 +135,7 @@ export class ReplicaCare {
       const isElsewhere = peersIn(shard, 'Active').some((peer) => peer !== self);
       if (!isElsewhere) await this.#openAgain();
       else if (state === 'Active') await this.#setState(uuid, shard, self, 'Recovery');
-      else if (this.#transfers.size < fetchesMax) this.#begin(name, (signal) => this.#fetch(uuid, shard, signal));
+      else if (this.#transfers.size < this.#fetchesMax) this.#begin(name, (signal) => this.#fetch(uuid, shard, signal));
       return;
     }
     if (local.isOutdated) {
@@ -249,6 +254,10 @@ export class ReplicaCare {
       });
       if (isTaken) logger.info({ collection: uuid, shard: shard.id, from: from.peerId, points: received.staged.points }, 'a replica was copied from another node');
     } catch (error) {
+      if (error instanceof NotServedError) {
+        this.#notBefore.set(key, clock.monotonic() + busyMs);
+        return;
+      }
       if (error instanceof NewerEntryError) this.#notBefore.set(key, clock.monotonic() + outdatedMs);
       if (!signal.aborted) logger.warn({ collection: uuid, shard: shard.id, from: from.peerId, error: String(error) }, 'a replica could not be copied; it is tried again');
     } finally {

@@ -1,11 +1,13 @@
 // The log of a shard in a cluster: a JetStream stream gives the order and keeps a majority of copies, a local file log holds what
-// this node has taken in. The local copy answers everything but `append`.
+// this node has taken in. The local copy answers everything but `append`. Where the stream lies on several servers, a majority of them has
+// every entry on disk before it comes here, and the local copy is synced behind; what a power cut takes of it is read from the stream again.
 //
 // Invariants:
 // - Entries reach the local copy, and from there the shard, in the order of their seqs and each once, whoever published them.
 // - The times of entries rise with their seqs: max(the publisher's, the one before + 1).
 // - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
 // - An append that failed may have been stored; it then arrives like any other entry.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import { DeliverPolicy } from '@nats-io/jetstream';
 import type { Clock } from '../base/clock.ts';
@@ -13,10 +15,10 @@ import { CorruptionError, RequestError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { later, type FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../log/shard-log.ts';
+import type { AppendOptions, ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog } from '../log/shard-log.ts';
 import { Gauge } from '../shard/gauge.ts';
 import { apiCodes, hasCode, type NatsClient } from './nats-client.ts';
-import { streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
+import { streamFacts, streamName, streamSubject, type StreamIdentity } from './shard-stream.ts';
 import { closeWhenSilent, heartbeatMs } from './silent-reader.ts';
 import { decodeMessage, encodeMessage } from './stream-entry.ts';
 
@@ -43,6 +45,8 @@ export interface ReplicatedLogOptions {
   readonly of: StreamIdentity;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Called when it is closed. */
+  readonly onClosed?: () => void;
 }
 
 interface Pending {
@@ -82,6 +86,10 @@ export class ReplicatedLog implements ShardLog {
     return this.#options.local.lastSeq;
   }
 
+  get durableSeq(): Seq {
+    return this.#options.local.durableSeq;
+  }
+
   get lastTime(): bigint {
     return this.#options.local.lastTime;
   }
@@ -101,23 +109,28 @@ export class ReplicatedLog implements ShardLog {
     void this.#messages?.close();
   }
 
+  /** On so many servers the stream lies now. One alone is no majority of anything: then the local copy is its second, and as durable. */
+  keptOn(servers: number): void {
+    this.#options.local.syncBehind(servers > 1);
+  }
+
   position(): LogPosition {
     return this.#options.local.position();
   }
 
-  /** Resolves when a majority has it and it stands in the local copy, all entries before it too. @throws FencedError */
-  async append(draft: EntryDraft): Promise<Entry> {
+  /** Resolves when a majority has it on disk and it stands in the local copy, all entries before it too. @throws FencedError */
+  async append(draft: EntryDraft, { timeoutMs = publishTimeoutMs }: AppendOptions = {}): Promise<Entry> {
     if (this.#closed) throw new RequestError('unavailable', 'the log is closed');
     if (this.#lost !== undefined) throw this.#lost;
     this.#appends.add(1);
     try {
-      return await this.#append(draft);
+      return await this.#append(draft, Math.min(timeoutMs, publishTimeoutMs));
     } finally {
       this.#appends.subtract(1);
     }
   }
 
-  async #append(draft: EntryDraft): Promise<Entry> {
+  async #append(draft: EntryDraft, timeoutMs: number): Promise<Entry> {
     const { client, of, clock } = this.#options;
     const id = idOf(draft.opUuid);
     const arrived = new Promise<Entry>((resolve, reject) => {
@@ -126,7 +139,7 @@ export class ReplicatedLog implements ShardLog {
     arrived.catch(() => undefined); // a publish that fails is thrown instead
     this.#time = later(this.#time > this.lastTime ? this.#time : this.lastTime, clock.now());
     const message = encodeMessage(draft, this.#time);
-    const deadlineMs = clock.monotonic() + publishTimeoutMs;
+    const deadlineMs = clock.monotonic() + timeoutMs;
     await this.#inFlight.waitFor(Math.max(0, inFlightBytesMax - message.byteLength));
     this.#inFlight.add(message.byteLength);
     try {
@@ -143,6 +156,10 @@ export class ReplicatedLog implements ShardLog {
       this.#inFlight.subtract(message.byteLength);
     }
     return await arrived;
+  }
+
+  sync(): Promise<void> {
+    return this.#options.local.sync();
   }
 
   read(from: Seq): AsyncIterable<Entry> {
@@ -176,6 +193,7 @@ export class ReplicatedLog implements ShardLog {
     await this.#messages?.close();
     await this.#following;
     await this.#options.local.close();
+    this.#options.onClosed?.();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -201,7 +219,7 @@ export class ReplicatedLog implements ShardLog {
         if (!this.#ended.signal.aborted) logger.warn({ stream: streamName(of), error: String(error) }, 'a shard does not follow its stream for the moment');
       }
       waitMs = this.lastSeq > before || clock.monotonic() - sinceMs >= wellMs ? retryMs.first : Math.min(waitMs * 2, retryMs.last);
-      await pause(waitMs, this.#ended.signal);
+      await sleep(waitMs, undefined, { signal: this.#ended.signal }).catch(() => undefined); // ended
     }
   }
 
@@ -212,6 +230,7 @@ export class ReplicatedLog implements ShardLog {
     const messages = await consumer.consume(consume);
     this.#messages = messages;
     if (this.#ended.signal.aborted) void messages.close(); // resolves by being read, below
+    void streamFacts(client, of).then(({ servers }) => this.keptOn(servers), () => this.keptOn(1)); // who cannot know syncs
     const watched = closeWhenSilent(messages, this.#options);
     let next = local.lastSeq + 1;
     this.#copiedTime = local.lastTime;
@@ -278,16 +297,4 @@ export class ReplicatedLog implements ShardLog {
 
 function idOf(opUuid: Uint8Array): string {
   return Buffer.from(opUuid.buffer, opUuid.byteOffset, opUuid.byteLength).toString('hex');
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener('abort', end);
-  });
 }

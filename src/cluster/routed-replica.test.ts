@@ -32,6 +32,22 @@ test('reads and writes wait for a replica that could not be opened just now', as
   assert.equal(await routed.count({ exact: true }), 2);
 });
 
+test('a read that asks for what a write did, or for several replicas, waits likewise while the shard moves', async () => {
+  await using shard = await Shard.create(shardOptions(new MemoryDisk(), '/shard'));
+  await upsert(shard, draft(1));
+  for (const wish of [{ after: { generation: 1, seq: shard.applied } }, { consistency: 'all' as const }]) {
+    let asked = 0;
+    const comesThird = (): Shard | undefined => {
+      asked += 1;
+      return asked < 3 ? undefined : shard;
+    };
+    const routed = new RoutedReplica(sourceOf({ local: comesThird, isComing: () => true }));
+    const readable = await routed.readable(wish);
+    assert.equal(await readable.count({ exact: true }), 1);
+    assert.equal(asked, 3);
+  }
+});
+
 test('what does not come is refused at once', async () => {
   const routed = new RoutedReplica(sourceOf({}));
   const isRefused = (error: unknown): boolean => error instanceof RequestError && !(error instanceof NotServedError) && error.message.endsWith('shard 3 has no active replica that can be reached');

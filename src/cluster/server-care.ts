@@ -4,6 +4,7 @@
 // Invariants:
 // - Streams only grow, one after another, by the lowest live peer; what fails is tried again.
 // - The node that runs the witness ends it, after its vote is no longer needed: three nodes answer.
+import { every, type Repeated } from '../base/every.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Membership } from './membership.ts';
 import { removeServer, type SystemAccess } from './meta-group.ts';
@@ -33,40 +34,33 @@ export interface ServerCareOptions extends SystemAccess {
 
 export class ServerCare {
   readonly #options: ServerCareOptions;
-  #timer: NodeJS.Timeout | undefined;
-  #running: Promise<void> = Promise.resolve();
+  readonly #repeated: Repeated;
   #witness: Witness | undefined;
   /** What all streams were given last, and when they are looked through again. */
   #grown = { servers: 0, againMs: -Infinity };
   #nodesSaid = 0;
-  #closed = false;
 
   constructor(options: ServerCareOptions) {
     this.#options = options;
     this.#witness = options.witness;
-    this.#plan();
+    this.#repeated = every(careMs, () => this.#look(), (error) => options.logger.warn({ error: String(error) }, 'the servers of the cluster could not be looked after; it is tried again'));
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#running;
-  }
-
-  #plan(): void {
-    if (this.#closed) return;
-    this.#timer = setTimeout(() => {
-      this.#running = this.#look().catch((error: unknown) => this.#options.logger.warn({ error: String(error) }, 'the servers of the cluster could not be looked after; it is tried again')).finally(() => this.#plan());
-    }, careMs);
-    this.#timer.unref();
+  close(): Promise<void> {
+    return this.#repeated.close();
   }
 
   async #look(): Promise<void> {
     const { membership } = this.#options;
     this.#sayTwo(membership.quorum().of); // founders that are on their way count
-    const answering = membership.nodes().filter(({ peerId }) => membership.isLive(peerId)).length;
-    if (this.#witness !== undefined && answering >= serversMax) await this.#endWitness(this.#witness);
-    if (membership.isLowestLive()) await this.#growStreams(Math.min(serversMax, answering));
+    if (this.#witness !== undefined && this.#answering() >= serversMax) await this.#endWitness(this.#witness);
+    if (membership.isLowestLive()) await this.#growStreams();
+  }
+
+  /** Nodes that answer and are to stay. */
+  #answering(): number {
+    const { membership } = this.#options;
+    return membership.nodes().filter(({ peerId }) => membership.isLive(peerId) && !membership.isRemoved(peerId)).length;
   }
 
   #sayTwo(nodes: number): void {
@@ -76,13 +70,14 @@ export class ServerCare {
   }
 
   /** Never fewer; a stream that is sealed is about to be deleted. */
-  async #growStreams(servers: number): Promise<void> {
+  async #growStreams(): Promise<void> {
     const { clock, client: { manager }, logger } = this.#options;
+    const servers = Math.min(serversMax, this.#answering());
     const now = clock.monotonic();
     if (this.#grown.servers === servers && now < this.#grown.againMs) return;
     this.#grown = { servers, againMs: now + afterFailureMs };
     for await (const { config } of manager.streams.list()) {
-      if (this.#closed) return;
+      if (this.#repeated.signal.aborted || this.#answering() < servers) return; // a node is removed meanwhile, and streams lie on fewer servers for good
       if (config.num_replicas >= servers || config.sealed) continue;
       await manager.streams.update(config.name, { ...config, num_replicas: servers });
       logger.info({ stream: config.name, servers }, 'a stream lies on more servers now');

@@ -246,7 +246,8 @@ export class ShardRestores {
         return this.#changed(current, { made, joined, refilled, isOneShard: origin.isOneShard, generation: turn.generation, priority, restoreId });
       });
     } catch (error) {
-      if (!(await this.#settle(turn, { made, bases, old }))) throw error;
+      const reason = await this.#reasonOf(error, turn);
+      if (!(await this.#settle(turn, { made, bases, old }))) throw reason;
       return await this.#whenServed(uuid, origin.shards.map(({ id }) => id));
     }
     await this.#withdrawUnused(uuid, bases, after);
@@ -283,6 +284,17 @@ export class ShardRestores {
       void this.#persist('what becomes of a restore that failed is not certain yet', end).catch(() => undefined); // closed: the next start ends it
     }
     return false;
+  }
+
+  /** Whoever took the turn away removes streams under the restore, which then fails in many ways for that one reason. */
+  async #reasonOf(error: unknown, turn: Turn): Promise<unknown> {
+    const record = await this.#access().records.get(turn.uuid).catch(() => undefined);
+    try {
+      if (record !== undefined) this.#turns.check(record, turn);
+    } catch (taken) {
+      return taken;
+    }
+    return error;
   }
 
   /** After the compare-and-set, as often as it takes. */

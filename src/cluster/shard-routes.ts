@@ -35,7 +35,7 @@ export class ShardRoutes {
     return new RoutedReplica({
       shardId, generation,
       local: () => this.#activeHere(name),
-      joining: () => (this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined),
+      joining: () => (this.#isRead(name) ? undefined : this.#localShard(name)),
       isComing: () => this.isActiveHere(collectionUuid, shardId) && !this.#access().isDamaged(name),
       remotes: () => {
         const { membership, peers } = this.#access();
@@ -99,7 +99,14 @@ export class ShardRoutes {
   }
 
   #activeHere(name: ShardName): Shard | undefined {
-    return this.isActiveHere(name.collectionUuid, name.shardId) && !this.#access().joining.has(shardKey(name)) ? this.#localShard(name) : undefined;
+    return this.isActiveHere(name.collectionUuid, name.shardId) && this.#isRead(name) ? this.#localShard(name) : undefined;
+  }
+
+  /** Whether what is here may be read where it is Active. */
+  #isRead(name: ShardName): boolean {
+    const access = this.#access();
+    const local = this.#localShard(name);
+    return !access.joining.has(shardKey(name)) && (local === undefined || !access.isCatchingUp(local));
   }
 
   #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {

@@ -24,6 +24,8 @@ export interface StreamFacts {
   /** Entries that are gone from the middle: an alarm. */
   readonly missing: number;
   readonly sizeBytes: number;
+  /** That are to keep it; a majority of them has an entry on disk before anybody gets it. */
+  readonly servers: number;
 }
 
 /** Of an entry; a server must take as much. */
@@ -70,7 +72,7 @@ export async function shardStreams({ manager }: NatsClient, collectionUuid = '*'
 /** Asked of the stream's leader. */
 export async function streamFacts(client: NatsClient, of: StreamIdentity): Promise<StreamFacts> {
   const { state, config } = await client.leaderInfo(streamName(of));
-  return { lastSeq: state.last_seq, firstSeq: state.first_seq, isSealed: config.sealed, missing: state.num_deleted ?? 0, sizeBytes: state.bytes };
+  return { lastSeq: state.last_seq, firstSeq: state.first_seq, isSealed: config.sealed, missing: state.num_deleted ?? 0, sizeBytes: state.bytes, servers: config.num_replicas };
 }
 
 /** No entry is ever added again, as to one that is gone already; idempotent. Cannot be undone. */

@@ -54,6 +54,8 @@ export interface WayInContext {
   readonly logger: Logger;
   readonly peerId: number;
   readonly metastore: Metastore;
+  /** Ends the wait for other nodes. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface WayIn {
@@ -146,14 +148,14 @@ function found(settings: WayInSettings, { peerId }: WayInContext): Promise<WayIn
 
 async function join(settings: WayInSettings & { readonly bootstrap: string }, context: WayInContext): Promise<WayIn> {
   const { bootstrap, uri, tls, quorumTimeoutMs } = settings;
-  const { peerId, clock, logger } = context;
+  const { peerId, clock, logger, signal } = context;
   if (uri === bootstrap) throw new RequestError('bad-request', `--bootstrap names another node of the cluster; ${uri} is this one`);
   await refuseOwnCollections(context, 'a node joins a cluster with an empty data directory: make snapshots of them, join with another directory, and restore them there');
   const base = baseOf(settings, uri === undefined ? [bootstrap] : [bootstrap, uri]);
   const peerPort = peerPortOf(settings, uri);
   const peers = peerClient(settings, context, base.secret);
   try {
-    const answer = await askToJoin({ peers, bootstrap, clock, logger }, { uri, scheme: tls === undefined ? 'http' : 'https', peerPort, serverName: `nk-${peerId}` }, quorumTimeoutMs);
+    const answer = await askToJoin({ peers, bootstrap, clock, logger, signal }, { uri, scheme: tls === undefined ? 'http' : 'https', peerPort, serverName: `nk-${peerId}` }, quorumTimeoutMs);
     const routePort = await routePortFor(peerPort);
     const route = routeAt(answer.uri, routePort, peerPort);
     return { ...base, kind: 'join', own: { phase: 'member', name: answer.name, peerId, uri: answer.uri, routePort, routes: [...answer.routes, route], hasWitness: false }, route, peerPort };

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { RequestError } from '../base/errors.ts';
 import { vectorSpecs, type CollectionConfig } from '../command/collection-config.ts';
+import type { FieldSchema } from '../payload/field-schema.ts';
 import type { Shard } from '../shard/shard.ts';
 import { byKey, placeByKeys, type KeyedShard } from './key-places.ts';
 
@@ -28,6 +29,16 @@ export function refuseIncompatible(current: CollectionShape, snapshot: Collectio
     refuse(`Collection shard number: ${params.shard_number} Snapshot shard number: ${wanted.shard_number}`);
   }
   placeByKeys(snapshot.shardKeys ?? [], current.shardKeys ?? [], 0);
+}
+
+/** An archive with the payload indexes that it brings. */
+export interface ArchiveShape extends CollectionShape {
+  readonly payloadSchema: ReadonlyMap<string, FieldSchema>;
+}
+
+/** Whether two collections have the same payload indexes, in whatever order. */
+export function haveSameIndexes(one: ReadonlyMap<string, FieldSchema>, other: ReadonlyMap<string, FieldSchema>): boolean {
+  return one.size === other.size && [...one].every(([field, schema]) => isDeepStrictEqual(other.get(field), schema));
 }
 
 /** One node replaces a collection as a whole, so a key that the archive lacks would go with it. @throws RequestError 'bad-input' */

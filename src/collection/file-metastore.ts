@@ -6,7 +6,7 @@ import path from 'node:path';
 import { sha256Hex } from '../base/checksum.ts';
 import { CorruptionError } from '../base/errors.ts';
 import { Lock } from '../base/lock.ts';
-import { DoubtfulWriteError, writeFileAtomically } from '../fs/atomic-file.ts';
+import { DoubtfulWriteError, syncNames, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
 import { InDoubtError, type MetaRecord, type Metastore } from './metastore.ts';
 
@@ -36,6 +36,7 @@ export class FileMetastore implements Metastore {
   static async open(disk: Disk, directory: string): Promise<FileMetastore> {
     const file = path.join(directory, metastoreFileName);
     const present = (await disk.findStat(file)) !== undefined;
+    if (present) await syncNames(disk, directory); // what goes because of these records stays gone
     return new FileMetastore(disk, file, present ? parse(file, await disk.readFile(file)) : new Map());
   }
 
@@ -80,7 +81,7 @@ export class FileMetastore implements Metastore {
     } catch (error) {
       if (!(error instanceof DoubtfulWriteError)) throw error;
       await writeFileAtomically(this.#disk, this.#file, serialize(this.#records)).catch(() => {
-        throw new InDoubtError(error);
+        throw new InDoubtError('the disk failed, and whether the change was made shows at the next start', error);
       });
       throw error;
     }

@@ -72,8 +72,9 @@ test('a set that fails, at whichever operation, is not there after the next star
   for (let at = 0; ; at += 1) {
     const disk = new MemoryDisk();
     await (await FileMetastore.open(disk, '/')).create('a', 'old');
-    let seen = 0;
+    let seen = -Infinity; // an open that fails has set nothing
     const store = await FileMetastore.open(new FaultyDisk(disk, (operation) => (isChange(operation) && seen++ === at ? { kind: 'error', code: 'EIO' } : undefined)), '/');
+    seen = 0;
     const failure = await store.set('a', 'new', 1).then(() => undefined, (error: unknown) => error);
     assert.deepEqual((await store.get('a'))?.value, failure === undefined ? 'new' : 'old', `fault at ${at}`);
     for (const isCut of [false, true]) {

@@ -9,8 +9,9 @@ import { RequestError } from '../base/errors.ts';
 /** Whether the change happened shows at the next start, or with the next change that succeeds: then it has not. Until then nothing
  *  may be removed that either outcome needs. */
 export class InDoubtError extends RequestError {
-  constructor(cause: unknown) {
-    super('internal', `the disk failed, and whether the change was made shows at the next start (${cause instanceof Error ? cause.message : String(cause)})`, { cause });
+  /** @param problem what failed, and when the outcome shows */
+  constructor(problem: string, cause: unknown) {
+    super('internal', `${problem} (${cause instanceof Error ? cause.message : String(cause)})`, { cause });
   }
 }
 

@@ -3,7 +3,7 @@ import type { CollectionConfig } from '../command/collection-config.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import type { ShardStaging } from '../shard/adopt.ts';
 import type { FrozenShard } from '../shard/freeze.ts';
-import type { CollectionShape } from './compatibility.ts';
+import type { ArchiveShape, CollectionShape } from './compatibility.ts';
 import type { AliasPolicy } from './replaced.ts';
 
 /** Local shards of a collection at one instant. A borrow: release it. */
@@ -29,10 +29,9 @@ export interface RestoreRules {
   readonly reshard: boolean;
 }
 
-export interface AdoptCollection extends CollectionShape {
+export interface AdoptCollection extends ArchiveShape {
   /** As addressed by the client; an alias means its collection. */
   readonly name: string;
-  readonly payloadSchema: ReadonlyMap<string, FieldSchema>;
   readonly aliases: readonly string[];
   readonly originUuid: string;
   readonly shards: readonly ShardStaging[];
@@ -84,7 +83,7 @@ export interface SnapshotSource {
   /** @throws RequestError 'not-found' for the collection or the shard */
   checkShard(name: string, shardId: number): void;
   /** Throws the 400 of an archive that does not fit the collection of that name; nothing where it is absent. */
-  checkCompatible(name: string, archive: CollectionShape, rules?: Partial<RestoreRules>): void;
+  checkCompatible(name: string, archive: ArchiveShape, rules?: Partial<RestoreRules>): void;
   /** Creates the collections or replaces them, all by one compare-and-set; on any failure everything is as before.
    *  Takes the staged files (the folders are empty or gone afterwards). Answers the number of points now served. */
   adopt(request: AdoptRequest): Promise<number>;

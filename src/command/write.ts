@@ -38,7 +38,8 @@ export type WriteOperation =
 export interface WriteOptions {
   /** true: answer after apply (`completed`); false: after the log is durable (`acknowledged`). */
   readonly wait: boolean;
-  /** Over it the answer is `wait_timeout`; the write still happens. */
+  /** Over it the answer is `wait_timeout`, and the write still happens; in a cluster it is refused where no majority has stored it by then,
+   *  and its outcome is unknown. */
   readonly timeoutMs?: number;
   /** Under custom sharding: where the points are. Changes of the schema go to every shard, and need none. */
   readonly shardKey?: ShardKeySelector;

@@ -9,6 +9,7 @@ import { findNatsServer, type NatsBinary } from '../cluster/nats-binary.ts';
 import { freePort } from '../cluster/free-port.ts';
 import { OwnClusterRecord } from '../cluster/own-cluster.ts';
 import { forgetOwnRecords, promote } from '../cluster/promotion.ts';
+import type { TransfersMax } from '../cluster/replica-care.ts';
 import { findWayIn, type WayInSettings } from '../cluster/way-in.ts';
 import { productVersion } from './version.ts';
 
@@ -17,6 +18,7 @@ export interface ClusterSettings extends WayInSettings {
   readonly peerId: number | undefined;
   readonly listener: boolean;
   readonly shardsPerNode: number;
+  readonly transfersMax: TransfersMax;
   readonly natsServer: string | undefined;
   readonly searchPath: string;
   /** Of its own; free ones where undefined. */
@@ -31,6 +33,7 @@ interface NodeFiles extends ShardFilesOptions {
   readonly peerId: number;
   /** Of this node alone. */
   readonly metastore: Metastore;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** @throws RequestError where the node has no way into a cluster; its data directory is then as it was */

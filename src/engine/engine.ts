@@ -42,6 +42,8 @@ export interface EngineOptions {
   readonly undoHours?: number;
   /** Makes this process a node of a cluster; without it, it is one node by itself. */
   readonly cluster?: ClusterSettings;
+  /** Ends an opening that waits for other nodes of a cluster. */
+  readonly signal?: AbortSignal | undefined;
   /** For tests: milliseconds between two looks at what is kept for an undo. */
   readonly tidyMs?: number;
   /** For tests on a simulated disk. */
@@ -104,7 +106,7 @@ export class Engine implements AsyncDisposable {
     this.#closers = parts.closers;
   }
 
-  /** Opens or creates the data directory. @throws RequestError 'locked' where another process has it. */
+  /** Opens or creates the data directory. @throws RequestError 'locked' where another process has it; the reason of `signal` where that ended it. */
   static async open(options: EngineOptions): Promise<Engine> {
     const closers: Closer[] = [];
     try {
@@ -241,7 +243,7 @@ async function openParts(options: EngineOptions, closers: Closer[]): Promise<Eng
   closers.push(() => indexes.close());
   const files = { disk, dataDirectory, indexes, clock, logger, ...(options.shardLimits === undefined ? {} : { shardLimits: options.shardLimits }) };
   // One node by itself loads nothing of a cluster.
-  const cluster = options.cluster === undefined ? undefined : await (await import('./cluster-settings.ts')).startClusterNode(options.cluster, { ...files, peerId, metastore }, closers);
+  const cluster = options.cluster === undefined ? undefined : await (await import('./cluster-settings.ts')).startClusterNode(options.cluster, { ...files, peerId, metastore, signal: options.signal }, closers);
   const catalog = cluster?.catalog ?? await openCatalog({ ...files, metastore, undoMs: (options.undoHours ?? undoHoursDefault) * 3_600_000 }, { closers, tidyMs: options.tidyMs });
   const hashes = machine.openHasher();
   closers.push(() => hashes.close());

@@ -50,15 +50,32 @@ export async function writeNewFile(disk: Disk, file: string, bytes: Uint8Array):
   await handle.sync();
 }
 
-/** Creates the folder and its missing parents, each durable in its parent. One that is there is fine. */
+/**
+ * Makes durable what the folders name now. Whoever opens what a process left may see names that it had not synced when it was killed;
+ * nothing may be built on them, or removed because of them, before.
+ */
+export async function syncNames(disk: Disk, ...directories: readonly string[]): Promise<void> {
+  for (const directory of directories) await disk.syncDirectory(directory);
+}
+
+/** Creates the folder and its missing parents, each durable in its parent. One that is there is fine, and durable then too. */
 export async function makeDirectoryDurably(disk: Disk, directory: string): Promise<void> {
   try {
     await disk.makeDirectory(directory);
   } catch (error) {
-    if (systemCode(error) === 'EEXIST') return;
+    if (systemCode(error) === 'EEXIST') return await syncParent(disk, directory);
     if (systemCode(error) !== 'ENOENT') throw error;
     await makeDirectoryDurably(disk, path.dirname(directory));
     return await makeDirectoryDurably(disk, directory);
   }
   await disk.syncDirectory(path.dirname(directory));
+}
+
+async function syncParent(disk: Disk, directory: string): Promise<void> {
+  try {
+    await disk.syncDirectory(path.dirname(directory));
+  } catch (error) {
+    const code = systemCode(error);
+    if (code !== 'EACCES' && code !== 'EPERM') throw error; // a folder that this user may not open: no process of this user made names in it
+  }
 }

@@ -1,7 +1,13 @@
 // The log of one shard in local files: group commit, rotation, purge.
 //
+// A log whose entries another copy keeps on disk may sync behind its appends (`syncBehind`): an append is then acknowledged when it is
+// written, and what a power cut takes comes again from there. `durableSeq` says how far this copy is on disk.
+//
 // Invariants:
-// - An append is acknowledged after its bytes were written whole AND the file was synced, and a new file's name with it.
+// - An append is acknowledged after its bytes were written whole AND the file was synced, and a new file's name with it; of a log that
+//   syncs behind after its bytes were written.
+// - No mark, here or in a manifest, names more than was synced. Only the last file may hold what was not: it is synced before another
+//   begins, and before `rotate` lists it.
 // - Rounds run one at a time; each takes the whole queue up to a limit, writes it as one vector and syncs once.
 // - After a failed write the file is cut back to the last good offset before anything else is written: never past a hole.
 // - After a failed sync nothing that file holds is trusted until it stands, read back to the very chain hash, in a new synced file.
@@ -23,6 +29,8 @@ import type { ClosedLogFile, Entry, EntryDraft, LogInfo, LogPosition, ShardLog }
 
 const roundBytesMax = 4 << 20;
 const fileBytesMax = 64 << 20;
+/** A log that syncs behind begins a sync when so much was written since the last one, or so long after the first of it. */
+const behindMax = { bytes: 8 << 20, ms: 200 } as const;
 
 export interface FileLogOptions extends LogIdentity {
   readonly disk: Disk;
@@ -45,6 +53,7 @@ interface Waiting {
 interface GrowingFile {
   readonly path: string;
   readonly firstSeq: Seq;
+  readonly isSyncedBehind: boolean;
   readonly handle: WriteHandle;
   goodBytes: number;
 }
@@ -64,6 +73,14 @@ export class FileLog implements ShardLog {
   #chain: Buffer;
   #time: bigint;
   #health: Health = 'good';
+  #syncsBehind = false;
+  #durableSeq: Seq;
+  /** The last file that was found at open, where the end of it may be in memory only. */
+  #unsure: ClosedLogFile | undefined;
+  /** Of the growing file, under way. */
+  #syncing: Promise<void> | undefined;
+  #unsyncedBytes = 0;
+  #syncTimer: NodeJS.Timeout | undefined;
   #roundPlanned = false;
   #closed = false;
   readonly #tornTailBytes: number;
@@ -76,12 +93,14 @@ export class FileLog implements ShardLog {
     this.#chain = state.chain;
     this.#time = state.lastTime;
     this.#tornTailBytes = state.tornTailBytes;
+    this.#durableSeq = state.durableSeq;
+    this.#unsure = state.durableSeq < state.lastSeq ? state.files.at(-1) : undefined;
   }
 
   /** A log for a new shard; the directory must exist and hold no log files. */
   static create(options: Omit<FileLogOptions, 'applied' | 'durableMark'>, start?: LogStart): FileLog {
     const applied: LogStart = start ?? { seq: 0, chain: chainStart.toString('hex') };
-    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: applied.time ?? 0n, tornTailBytes: 0 };
+    const state = { files: [], lastSeq: applied.seq, chain: Buffer.from(applied.chain, 'hex'), lastTime: applied.time ?? 0n, tornTailBytes: 0, durableSeq: applied.seq };
     return new FileLog({ ...options, applied, durableMark: 0 }, state);
   }
 
@@ -92,6 +111,23 @@ export class FileLog implements ShardLog {
 
   get lastSeq(): Seq {
     return this.#lastSeq;
+  }
+
+  get durableSeq(): Seq {
+    return this.#durableSeq;
+  }
+
+  /** From the next append on. Only where all that is appended is on the disks of others before: what a power cut takes must come again. */
+  syncBehind(isBehind: boolean): void {
+    this.#syncsBehind = isBehind;
+  }
+
+  async sync(): Promise<void> {
+    const wanted = this.#lastSeq;
+    while (this.#durableSeq < wanted) {
+      if (this.#health === 'good' && this.#unsure === undefined) await this.#syncGrowing();
+      else await this.#turns.run(() => this.#makeSound());
+    }
   }
 
   position(): LogPosition {
@@ -131,7 +167,7 @@ export class FileLog implements ShardLog {
 
   rotate(after: Seq): Promise<readonly ClosedLogFile[]> {
     return this.#turns.run(async () => {
-      if (this.#health !== 'good') await this.#repair();
+      await this.#makeSound();
       await this.#closeGrowing();
       return this.#closedFiles.filter((file) => file.lastSeq > after);
     });
@@ -160,6 +196,7 @@ export class FileLog implements ShardLog {
       const gone = this.#closedFiles.filter((file) => file.lastSeq <= seq);
       if (gone.length === 0) return;
       this.#closedFiles = this.#closedFiles.filter((file) => file.lastSeq > seq);
+      if (this.#unsure !== undefined && this.#unsure.lastSeq <= seq) this.#unsure = undefined;
       for (const file of gone) await this.#disk.remove(file.path);
       await this.#disk.syncDirectory(this.#options.directory);
     });
@@ -171,6 +208,8 @@ export class FileLog implements ShardLog {
     this.#closed = true;
     while (this.#queue.length > 0) await this.#turns.run(() => this.#round());
     await this.#turns.run(async () => {
+      clearTimeout(this.#syncTimer);
+      await this.#syncAll().catch((error: unknown) => this.#warn(error, 'the end of a log is not certain to be on disk'));
       const growing = this.#growing;
       this.#growing = undefined;
       await growing?.handle.close();
@@ -196,7 +235,7 @@ export class FileLog implements ShardLog {
     const round = this.#takeRound();
     if (round.length === 0) return;
     try {
-      if (this.#health !== 'good') await this.#repair();
+      await this.#makeSound();
       await this.#write(round);
     } catch (error) {
       const shown = toRequestError(error);
@@ -216,7 +255,7 @@ export class FileLog implements ShardLog {
   }
 
   async #write(round: readonly Waiting[]): Promise<void> {
-    if (this.#growing !== undefined && this.#growing.goodBytes >= fileBytesMax) await this.#closeGrowing();
+    if (this.#growing !== undefined && (this.#growing.goodBytes >= fileBytesMax || (this.#syncsBehind && !this.#growing.isSyncedBehind))) await this.#closeGrowing();
     const growing = this.#growing ?? (await this.#startFile());
     const written = round.map(({ draft }) => draft);
     const { parts, entries, chain } = this.#encode(written);
@@ -226,16 +265,22 @@ export class FileLog implements ShardLog {
       this.#health = 'cut-back';
       throw error;
     }
-    try {
-      await growing.handle.sync();
-    } catch (error) {
-      this.#health = 'rewrite';
-      throw error;
+    const isBehind = growing.isSyncedBehind && this.#syncsBehind;
+    if (!isBehind) {
+      try {
+        await growing.handle.sync();
+      } catch (error) {
+        this.#health = 'rewrite';
+        throw error;
+      }
     }
+    const before = growing.goodBytes;
     for (const part of parts) growing.goodBytes += part.byteLength;
     this.#lastSeq += entries.length;
     this.#chain = chain;
     this.#time = must(entries.at(-1), 'a round has entries').time;
+    if (isBehind) this.#planSync(growing.goodBytes - before);
+    else this.#durableSeq = this.#lastSeq;
     for (const [at, waiting] of round.entries()) waiting.resolve(must(entries[at], 'one entry for each append'));
   }
 
@@ -248,7 +293,7 @@ export class FileLog implements ShardLog {
       const seq = this.#lastSeq + 1 + entries.length;
       if (draft.stamp !== undefined && draft.stamp.seq !== seq) throw new RequestError('internal', `a copy of entry ${draft.stamp.seq} came where ${seq} is next`);
       time = draft.stamp?.time ?? later(time, this.#options.clock.now());
-      const encoded = encodeEntry(draft, { seq, time, durableSeq: this.#lastSeq });
+      const encoded = encodeEntry(draft, { seq, time, durableSeq: this.#durableSeq });
       parts.push(...encoded.parts);
       chain = nextChain(chain, { seq, opUuid: draft.opUuid, bodyCrc: encoded.bodyCrc });
       entries.push({ ...draft, seq, time, bodyCrc: encoded.bodyCrc });
@@ -259,7 +304,8 @@ export class FileLog implements ShardLog {
   async #startFile(): Promise<GrowingFile> {
     const firstSeq = this.#lastSeq + 1;
     const file = path.join(this.#options.directory, logFileName(firstSeq));
-    const header = encodeLogHeader({ ...this.#options, firstSeq, chain: this.#chain });
+    const isSyncedBehind = this.#syncsBehind;
+    const header = encodeLogHeader({ ...this.#options, firstSeq, isSyncedBehind, chain: this.#chain });
     const handle = await this.#disk.create(file);
     try {
       await handle.append([header]);
@@ -270,13 +316,14 @@ export class FileLog implements ShardLog {
       await this.#disk.removeTree(file);
       throw error;
     }
-    const growing = { path: file, firstSeq, handle, goodBytes: logHeaderBytes };
+    const growing = { path: file, firstSeq, isSyncedBehind, handle, goodBytes: logHeaderBytes };
     this.#growing = growing;
     return growing;
   }
 
-  /** Closes the growing file; one without entries goes away. */
+  /** Closes the growing file, synced; one without entries goes away. */
   async #closeGrowing(): Promise<void> {
+    await this.#syncAll();
     const growing = this.#growing;
     if (growing === undefined) return;
     this.#growing = undefined;
@@ -292,14 +339,81 @@ export class FileLog implements ShardLog {
     return { path: file, firstSeq, lastSeq: this.#lastSeq, sizeBytes, chain: this.#chain.toString('hex') };
   }
 
-  /** Makes the growing file trustworthy again, or throws and is tried again with the next round. */
+  #planSync(bytes: number): void {
+    this.#unsyncedBytes += bytes;
+    if (this.#unsyncedBytes >= behindMax.bytes) {
+      clearTimeout(this.#syncTimer);
+      this.#syncInBackground();
+    } else if (this.#syncTimer === undefined && !this.#closed) {
+      this.#syncTimer = setTimeout(() => this.#syncInBackground(), behindMax.ms).unref();
+    }
+  }
+
+  /** Tried again until it succeeds; meanwhile nothing more counts as durable. */
+  #syncInBackground(): void {
+    this.#syncTimer = undefined;
+    this.#unsyncedBytes = 0;
+    this.sync().catch((error: unknown) => {
+      this.#warn(error, 'a log file could not be synced; it is written anew');
+      this.#planSync(0);
+    });
+  }
+
+  /** What the growing file holds so far, or a bit less where a sync is under way: `durableSeq` says. */
+  #syncGrowing(): Promise<void> {
+    this.#syncing ??= this.#syncOnce().finally(() => {
+      this.#syncing = undefined;
+    });
+    return this.#syncing;
+  }
+
+  async #syncOnce(): Promise<void> {
+    const growing = must(this.#growing, 'what is not synced is in the growing file');
+    const seq = this.#lastSeq;
+    try {
+      await growing.handle.sync();
+    } catch (error) {
+      this.#health = 'rewrite';
+      throw error;
+    }
+    this.#durableSeq = Math.max(this.#durableSeq, seq);
+  }
+
+  /** Under the turn. */
+  async #syncAll(): Promise<void> {
+    while (this.#durableSeq < this.#lastSeq) {
+      await this.#makeSound();
+      if (this.#durableSeq < this.#lastSeq) await this.#syncGrowing();
+    }
+  }
+
+  #warn(error: unknown, message: string): void {
+    this.#options.logger.warn({ directory: this.#options.directory, error: String(error), durableSeq: this.#durableSeq, lastSeq: this.#lastSeq }, message);
+  }
+
+  /** Under the turn: what stands here can be trusted, or it throws and is tried again with the next round. */
+  async #makeSound(): Promise<void> {
+    if (this.#unsure !== undefined) await this.#rewriteUnsure(this.#unsure);
+    if (this.#health !== 'good') await this.#repair();
+  }
+
+  /** A sync of its own would not do: it says nothing of pages that a process before this one could not write. */
+  async #rewriteUnsure(file: ClosedLogFile): Promise<void> {
+    const handle = await copyPrefix(this.#disk, file.path, { bytes: file.sizeBytes, sha256: await this.#readBack(file) });
+    await handle.close();
+    this.#unsure = undefined;
+    this.#durableSeq = Math.max(this.#durableSeq, file.lastSeq);
+  }
+
   async #repair(): Promise<void> {
+    await this.#syncing?.catch(() => undefined); // whoever began it is told
     const growing = must(this.#growing, 'only a growing file can be unhealthy');
     if (this.#health === 'cut-back') {
       try {
         await growing.handle.truncate(growing.goodBytes);
         await growing.handle.sync();
         this.#health = 'good';
+        this.#durableSeq = this.#lastSeq;
         return;
       } catch (error) {
         this.#options.logger.warn({ file: growing.path, error: String(error) }, 'could not cut the log file back; it is written anew');
@@ -311,6 +425,7 @@ export class FileLog implements ShardLog {
     await growing.handle.close();
     this.#growing = { ...growing, handle };
     this.#health = 'good';
+    this.#durableSeq = this.#lastSeq;
   }
 }
 

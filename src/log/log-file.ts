@@ -1,8 +1,8 @@
-// One log file: a header that says whose it is, then entries without gaps. Named by its first seq, 20 digits.
+// One log file: a header that says whose it is and how it was written, then entries without gaps. Named by its first seq, 20 digits.
 //
 //  offset  size  field
 //       0     8  magic "NKEEPLOG"
-//       8     4  format version
+//       8     4  format version: 1 each round of entries was synced before the next was written; 2 rounds were synced behind others
 //      12     4  shard number
 //      16    16  collection uuid
 //      32     4  generation
@@ -16,7 +16,7 @@ import type { Seq } from '../base/ids.ts';
 
 export const logHeaderBytes = 64;
 const magic = Buffer.from('NKEEPLOG', 'ascii');
-const formatVersion = 1;
+const formatVersions = { eachRound: 1, behind: 2 } as const;
 const crcOffset = 36;
 
 /** Whose log it is; a file of another shard or generation is refused by name. */
@@ -29,6 +29,8 @@ export interface LogIdentity {
 export interface LogFileHeader extends LogIdentity {
   readonly firstSeq: Seq;
   readonly chain: Buffer;
+  /** Entries were not synced before later ones were written: what a power cut leaves of them behind the last sync has no order. */
+  readonly isSyncedBehind: boolean;
 }
 
 export function logFileName(firstSeq: Seq): string {
@@ -43,7 +45,7 @@ export function parseLogFileName(name: string): Seq | undefined {
 export function encodeLogHeader(header: LogFileHeader): Buffer {
   const bytes = Buffer.alloc(logHeaderBytes);
   bytes.set(magic, 0);
-  bytes.writeUInt32LE(formatVersion, 8);
+  bytes.writeUInt32LE(header.isSyncedBehind ? formatVersions.behind : formatVersions.eachRound, 8);
   bytes.writeUInt32LE(header.shardId, 12);
   bytes.write(header.collectionUuid.replaceAll('-', ''), 16, 'hex');
   bytes.writeUInt32LE(header.generation, 32);
@@ -59,7 +61,9 @@ export function decodeLogHeader(bytes: Buffer, file: string, identity: LogIdenti
   const refuse = (problem: string): never => {
     throw new CorruptionError({ file, offsetBytes: 0, problem });
   };
-  if (bytes.readUInt32LE(8) !== formatVersion) refuse(`log format version ${bytes.readUInt32LE(8)}, this version reads ${formatVersion}`);
+  const version = bytes.readUInt32LE(8);
+  const isSyncedBehind = version === formatVersions.behind;
+  if (!isSyncedBehind && version !== formatVersions.eachRound) refuse(`log format version ${version}, this version reads 1 and 2`);
   const uuid = bytes.toString('hex', 16, 32);
   const found = { shardId: bytes.readUInt32LE(12), generation: bytes.readUInt32LE(32) };
   if (uuid !== identity.collectionUuid.replaceAll('-', '') || found.shardId !== identity.shardId || found.generation !== identity.generation) {
@@ -67,7 +71,7 @@ export function decodeLogHeader(bytes: Buffer, file: string, identity: LogIdenti
   }
   const firstSeq = Number(bytes.readBigUInt64LE(40));
   if (logFileName(firstSeq) !== path.basename(file)) refuse(`starts at seq ${firstSeq}, its name says otherwise`);
-  return { ...identity, firstSeq, chain: Buffer.from(bytes.subarray(48, 64)) };
+  return { ...identity, firstSeq, isSyncedBehind, chain: Buffer.from(bytes.subarray(48, 64)) };
 }
 
 function headerCrc(bytes: Buffer): number {

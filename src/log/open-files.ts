@@ -6,7 +6,7 @@ import { CorruptionError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import type { Disk, WriteHandle } from '../fs/disk.ts';
 import { parseLogFileName, type LogIdentity } from './log-file.ts';
-import { hasEntryBehind, readEntries, scanFile, type BadEnd, type ScannedFile } from './replay.ts';
+import { damageAt, readEntries, scanFile, type ScannedFile } from './replay.ts';
 import type { ClosedLogFile, Entry } from './shard-log.ts';
 
 const copyBytes = 1 << 20;
@@ -17,6 +17,8 @@ export interface LogState {
   readonly chain: Buffer;
   readonly lastTime: bigint;
   readonly tornTailBytes: number;
+  /** Entries behind it, all in the last file, were read but may be in memory only: a process that was killed had not synced them. */
+  readonly durableSeq: Seq;
 }
 
 /** Where a log begins: behind an entry that lies in sealed files. */
@@ -43,7 +45,8 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
   // A file whose successor starts at or before applied+1 holds only what the checkpoint has: its purge was cut off.
   const needed = found.filter((_, index) => (found[index + 1]?.firstSeq ?? Infinity) > applied.seq + 1);
   const chainAtApplied = Buffer.from(applied.chain, 'hex');
-  let state: LogState = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: applied.time ?? 0n, tornTailBytes: 0 };
+  let state: Omit<LogState, 'durableSeq'> = { files: [], lastSeq: applied.seq, chain: chainAtApplied, lastTime: applied.time ?? 0n, tornTailBytes: 0 };
+  let isCut = false;
   let mark = request.durableMark;
   for (const [index, { file, firstSeq }] of needed.entries()) {
     if (index === 0 ? firstSeq > applied.seq + 1 : firstSeq !== state.lastSeq + 1) {
@@ -54,20 +57,25 @@ export async function openFiles(request: OpenRequest): Promise<LogState> {
     mark = Math.max(mark, scanned.durableMark);
     let torn = 0;
     if (scanned.badEnd !== undefined) {
-      await refuseDamage(disk, scanned, { isLast: index === needed.length - 1, badEnd: scanned.badEnd, mark });
+      const { badEnd } = scanned;
+      const damage = await damageAt(disk, scanned, { isLast: index === needed.length - 1, badEnd, mark });
+      if (damage !== undefined) throw new CorruptionError({ file, offsetBytes: badEnd.offsetBytes, problem: `${badEnd.problem}; ${damage}` });
       torn = scanned.sizeBytes - scanned.goodBytes;
       scanned = await cutTail(disk, scanned);
     } else if (scanned.lastSeq < firstSeq) {
       await removeFile(disk, file); // a header and nothing else: the next append wants the name
     }
     checkChainAt(request, scanned, chainAtApplied);
+    isCut = torn > 0;
     const files = scanned.lastSeq < firstSeq ? state.files : [...state.files, closedFile(scanned)];
     state = { files, lastSeq: Math.max(state.lastSeq, scanned.lastSeq), chain: scanned.lastSeq <= applied.seq ? chainAtApplied : scanned.chain, lastTime: scanned.lastTime > state.lastTime ? scanned.lastTime : state.lastTime, tornTailBytes: torn };
   }
   if (mark > state.lastSeq) {
     throw new CorruptionError({ file: directory, problem: `entries up to ${mark} had been stored, the log ends at ${state.lastSeq}` });
   }
-  return { ...state, files: await removeCovered(request, found, state.files) };
+  const files = await removeCovered(request, found, state.files);
+  const isUnsure = files.length > 0 && !isCut; // what was cut is a new file, and synced
+  return { ...state, files, durableSeq: isUnsure ? Math.max(mark, applied.seq) : state.lastSeq };
 }
 
 /** Removes files of entries that are all in the checkpoint; answers the others. */
@@ -126,15 +134,6 @@ async function copyBytesTo(disk: Disk, file: string, to: { readonly target: Writ
     to.hash.update(piece);
     await to.target.append([piece]);
   }
-}
-
-/** Throws unless what stands at the bad end can only be a write that was never acknowledged. */
-async function refuseDamage(disk: Disk, scanned: ScannedFile, end: { readonly isLast: boolean; readonly badEnd: BadEnd; readonly mark: Seq }): Promise<void> {
-  const { path: file, lastSeq } = scanned;
-  const damage = (why: string): CorruptionError => new CorruptionError({ file, offsetBytes: end.badEnd.offsetBytes, problem: `${end.badEnd.problem}; ${why}` });
-  if (!end.isLast) throw damage('later log files follow, so it had been stored');
-  if (end.mark > lastSeq) throw damage(`entry ${lastSeq + 1} had been stored: seq ${end.mark} is marked durable`);
-  if (await hasEntryBehind(disk, file, { offsetBytes: end.badEnd.offsetBytes, seq: lastSeq })) throw damage('a later entry follows, so it had been stored');
 }
 
 async function cutTail(disk: Disk, scanned: ScannedFile): Promise<ScannedFile> {

@@ -1,7 +1,8 @@
 // Reading log files back: entry by entry, every checksum, no gaps; and the judgement of a file that ends badly.
 //
-// A bad entry is a torn tail only in the LAST file, with no valid entry behind it and no mark at or beyond it that says it had
-// been durable. Anything else is damage: the shard refuses to open and the error names file and offset.
+// A bad entry is a torn tail only in the LAST file, with no mark at or beyond it that says it had been durable, and with no valid
+// entry behind it; in a file that was synced behind its writing there may be some, of which none may carry such a mark. Anything else is
+// damage: the shard refuses to open and the error names file and offset.
 import { createHash, type Hash } from 'node:crypto';
 import { sliceMsMax, yieldToLoop } from '../base/clock.ts';
 import { crc32 } from '../base/checksum.ts';
@@ -41,7 +42,9 @@ export interface ScannedFile {
   readonly chain: Buffer;
   /** Running hash over the good bytes. */
   readonly hash: Hash;
-  /** Highest durable mark that an entry of the file carries. */
+  /** As its header says; false where that is damaged. */
+  readonly isSyncedBehind: boolean;
+  /** Highest durable mark that an entry of the file carries, of those before a bad end. */
   readonly durableMark: Seq;
   readonly lastTime: bigint;
   /** Chain hash after the entry that was asked for, where it is in this file. */
@@ -112,7 +115,7 @@ export async function scanFile(disk: Disk, file: string, expected: ScanRequest):
     const badEnd = { offsetBytes: 0, problem: 'the file header does not match its crc32' };
     return {
       path: file, firstSeq: expected.firstSeq, lastSeq: expected.firstSeq - 1, goodBytes: 0, sizeBytes: handle.sizeBytes,
-      chain: expected.chain ?? Buffer.alloc(0), hash: createHash('sha256'), durableMark: 0, lastTime: 0n, chainAtWatch: undefined, badEnd,
+      chain: expected.chain ?? Buffer.alloc(0), hash: createHash('sha256'), isSyncedBehind: false, durableMark: 0, lastTime: 0n, chainAtWatch: undefined, badEnd,
     };
   }
   const hash = createHash('sha256').update(await handle.read(0, logHeaderBytes));
@@ -137,27 +140,40 @@ export async function scanFile(disk: Disk, file: string, expected: ScanRequest):
   }
   return {
     path: file, firstSeq: header.firstSeq, lastSeq: last.seq, goodBytes: last.end, sizeBytes: handle.sizeBytes,
-    chain, hash, durableMark, lastTime: last.time, chainAtWatch, badEnd: step.value,
+    chain, hash, isSyncedBehind: header.isSyncedBehind, durableMark, lastTime: last.time, chainAtWatch, badEnd: step.value,
   };
 }
 
-/** Whether any valid entry with a later seq stands anywhere behind `from`: then what is bad at `from` had been passed once. */
-export async function hasEntryBehind(disk: Disk, file: string, after: { readonly offsetBytes: number; readonly seq: Seq }): Promise<boolean> {
+/** Why a bad end cannot be a write that nobody was told about; undefined where it can. `mark`: the highest seq that anything says was durable. */
+export async function damageAt(disk: Disk, scanned: ScannedFile, end: { readonly badEnd: BadEnd; readonly isLast: boolean; readonly mark: Seq }): Promise<string | undefined> {
+  const { lastSeq } = scanned;
+  const stored = (mark: Seq): string => `entry ${lastSeq + 1} had been stored: seq ${mark} is marked durable`;
+  if (!end.isLast) return 'later log files follow, so it had been stored';
+  if (end.mark > lastSeq) return stored(end.mark);
+  for await (const { durableSeq } of headersBehind(disk, scanned.path, { offsetBytes: end.badEnd.offsetBytes, seq: lastSeq })) {
+    if (!scanned.isSyncedBehind) return 'a later entry follows, so it had been stored';
+    if (durableSeq > lastSeq) return stored(durableSeq);
+  }
+  return undefined;
+}
+
+/** Of valid entries with a later seq, wherever they stand behind `offsetBytes`. */
+async function* headersBehind(disk: Disk, file: string, after: { readonly offsetBytes: number; readonly seq: Seq }): AsyncGenerator<EntryHeader> {
   await using handle = await disk.openRead(file);
   const reader = new BlockReader(handle);
   let sliceStart = performance.now();
   for (let offset = after.offsetBytes + 8; offset + entryHeaderBytes <= handle.sizeBytes; offset += 8) {
     const bytes = await reader.take(offset, entryHeaderBytes);
-    if (bytes === undefined) return false;
+    if (bytes === undefined) return;
     const seq = bytes.readUInt32LE(8) + bytes.readUInt32LE(12) * 2 ** 32;
     if (seq <= after.seq || seq > after.seq + 0xffff_ffff || bytes.readUInt16LE(42) !== 0) continue;
-    if (decodeEntryHeader(bytes) !== undefined) return true;
+    const header = decodeEntryHeader(bytes);
+    if (header !== undefined) yield header;
     if (performance.now() - sliceStart > sliceMsMax) {
       await yieldToLoop();
       sliceStart = performance.now();
     }
   }
-  return false;
 }
 
 async function readHeader(handle: ReadHandle, file: string, expected: ScanRequest): Promise<LogFileHeader | undefined> {

@@ -2,9 +2,10 @@
 // JetStream stream plus each node's local copy, under the same shard code.
 //
 // Contract (shard-log.contract.ts runs it on every implementation):
-// - `append` resolves when the entry is durable, with its seq; entries get consecutive seqs in the order of the calls.
+// - `append` resolves when the entry is durable, with its seq; entries get consecutive seqs in the order of the calls. Where durable means
+//   that others have it, a power cut may take it from this node's files: it is not in them beyond `durableSeq` then, and comes again.
 // - A failed append may or may not have stored the entry: its outcome is unknown until `lastSeq` is read after a reopen.
-// - `read(from)` yields every durable entry with seq >= from, in order, without gaps; a gap or damage throws CorruptionError.
+// - `read(from)` yields every entry with seq >= from, in order, without gaps; a gap or damage throws CorruptionError.
 // - `purgeTo(seq)` only ever drops whole prefixes: entries <= seq may disappear, later ones never.
 import type { Seq } from '../base/ids.ts';
 
@@ -75,16 +76,25 @@ export interface LogInfo {
   readonly tornTailBytes: number;
 }
 
+export interface AppendOptions {
+  /** An append that others must agree to is given up after that. */
+  readonly timeoutMs?: number | undefined;
+}
+
 export interface ShardLog extends AsyncDisposable {
   readonly lastSeq: Seq;
+  /** Entries up to here stand in this node's files whatever happens to its power. */
+  readonly durableSeq: Seq;
   /** Hybrid time of the last entry; 0n for an empty log. */
   readonly lastTime: bigint;
   position(): LogPosition;
   /** @throws RequestError 'no-space' on a full disk, 'unavailable' while the log is recovering from a failed sync. */
-  append(draft: EntryDraft): Promise<Entry>;
+  append(draft: EntryDraft, options?: AppendOptions): Promise<Entry>;
+  /** Resolves when `durableSeq` is at least what `lastSeq` was. */
+  sync(): Promise<void>;
   read(from: Seq): AsyncIterable<Entry>;
   info(): LogInfo;
-  /** Closes the growing file, so that every entry so far lies in files that will not change; lists those with entries > `after`. */
+  /** Closes the growing file, so that every entry so far lies in files that are durable and will not change; lists those with entries > `after`. */
   rotate(after: Seq): Promise<readonly ClosedLogFile[]>;
   /** The sha256 of a file that `rotate` listed and that is kept from being purged. It is read back for it the first time,
    *  every checksum and the chain hash compared. @throws CorruptionError */

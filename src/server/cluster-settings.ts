@@ -19,7 +19,8 @@ export function clusterSettings(config: Config, tls: NodeTls | undefined): Clust
   };
   return {
     uri: urlOf('cluster.uri', cluster.uri), bootstrap: urlOf('cluster.bootstrap', cluster.bootstrap), peerPort: p2p.port, peers: cluster.peers, secret: cluster.secret, allowNoSecret: cluster.allow_no_secret, peerId: cluster.peer_id,
-    tls, listener: storage.node_type === 'Listener', shardsPerNode: storage.collection.shard_number_per_node, connectionsMax: p2p.connection_pool_size,
+    tls, listener: storage.node_type === 'Listener', shardsPerNode: storage.collection.shard_number_per_node,
+    transfersMax: { incoming: storage.performance.incoming_shard_transfers_limit, outgoing: storage.performance.outgoing_shard_transfers_limit }, connectionsMax: p2p.connection_pool_size,
     timeoutMs: cluster.grpc_timeout_ms, quorumTimeoutMs: cluster.consensus.bootstrap_timeout_sec * 1000,
     external: externalNats(config), natsServer: process.env['NATS_SERVER_BIN'] === '' ? undefined : process.env['NATS_SERVER_BIN'], searchPath: process.env['PATH'] ?? '', natsClientPort: cluster.nats_client_port, natsMonitorPort: cluster.nats_monitor_port,
   };

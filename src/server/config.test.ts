@@ -76,6 +76,7 @@ const bad: readonly [string, unknown, RegExp][] = [
   ['log_level', 'loud', /log_level must be/],
   ['service.jwt_rbac', 'true', /JWT access is not served by this version/],
   ['cluster.p2p.enable_tls', 'maybe', /must be true or false, not "maybe"/],
+  ['storage.performance.incoming_shard_transfers_limit', 0, /must be an integer from 1 to 1000/],
   ['storage.node_type', 'Other', /storage\.node_type must be Normal or Listener/],
 ];
 for (const [key, value, text] of bad) {

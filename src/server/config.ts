@@ -38,6 +38,11 @@ export interface Config {
       /** Shards of a new collection for each node of a cluster, where nothing is asked. */
       readonly shard_number_per_node: number;
     };
+    readonly performance: {
+      /** Copies of shards that a node takes in at a time, and gives out. */
+      readonly incoming_shard_transfers_limit: number;
+      readonly outgoing_shard_transfers_limit: number;
+    };
   };
   readonly cluster: {
     readonly enabled: boolean;
@@ -118,6 +123,8 @@ const rules: Readonly<Record<string, KeyRule>> = {
   'storage.snapshots_config.undo_hours': { kind: 'integer', fallback: 24, from: 0, to: 24 * 366 },
   'storage.node_type': { kind: 'text', fallback: 'Normal' },
   'storage.collection.shard_number_per_node': { kind: 'integer', fallback: 1, from: 1, to: 1000 },
+  'storage.performance.incoming_shard_transfers_limit': { kind: 'integer', fallback: 1, from: 1, to: 1000 },
+  'storage.performance.outgoing_shard_transfers_limit': { kind: 'integer', fallback: 1, from: 1, to: 1000 },
   'cluster.enabled': { kind: 'boolean', fallback: false },
   'cluster.peer_id': { kind: 'integer', fallback: undefined, from: 1 },
   'cluster.uri': { kind: 'text', fallback: undefined },

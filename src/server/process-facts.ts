@@ -1,19 +1,21 @@
-// What Linux tells about this process under /proc; elsewhere the facts are absent.
+// What Linux tells about this process under /proc, elsewhere those facts are absent; and the room that its data has.
 import type { ProcessFacts } from '../api/rest/process-facts.ts';
 import type { Disk } from '../fs/disk.ts';
 
-export async function readProcessFacts(disk: Disk): Promise<ProcessFacts> {
-  const [threads, openFiles, openMaps, docker, podman] = await Promise.all([
+export async function readProcessFacts(disk: Disk, dataDirectory: string): Promise<ProcessFacts> {
+  const [threads, openFiles, openMaps, docker, podman, { freeBytes }] = await Promise.all([
     countNames(disk, '/proc/self/task'),
     countNames(disk, '/proc/self/fd'),
     countNames(disk, '/proc/self/map_files'),
     disk.findStat('/.dockerenv'),
     disk.findStat('/run/.containerenv'),
+    disk.space(dataDirectory),
   ]);
   return {
     ...(threads === undefined ? {} : { threads }),
     ...(openFiles === undefined ? {} : { openFiles }),
     ...(openMaps === undefined ? {} : { openMaps }),
+    diskFreeBytes: freeBytes,
     isContainer: docker !== undefined || podman !== undefined,
   };
 }

@@ -20,6 +20,12 @@ import { readProcessFacts } from './process-facts.ts';
 /** Requests in flight get this long to end at shutdown. */
 const drainMsMax = 10_000;
 
+interface StartOptions {
+  readonly restore?: StartRestore | undefined;
+  /** Ends a start that waits for other nodes. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 export class Server implements AsyncDisposable {
   readonly engine: Engine;
   readonly address: string;
@@ -42,19 +48,23 @@ export class Server implements AsyncDisposable {
     this.#certificates = options.certificates;
   }
 
-  /** Opens the data directory, restores what the command line asks for, and listens. @throws RequestError where the configuration is unsafe or the directory is taken. */
-  static async start(config: Config, logger: Logger, restore?: StartRestore): Promise<Server> {
+  /**
+   * Opens the data directory, restores what the command line asks for, and listens.
+   * @throws RequestError where the configuration is unsafe or the directory is taken
+   * @throws the signal's reason where it ended a start that waited for other nodes; nothing is left open then
+   */
+  static async start(config: Config, logger: Logger, { restore, signal }: StartOptions = {}): Promise<Server> {
     refuseOpenServer(config);
     const certificates = await CertificateFiles.open(config, { disk: new NodeDisk(), logger });
     try {
-      return await Server.#start(config, { logger, restore, certificates });
+      return await Server.#start(config, { logger, restore, signal, certificates });
     } catch (error) {
       certificates?.close();
       throw error;
     }
   }
 
-  static async #start(config: Config, { logger, restore, certificates }: { readonly logger: Logger; readonly restore: StartRestore | undefined; readonly certificates: CertificateFiles | undefined }): Promise<Server> {
+  static async #start(config: Config, { logger, restore, signal, certificates }: StartOptions & { readonly logger: Logger; readonly certificates: CertificateFiles | undefined }): Promise<Server> {
     const loopback = isLoopback(config.service.host);
     const disk = new NodeDisk();
     const engine = await Engine.open({
@@ -62,6 +72,7 @@ export class Server implements AsyncDisposable {
       snapshotsDirectory: path.resolve(config.storage.snapshots_path),
       logger,
       recovery: { urlRecovery: config.service.enable_snapshot_url_recovery, boundToLoopback: loopback, urlAllow: config.service.snapshot_url_allow },
+      signal,
       undoHours: config.storage.snapshots_config.undo_hours,
       ...(config.cluster.enabled ? { cluster: clusterSettings(config, config.cluster.p2p.enable_tls ? certificates?.forNodes() : undefined) } : {}),
     });
@@ -76,7 +87,8 @@ export class Server implements AsyncDisposable {
         access: new Access(keysOf(config)),
         settings: { ...restSettings(config, loopback), tls },
         isReady: () => state.ready && engine.cluster?.isReady() !== false,
-        processFacts: () => readProcessFacts(disk),
+        writesRefused: () => (engine.cluster?.isDiskFull === true ? 'the disk of this node is full, its shards take no writes' : undefined),
+        processFacts: () => readProcessFacts(disk, engine.dataDirectory),
         takeLoopDelay: () => loopDelay.take(),
       });
       certificates?.renew(rest.server);

@@ -8,7 +8,12 @@ import { Server } from './server.ts';
 export async function serveUntilSignal(config: Config, restore?: StartRestore): Promise<void> {
   const logger = createLogger(config, process.stdout);
   const stop = firstSignal();
-  const server = await Server.start(config, logger, restore);
+  const startEnded = new AbortController();
+  void stop.then(() => startEnded.abort());
+  const server = await Server.start(config, logger, { restore, signal: startEnded.signal }).catch((error: unknown) => {
+    if (error !== startEnded.signal.reason) throw error;
+  });
+  if (server === undefined) return logger.info({ signal: await stop }, 'stopped before the start came to its end');
   const facts = await server.facts();
   process.stderr.write(`${bannerLines(facts, config).join('\n')}\n`);
   logger.info({ address: facts.address, kernel: facts.kernel, data: facts.dataDirectory, ...(facts.cluster === undefined ? {} : { cluster: facts.cluster }) }, 'listening');

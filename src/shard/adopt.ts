@@ -71,7 +71,7 @@ async function leadToPosition(options: AdoptOptions, staged: ShardManifest): Pro
         state,
         indexes,
         queue: { betweenEntries: async (section) => await section() }, // nothing else applies entries
-        log: { get lastSeq() { return state.applied; }, rotate: () => Promise.resolve([]), purgeTo: () => Promise.resolve() },
+        log: { get durableSeq() { return state.applied; }, rotate: () => Promise.resolve([]), purgeTo: () => Promise.resolve(), sync: () => Promise.resolve() },
         storedLive: new WeakMap(),
       };
       const makeRoom = async (): Promise<void> => {

@@ -1,7 +1,7 @@
 // A checkpoint: the state after one entry N into files, then the manifest that names them.
 //
 // Order, each step durable before the next: rotate the log; capture the state between two entries; seal the heads; save changed
-// deletes and indexes of sealed segments under new names; publish the manifest; put the sealed segments in the heads' places.
+// deletes and indexes of sealed segments under new names; sync the log as far as the state; publish the manifest; put the sealed segments in the heads' places.
 // Writes go on all the while; what they change after N is in the log and in memory only. A failure before the manifest leaves
 // everything as it was, but for files that nobody names.
 import { countBits } from '../payload/bitmap.ts';
@@ -22,7 +22,7 @@ export interface CheckpointParts {
   readonly folder: ShardFolder;
   readonly state: ShardState;
   readonly queue: Pick<WriteQueue, 'betweenEntries'>;
-  readonly log: Pick<ShardLog, 'rotate' | 'purgeTo' | 'lastSeq'>;
+  readonly log: Pick<ShardLog, 'rotate' | 'purgeTo' | 'sync' | 'durableSeq'>;
   readonly indexes: VectorIndexes;
   /** Live rows of each sealed segment as the current manifest has them. */
   readonly storedLive: WeakMap<HeldSegment, Uint32Array>;
@@ -66,7 +66,9 @@ export async function checkpoint(parts: CheckpointParts): Promise<number> {
   try {
     await folder.whileWriting(async () => {
       for (const head of capture.heads) sealedHeads.push({ head, segment: await sealHead(parts, head, capture.start) });
-      await folder.publish({ ...folder.manifest, ...capture.start, durable: log.lastSeq, segments: await describe(folder, capture, sealedHeads) });
+      const segments = await describe(folder, capture, sealedHeads);
+      await log.sync(); // the mark is never below `applied`
+      await folder.publish({ ...folder.manifest, ...capture.start, durable: log.durableSeq, segments });
     });
     for (const { held, live } of capture.sealed) parts.storedLive.set(held, live);
     await swapIn(parts, capture, sealedHeads);

@@ -54,7 +54,7 @@ export async function runGraph({ folder }: Pick<CheckpointParts, 'folder'>, { he
 export async function finishGraph({ folder, log }: Pick<CheckpointParts, 'folder' | 'log'>, { held, name }: GraphJob, graph: NewGraph | undefined): Promise<void> {
   const { segment } = held;
   segment.setGraph(name, graph);
-  await publishFiles(folder, segment, log.lastSeq);
+  await publishFiles(folder, segment, log.durableSeq);
   folder.sweep();
 }
 

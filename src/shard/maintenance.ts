@@ -156,7 +156,7 @@ export class Maintenance {
     await this.#publishing.run(async () => {
       const { folder, log } = this.#parts;
       const segments = segmentsWithoutDropped(this.#parts);
-      if (segments !== undefined) await folder.publish({ ...folder.manifest, durable: log.lastSeq, segments });
+      if (segments !== undefined) await folder.publish({ ...folder.manifest, durable: log.durableSeq, segments });
     });
   }
 

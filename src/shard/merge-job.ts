@@ -64,7 +64,7 @@ export async function finishMerge(parts: CheckpointParts, job: MergeJob): Promis
     }
     const storedLive = segment?.liveBits() ?? emptyBits(0);
     const merged = segment !== undefined && countBits(storedLive) > 0 ? [await saveSealedState({ ...folder.place, segment, state: segment.capture() })] : [];
-    await folder.publish({ ...manifest, durable: parts.log.lastSeq, segments: [...kept, ...merged] });
+    await folder.publish({ ...manifest, durable: parts.log.durableSeq, segments: [...kept, ...merged] });
     isPublished = true;
     await parts.queue.betweenEntries(async () => {
       const added: HeldSegment<SealedSegment>[] = [];

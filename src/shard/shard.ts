@@ -13,10 +13,10 @@ import type { PointId, Seq } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { chainStart } from '../log/hash-chain.ts';
 import { FileLog } from '../log/file-log.ts';
-import type { ClosedLogFile, Entry, LogPosition, ShardLog } from '../log/shard-log.ts';
+import type { AppendOptions, ClosedLogFile, Entry, LogPosition, ShardLog } from '../log/shard-log.ts';
 import type { CountRequest, PointRecord, ReplicaWish, RetrieveRequest, ScoredRecord, ScrollRequest } from '../command/read.ts';
 import type { WriteOperation, WriteOptions } from '../command/write.ts';
-import { removeUnfinished } from '../fs/atomic-file.ts';
+import { removeUnfinished, syncNames } from '../fs/atomic-file.ts';
 import type { FieldSchema } from '../payload/field-schema.ts';
 import { noIndexing, type Indexing, type Merging } from '../command/indexing-config.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -145,6 +145,7 @@ export class Shard {
     const { disk, directory } = options;
     const stored = await readManifest(disk, directory);
     refuseOther(options, stored.manifest);
+    await syncNames(disk, directory, filesDirectory(directory), logsDirectory(directory));
     const segments = await openSegments(options, stored.manifest);
     let shard: Shard;
     try {
@@ -202,6 +203,10 @@ export class Shard {
   /** Whether it stopped before an entry of a newer version: its state grows old until the program is a newer one. */
   get isOutdated(): boolean {
     return this.#queue.failure?.cause instanceof NewerEntryError;
+  }
+
+  get isClosing(): boolean {
+    return this.#closing !== undefined;
   }
 
   /** What the state was at some positions and is now, ascending: the same on every replica. None where the log is not shared. */
@@ -341,7 +346,8 @@ export class Shard {
     const prepared = { specs, entries: await toEntries(operation, specs, this.#queue.bodies) };
     await this.#queue.waitForRoom();
     await this.#maintenance.waitForRoom();
-    const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared));
+    const leftMs = (): number | undefined => (options.timeoutMs === undefined ? undefined : Math.max(0, options.timeoutMs - (performance.now() - startMs)));
+    const submitted = await this.#queue.takeTurn(() => this.#submit(operation, prepared, leftMs));
     const { generation } = this.position();
     const applied = Promise.all(submitted.map((entry) => entry.applied));
     applied.catch(() => undefined); // a failure after the answer shows in info() and refuses the next write
@@ -378,9 +384,10 @@ export class Shard {
   /** After an orderly end not even the last entry of the log can be mistaken for one that was never stored. */
   async #noteDurable(): Promise<void> {
     const { manifest } = this.#folder;
-    if (manifest.durable === this.#log.lastSeq) return;
+    const durable = this.#log.durableSeq;
+    if (manifest.durable === durable) return;
     try {
-      await this.#folder.publish({ ...manifest, durable: this.#log.lastSeq });
+      await this.#folder.publish({ ...manifest, durable });
     } catch (error) {
       this.#logger.warn({ directory: this.directory, error: String(error) }, 'the manifest keeps an older durable mark');
     }
@@ -406,7 +413,7 @@ export class Shard {
   }
 
   /** Under the writers' turn: what is checked here is still true when the entries are applied. */
-  async #submit(operation: WriteOperation, prepared: PreparedWrite): Promise<readonly SubmittedEntry[]> {
+  async #submit(operation: WriteOperation, prepared: PreparedWrite, leftMs: () => number | undefined): Promise<readonly SubmittedEntry[]> {
     let { entries } = prepared;
     if (prepared.specs !== this.#state.vectors) {
       await checkWrite(operation, this.#state.vectors);
@@ -414,18 +421,18 @@ export class Shard {
     }
     const required = requiredIds(operation);
     if (required.length > 0) await this.#refuseMissing(required);
-    const submitted = await this.#submitAll(entries);
+    const submitted = await this.#submitAll(entries, { timeoutMs: leftMs() });
     const changesVectors = operation.kind === 'create-vector' || operation.kind === 'drop-vector';
     if (changesVectors) await Promise.allSettled(submitted.map(({ applied }) => applied)); // the next writer is checked against the new ones
     return submitted;
   }
 
   /** Under the writers' turn. */
-  async #submitAll(entries: readonly EncodedEntry[]): Promise<readonly SubmittedEntry[]> {
+  async #submitAll(entries: readonly EncodedEntry[], options?: AppendOptions): Promise<readonly SubmittedEntry[]> {
     const submitted: SubmittedEntry[] = [];
     const pause = slices();
     for (const entry of entries) {
-      submitted.push(this.#queue.submit(entry));
+      submitted.push(this.#queue.submit(entry, options));
       const due = pause();
       if (due !== undefined) await due;
     }

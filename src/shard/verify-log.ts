@@ -4,7 +4,7 @@ import { CorruptionError, isNotFound } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import type { Disk } from '../fs/disk.ts';
 import { parseLogFileName } from '../log/log-file.ts';
-import { hasEntryBehind, readEntries, scanFile, type ScannedFile } from '../log/replay.ts';
+import { damageAt, readEntries, scanFile, type BadEnd, type ScannedFile } from '../log/replay.ts';
 import type { Entry, LogPosition } from '../log/shard-log.ts';
 import type { ShardManifest } from './shard-manifest.ts';
 
@@ -40,7 +40,7 @@ export async function verifyLog(disk: Disk, directory: string, manifest: ShardMa
     if (scanned.chainAtWatch !== undefined && scanned.chainAtWatch.toString('hex') !== manifest.chain) {
       throw new CorruptionError({ file, problem: `its chain hash at seq ${manifest.applied} is not the manifest's` });
     }
-    if (scanned.badEnd !== undefined) leftovers.push(await tornTail(disk, scanned, { mark, isLast: nextSeq === Infinity }));
+    if (scanned.badEnd !== undefined) leftovers.push(await tornTail(disk, scanned, { badEnd: scanned.badEnd, mark, isLast: nextSeq === Infinity }));
     files.push(scanned);
     if (scanned.lastSeq > manifest.applied) last = { seq: scanned.lastSeq, chain: scanned.chain.toString('hex') };
   }
@@ -59,12 +59,12 @@ export async function* readVerified(disk: Disk, { files }: VerifiedLog, after: S
 }
 
 /** The bad end of a file as a leftover, where it can only be a write that was never acknowledged. @throws CorruptionError else */
-async function tornTail(disk: Disk, scanned: ScannedFile, end: { readonly mark: Seq; readonly isLast: boolean }): Promise<string> {
-  const { path: file, badEnd, lastSeq, sizeBytes, goodBytes } = scanned;
-  const { offsetBytes, problem } = badEnd ?? { offsetBytes: goodBytes, problem: 'ends badly' };
-  const isTorn = end.isLast && end.mark <= lastSeq && !(await hasEntryBehind(disk, file, { offsetBytes, seq: lastSeq }));
-  if (!isTorn) throw new CorruptionError({ file, offsetBytes, problem: `${problem}; the entry had been stored` });
-  return `${path.basename(file)} from byte ${offsetBytes} on: ${sizeBytes - goodBytes} bytes of a write that was never acknowledged`;
+async function tornTail(disk: Disk, scanned: ScannedFile, end: { readonly badEnd: BadEnd; readonly mark: Seq; readonly isLast: boolean }): Promise<string> {
+  const { path: file, isSyncedBehind, sizeBytes, goodBytes } = scanned;
+  const { offsetBytes, problem } = end.badEnd;
+  const damage = await damageAt(disk, scanned, end);
+  if (damage !== undefined) throw new CorruptionError({ file, offsetBytes, problem: `${problem}; the entry had been stored` });
+  return `${path.basename(file)} from byte ${offsetBytes} on: ${sizeBytes - goodBytes} bytes of ${isSyncedBehind ? 'writes that were not synced: their log has them elsewhere' : 'a write that was never acknowledged'}`;
 }
 
 async function listNames(disk: Disk, directory: string): Promise<readonly string[]> {

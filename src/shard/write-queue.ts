@@ -15,7 +15,7 @@ import { RequestError } from '../base/errors.ts';
 import type { Seq } from '../base/ids.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
+import type { AppendOptions, Entry, EntryDraft, ShardLog } from '../log/shard-log.ts';
 import { applyEntry, refuseFailedRead, type During } from './apply.ts';
 import { decodeEntryBody, entryBodyVersion, NewerEntryError, type EncodedEntry } from './entry-body.ts';
 import { Gauge } from './gauge.ts';
@@ -134,12 +134,12 @@ export class WriteQueue {
   }
 
   /** Appends one entry. Under the turn. */
-  submit({ operation, body, memory }: EncodedEntry): SubmittedEntry {
+  submit({ operation, body, memory }: EncodedEntry, options?: AppendOptions): SubmittedEntry {
     const draft: EntryDraft = { kind: operation.kind, version: entryBodyVersion, body, opUuid: randomBytes(opUuidBytes) };
     const bytes = body.byteLength + 1; // an entry without a body counts too
     this.#pending.add(bytes);
     this.#appending.add(1);
-    const entry = this.#log.append(draft);
+    const entry = this.#log.append(draft, options);
     entry.then(() => this.#appending.subtract(1), () => this.#appending.subtract(1)); // the writer gets the failure
     const work = entry.then((stored) => this.#enter(stored, () => operation, (error) => this.#waitOut(stored, error)));
     work.then(() => this.#pending.subtract(bytes), () => this.#pending.subtract(bytes));

@@ -14,7 +14,7 @@ import { isDiskError, isNotFound, RequestError, systemCode } from '../base/error
 import { mapLimit } from '../base/limit.ts';
 import { Lock } from '../base/lock.ts';
 import type { Logger } from '../base/logger.ts';
-import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts';
+import { makeDirectoryDurably, syncNames, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
 import { readOptionalFile } from '../fs/read-optional.ts';
 import { layoutOf } from './archive-layout.ts';
@@ -77,10 +77,14 @@ export class SnapshotCatalog {
   static async open(options: CatalogOptions): Promise<SnapshotCatalog> {
     const catalog = new SnapshotCatalog(options);
     await makeDirectoryDurably(options.disk, options.snapshotsPath);
-    await catalog.#sweep(options.snapshotsPath);
-    for (const folder of await catalog.#foldersIn(options.snapshotsPath)) {
+    const sweep = async (folder: string): Promise<void> => {
       await catalog.#sweep(folder);
-      for (const shard of await catalog.#foldersIn(path.join(folder, SHARDS_FOLDER))) await catalog.#sweep(shard);
+      await syncNames(options.disk, folder); // what is listed from now on stays
+    };
+    await sweep(options.snapshotsPath);
+    for (const folder of await catalog.#foldersIn(options.snapshotsPath)) {
+      await sweep(folder);
+      for (const shard of await catalog.#foldersIn(path.join(folder, SHARDS_FOLDER))) await sweep(shard);
     }
     return catalog;
   }

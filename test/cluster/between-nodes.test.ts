@@ -135,7 +135,7 @@ describe('between the nodes of a cluster with keys', { skip: noNats ?? false }, 
     }
     await send(1, 'POST', '/collections/c/snapshots', {});
     const routes = restRoutes({
-      engine: asEngine(new SmallEngine()), logger: silentLogger, stats: new ResponseStats(), settings: { metricsPrefix: '' }, isReady: () => true,
+      engine: asEngine(new SmallEngine()), logger: silentLogger, stats: new ResponseStats(), settings: { metricsPrefix: '' }, isReady: () => true, writesRefused: () => undefined,
       processFacts: () => Promise.resolve({ isContainer: false }), takeLoopDelay: () => ({ p50Seconds: 0, p99Seconds: 0, maxSeconds: 0 }),
     });
     for (const [n, { method, path: pattern }] of routes.entries()) {

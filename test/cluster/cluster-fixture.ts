@@ -10,6 +10,8 @@ import { openVectorIndexes } from '../../src/index/open-indexes.ts';
 import { thisMachine } from '../../src/engine/machine.ts';
 import { Snapshots } from '../../src/snapshot/snapshots.ts';
 import { ClusterNode } from '../../src/cluster/cluster-node.ts';
+import type { ClusterMetastore, KvMetastore } from '../../src/cluster/kv-metastore.ts';
+import type { TransfersMax } from '../../src/cluster/replica-care.ts';
 import { findNatsServer } from '../../src/cluster/nats-binary.ts';
 import { natsProgram } from '../../src/cluster/testing/nats-cluster.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
@@ -32,9 +34,14 @@ interface FixtureOptions {
   /** What a node keeps its shards on. */
   readonly diskOf?: (at: number) => Disk;
   readonly clockOf?: (at: number) => Clock;
+  /** How a node sees the metadata. */
+  readonly viewOf?: (at: number, store: KvMetastore) => Promise<ClusterMetastore>;
+  readonly transfersMaxOf?: (at: number) => TransfersMax;
+  /** Called before a node gives out the archive of a shard, which waits for it. */
+  readonly beforeArchive?: (at: number) => Promise<void>;
 }
 
-export async function startCluster(count: number, { logger: loggerOfAll = silentLogger, diskOf = () => new NodeDisk(), clockOf = () => systemClock }: FixtureOptions = {}): Promise<ClusterFixture> {
+export async function startCluster(count: number, { logger: loggerOfAll = silentLogger, diskOf = () => new NodeDisk(), clockOf = () => systemClock, viewOf, transfersMaxOf = () => ({ incoming: 1, outgoing: 1 }), beforeArchive }: FixtureOptions = {}): Promise<ClusterFixture> {
   const folder = await temporaryFolder();
   const ports = await nodePorts(count);
   const binary = await findNatsServer({ given: natsProgram, searchPath: '', folders: [] });
@@ -48,7 +55,8 @@ export async function startCluster(count: number, { logger: loggerOfAll = silent
     const { peer, route, natsClient, natsMonitor } = must(ports[at], 'one for each node');
     const node = await ClusterNode.start({
       disk: diskOf(at), dataDirectory: data(at), indexes, clock: clockOf(at), logger, peerId: 100 + at, version: 'test', secret: clusterSecret,
-      uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, others: [], tls: undefined, listener: false, shardsPerNode: 1, connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
+      uri: `http://127.0.0.1:${peer}`, host: '127.0.0.1', peerPort: peer, others: [], tls: undefined, listener: false, shardsPerNode: 1, transfersMax: transfersMaxOf(at), connectionsMax: 16, timeoutMs: 10_000, quorumTimeoutMs: 60_000,
+      ...(viewOf === undefined ? {} : { viewOf: (store) => viewOf(at, store) }),
       nats: { binary, clientPort: natsClient, monitorPort: natsMonitor, routePort: route, route: `127.0.0.1:${route}`, routes, fileStoreBytesMax: 4 * 2 ** 30 },
     });
     const hashes = thisMachine.openHasher();
@@ -57,6 +65,7 @@ export async function startCluster(count: number, { logger: loggerOfAll = silent
       snapshotsPath: path.join(folder.path, `snapshots-${at}`), stagingRoot: data(at), recovery: { urlRecovery: false, boundToLoopback: true },
     });
     node.serveArchives(async ({ collection, shardId }, signal) => {
+      await beforeArchive?.(at);
       const archive = await opened.openStream({ kind: 'shard', collection, shardId }, signal);
       return archive.read(0, archive.sizeBytes - 1);
     }, opened);

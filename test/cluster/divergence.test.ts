@@ -10,6 +10,7 @@ import { faultyPoint } from './faulty-point.ts';
 import { json } from './json-client.ts';
 import { processCluster, type ProcessCluster } from './process-cluster.ts';
 import { stateOf, untilEqual } from './replica-states.ts';
+import { change, peerIds, untilSettled } from './shard-map.ts';
 
 const fault = { NODE_OPTIONS: `--enable-source-maps --import=${pathToFileURL(path.join(import.meta.dirname, 'faulty-apply.js')).href}` };
 const points = 60;
@@ -76,13 +77,14 @@ describe('a node that applies an entry otherwise than the others', { skip: noNat
         assert.deepEqual([...local, ...remote].map(({ state }) => state), ['Active', 'Active']);
         assert.deepEqual(disagreements?.map(({ shard_id: shard, what, writes_stopped: isStopped }) => [shard, what, isStopped]), [[0, 'contents', true]]);
         assert.equal(await metric(url, 'cluster_shards_stopped'), '1');
+        assert.equal(await metric(url, 'cluster_shards_differing'), '1');
       }
     };
     await checkStopped();
     assert.deepEqual(await readFaulty(first), vectorOf(faultyPoint));
     assert.notDeepEqual(await readFaulty(odd), vectorOf(faultyPoint));
     assert.notEqual((await stateOf(first, 'c', 0))?.digest, (await stateOf(odd, 'c', 0))?.digest);
-    for (const at of [0, 1]) await nodes.untilSaid(at, /"level":50,.*and none has a majority: writes are stopped until an operator drops one of them"/);
+    for (const at of [0, 1]) await nodes.untilSaid(at, /"level":50,.*"msg":"the contents of [^"]* and none has a majority: writes are stopped until an operator drops one of them"/);
     await nodes.stop(1);
     await nodes.start(1); // what was wrong was in memory alone, and the log was not
     const now = [nodes.node(0).url, nodes.node(1).url];
@@ -90,5 +92,32 @@ describe('a node that applies an entry otherwise than the others', { skip: noNat
     await untilEqual(now, 'c');
     await nodes.untilSaid(0, /"msg":"replicas of a shard are equal again, as far as this node has heard"/);
     for (const url of now) assert.equal(await metric(url, 'cluster_shards_stopped'), '0');
+  });
+
+  test('of two replicas the operator drops the one that is wrong: writes go on at once, and a new second one is made', async () => {
+    await using nodes = await processCluster(2);
+    const urls = await startWithFault(nodes, 2);
+    const [first = '', odd = ''] = urls;
+    const write = (url: string): Promise<unknown> => json(url, 'PUT', '/collections/c/points?wait=true', { points: [{ id: 1, vector: vectorOf(1), payload: {} }] });
+    for (const url of urls) await nodes.until('writes are stopped', () => assert.rejects(write(url), /^RangeError: 503 .*writes are stopped until an operator drops one of them/));
+    const [right = 0, wrong = 0] = await peerIds(nodes);
+    assert.deepEqual(await readFaulty(first), vectorOf(faultyPoint), 'what the operator sees of the one');
+    assert.notDeepEqual(await readFaulty(odd), vectorOf(faultyPoint), 'and of the other');
+    const alone = await change(nodes, 1, 'c', { replicate_shard: { shard_id: 0, from_peer_id: right, to_peer_id: wrong } });
+    assert.equal(alone.status, 400, 'both are active');
+    assert.equal((await change(nodes, 1, 'c', { drop_replica: { shard_id: 0, peer_id: wrong } })).status, 200);
+    for (const url of urls) await write(url);
+    for (const url of urls) {
+      assert.deepEqual(await readFaulty(url), vectorOf(faultyPoint));
+      assert.equal((await placed(url)).disagreements, undefined);
+      assert.equal(await metric(url, 'cluster_shards_stopped'), '0');
+    }
+    assert.equal((await change(nodes, 0, 'c', { replicate_shard: { shard_id: 0, from_peer_id: right, to_peer_id: wrong } })).status, 200);
+    await untilSettled(nodes, [0, 1], 'c', 2);
+    for (const url of urls) await write(url);
+    await untilEqual(urls, 'c');
+    assert.equal((await stateOf(odd, 'c', 0))?.digest, (await stateOf(first, 'c', 0))?.digest);
+    assert.deepEqual(await readFaulty(odd), vectorOf(faultyPoint));
+    for (const url of urls) assert.equal((await placed(url)).disagreements, undefined);
   });
 });

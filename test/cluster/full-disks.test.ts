@@ -19,12 +19,22 @@ async function isReported(cluster: ProcessCluster, at: number): Promise<boolean>
   return /the disk is full/.test(status.err ?? '');
 }
 
+/** Ready and without a metric that tells of a full disk, or neither. */
+async function isTakingWrites(cluster: ProcessCluster, at: number): Promise<boolean> {
+  const { url } = cluster.node(at);
+  const [ready, metrics] = await Promise.all(['/readyz', '/metrics'].map((path) => fetch(url + path)));
+  const texts = [await ready?.text(), /^cluster_disk_full (\d)$/m.exec((await metrics?.text()) ?? '')?.[1]];
+  if (ready?.status === 200) assert.deepEqual(texts, ['all shards are ready', '0']);
+  else assert.deepEqual([ready?.status, ...texts], [503, 'some shards are not ready: the disk of this node is full, its shards take no writes', '1']);
+  return ready?.status === 200;
+}
+
 test('full disks: one stops only its node, all stop the writes, and with room again everything goes on by itself', { ...withoutMounts(), ...(noNats === undefined ? {} : { skip: noNats }) }, async (context) => {
   await using disks = await makeSmallDisks(all.length, sizeMiB);
   await using cluster = await startProcesses(all.length, { placeOf: (at) => ({ data: disks.data(at) }) });
   await cluster.untilReady();
   const kept = await createKept(cluster.node(0).url, [[3, 1], [1, 1]]);
-  const load = new Load(cluster, kept, seededRandom(seed));
+  await using load = new Load(cluster, kept, seededRandom(seed));
   load.ballast = 4_000;
 
   load.begin();
@@ -34,10 +44,13 @@ test('full disks: one stops only its node, all stop the writes, and with room ag
     return await isReported(cluster, victim);
   });
   await cluster.untilSaid(victim, /"msg":"JetStream is switched off: the disk is full"/);
+  await cluster.until('the node with the full disk is not ready', async () => !(await isTakingWrites(cluster, victim)));
+  for (const at of [0, 2]) await cluster.until(`node ${at} is ready all the same`, () => isTakingWrites(cluster, at));
   const before = load.acknowledged.length;
   await cluster.until('the others take writes', () => load.acknowledged.slice(before).filter(({ at, collection }) => at !== victim && collection === 'r3w1').length >= writesWanted);
   disks.empty(victim);
   await cluster.untilReady();
+  assert.ok(await isTakingWrites(cluster, victim));
   await untilWritable(cluster, kept);
   await load.end();
   await untilActive(cluster, kept);

@@ -49,6 +49,14 @@ describe('what a dead process left', { skip: noNats ?? false }, () => {
   };
   const untilTurnIsOver = (uuid: string): Promise<void> => waitUntil('the turn is over', async () => (await recordOf(uuid)).turn === undefined);
 
+  test('the log of a shard that is gone is forgotten', async () => {
+    const uuid = await create('ended');
+    const { access } = cluster().node(1).catalog;
+    assert.ok(access.logOf(uuid, 0, 0) !== undefined);
+    await cluster().node(1).catalog.delete('ended');
+    await waitUntil('its log is closed', () => access.logOf(uuid, 0, 0) === undefined);
+  });
+
   test('a start removes folders that its records do not name, and the streams of collections that are gone', async () => {
     const uuid = await create('kept');
     const gone = await makeStream(randomUUID(), 0);

@@ -12,7 +12,8 @@ import { untilEqual } from './replica-states.ts';
 /** A collection that is written to, with what is known of it. */
 export interface Kept {
   readonly name: string;
-  readonly replicas: number;
+  /** At least so many; grows with what an operator adds. */
+  replicas: number;
   readonly waitsFor: number;
   readonly history: History;
 }
@@ -43,7 +44,7 @@ export interface Acknowledged {
   readonly sentMs: number;
 }
 
-export class Load {
+export class Load implements AsyncDisposable {
   readonly #cluster: ProcessCluster;
   readonly #kept: readonly Kept[];
   readonly #random: Random;
@@ -73,6 +74,11 @@ export class Load {
   async end(): Promise<void> {
     this.#isOn = false;
     await this.#running;
+  }
+
+  /** A test that fails in the middle ends its clients, or its process would go on. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.end();
   }
 
   /** For messages. */

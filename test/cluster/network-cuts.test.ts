@@ -8,7 +8,7 @@ import { seededRandom } from '../../src/base/testing/random.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { checkAll, checkStopped, createKept, Load, replicaStates, untilActive, untilWritable } from './load.ts';
-import { makeNetwork, withoutNetworks } from './network.ts';
+import { inNetwork, makeNetwork, withoutNetworks } from './network.ts';
 import { startProcesses } from './process-cluster.ts';
 
 const count = 3;
@@ -24,15 +24,10 @@ describe('three nodes in networks of their own', noNats === undefined ? withoutN
     const secret = path.join(folder.path, 'secret');
     await writeFile(secret, 'a secret that all nodes of this test share');
     await using network = makeNetwork(count);
-    await using cluster = await startProcesses(count, {
-      placeOf: (at) => ({ host: network.address(at) }),
-      underOf: (at) => network.under(at),
-      argsOf: ({ at, host, ports: { peer }, peers }) => ['--host', network.clientAddress(at), '--peer-port', String(peer), '--uri', `http://${host}:${peer}`, '--peers', peers.join(','), '--cluster-secret-file', secret],
-      env: { NEARKEEP__SERVICE__ALLOW_NO_KEY: 'true' },
-    });
+    await using cluster = await startProcesses(count, inNetwork(network, secret));
     await cluster.untilReady();
     const kept = await createKept(cluster.node(0).url, [[3, 1], [3, 3], [1, 1]]);
-    const load = new Load(cluster, kept, random);
+    await using load = new Load(cluster, kept, random);
     const done: string[] = [];
     for (let cut = 0; cut < cuts; cut += 1) {
       const at = (cut + random.below(count)) % count;

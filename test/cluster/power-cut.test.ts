@@ -19,8 +19,9 @@ import { createStream, streamFacts, streamSubject } from '../../src/cluster/shar
 import { natsProgram, noNats, testKeys } from '../../src/cluster/testing/nats-cluster.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
 import { makeImageDisks, withoutMounts } from './disks.ts';
+import { json } from './json-client.ts';
 import { checkAll, checkStopped, createKept, Load, untilActive, untilWritable } from './load.ts';
-import { startProcesses } from './process-cluster.ts';
+import { startProcesses, type ProcessCluster } from './process-cluster.ts';
 
 const seed = Number(process.env['NEARKEEP_SEED'] ?? Date.now() % 1_000_000);
 const cuts = Number(process.env['NEARKEEP_CLUSTER_FAULTS'] ?? 1);
@@ -29,6 +30,10 @@ const all = [0, 1, 2];
 const writesWanted = 300;
 const controlWrites = 4_000;
 const publishers = 16;
+const writers = 8;
+const updatesWanted = 400;
+/** A cut right after a sync takes nothing: then there is another one. */
+const cutsMax = 5;
 const entryBytes = 2_000;
 const options = { ...withoutMounts(), ...(noNats === undefined ? {} : { skip: noNats }) };
 
@@ -54,6 +59,54 @@ test('a power cut of all nodes loses no acknowledged write', options, async (con
     await checkAll(cluster, kept);
   }
   context.diagnostic(`seed ${seed}; faults: ${cuts} power cuts of all nodes; ${load.summary()}`);
+  await checkStopped(cluster);
+});
+
+/** Each writer raises a point of its own, in all replicas, until `isOver`. Answers what was acknowledged last, by id. */
+async function raise(cluster: ProcessCluster, acked: Map<number, number>, isOver: () => boolean): Promise<void> {
+  await Promise.all(Array.from({ length: writers }, async (_, id) => {
+    for (let value = (acked.get(id) ?? 0) + 1; !isOver(); value += 1) {
+      const { status } = (await json(cluster.node(id % all.length).url, 'PUT', '/collections/raised/points?wait=true', { points: [{ id, vector: [id, 1], payload: { value } }] })) as { readonly status: string };
+      if (status === 'completed') acked.set(id, value);
+    }
+  }));
+}
+
+test('after a power cut a node that has lost what it had acknowledged is not read before it has it again', options, async (context) => {
+  await using disks = await makeImageDisks(all.length, sizeMiB);
+  await using cluster = await startProcesses(all.length, { placeOf: (at) => ({ data: disks.data(at) }) });
+  await cluster.untilReady();
+  await json(cluster.node(0).url, 'PUT', '/collections/raised', { vectors: { size: 2, distance: 'Dot' }, shard_number: 1, replication_factor: 3, write_consistency_factor: 3 });
+  const acked = new Map<number, number>();
+  const lacking = (): number => all.filter((at) => cluster.output(at).includes('a replica has what it lacked at its start')).length;
+  let cut = 0;
+  let reads = 0;
+  for (; cut < cutsMax && (cut === 0 || lacking() === 0); cut += 1) {
+    const until = [...acked.values()].reduce((sum, value) => sum + value, 0) + updatesWanted;
+    let isCut = false;
+    const writing = raise(cluster, acked, () => isCut).catch(() => undefined); // cut off
+    await cluster.until('writes are acknowledged', () => [...acked.values()].reduce((sum, value) => sum + value, 0) >= until);
+    await Promise.all(all.map((at) => cluster.kill(at)));
+    isCut = true;
+    await writing;
+    disks.cutPower();
+    await Promise.all(all.map(async (at) => {
+      const { url } = await cluster.start(at);
+      for (let good = 0; good < 20;) { // from the first moment on
+        const found = await json(url, 'POST', '/collections/raised/points', { ids: [...acked.keys()], with_payload: true }).catch(() => undefined) as readonly { readonly id: number; readonly payload: { readonly value: number } }[] | undefined;
+        if (found === undefined) continue;
+        for (const [id, value] of acked) {
+          const read = found.find((point) => point.id === id)?.payload.value ?? 0;
+          assert.ok(read >= value, `node ${at} answers ${read} for point ${id}, ${value} was acknowledged by all replicas`);
+        }
+        good += 1;
+        reads += 1;
+      }
+    }));
+    await cluster.untilReady();
+  }
+  context.diagnostic(`cuts: ${cut}; nodes that lacked something: ${lacking()}; reads from the start on: ${reads}`);
+  assert.ok(lacking() > 0, 'a cut took something from a node');
   await checkStopped(cluster);
 });
 

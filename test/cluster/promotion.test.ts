@@ -29,7 +29,7 @@ async function clusterSettings(): Promise<NonNullable<EngineOptions['cluster']>>
   const { peer } = must((await nodePorts(1))[0], 'one was asked for');
   return {
     uri: `http://127.0.0.1:${peer}`, peerPort: undefined, bootstrap: undefined, peers: [], secret: undefined, allowNoSecret: false, tls: undefined, external: undefined, connectionsMax: 16, timeoutMs: 10_000,
-    quorumTimeoutMs: 60_000, peerId: undefined, listener: false, shardsPerNode: 1, natsServer: natsProgram, searchPath: '', natsClientPort: undefined, natsMonitorPort: undefined,
+    quorumTimeoutMs: 60_000, peerId: undefined, listener: false, shardsPerNode: 1, transfersMax: { incoming: 1, outgoing: 1 }, natsServer: natsProgram, searchPath: '', natsClientPort: undefined, natsMonitorPort: undefined,
   };
 }
 

@@ -131,7 +131,7 @@ describe('nodes are removed', { skip }, () => {
     }
     const last = await call(url, 'DELETE', `/cluster/peer/${second}?force=true`);
     assert.deepEqual([last.status, last.error], [400, `Bad request: Cannot remove peer ${second}: a cluster has 2 nodes at least`]);
-    await cluster.untilSaid(0, /two nodes are left, and both keep every log: while either is away nothing can be written/);
+    await cluster.untilSaid(0, /the cluster has two nodes, which both keep every log: while either is away nothing can be written/);
   });
 
   test('a removal whose node is killed in the middle is finished by another', async () => {

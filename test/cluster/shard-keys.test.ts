@@ -206,10 +206,10 @@ describe('custom sharding over three nodes', { skip: noNats ?? false }, () => {
     assert.equal(response.status, 200);
     return new Uint8Array(await response.arrayBuffer());
   };
-  const upload = async (url: string, name: string, bytes: Uint8Array): Promise<Answer> => {
+  const upload = async (url: string, name: string, bytes: Uint8Array, more = ''): Promise<Answer> => {
     const form = new FormData();
     form.append('snapshot', new Blob([bytes]), 's.snapshot');
-    return await call(url, 'POST', `/collections/${name}/snapshots/upload?priority=snapshot`, { body: form });
+    return await call(url, 'POST', `/collections/${name}/snapshots/upload?priority=snapshot${more}`, { body: form });
   };
   const uploaded = async (url: string, name: string, bytes: Uint8Array): Promise<void> => {
     const answer = await upload(url, name, bytes);
@@ -265,6 +265,13 @@ describe('custom sharding over three nodes', { skip: noNats ?? false }, () => {
       const { payload_schema: schema } = (await ok(at, 'GET', '/collections/mixed')) as { readonly payload_schema: object };
       assert.deepEqual(Object.keys(schema), ['city'], 'a collection that exists keeps its indexes');
     }
+    const withSchema = (): Promise<Answer> => upload(urlOf(0), 'mixed', must(files[0], 'three'), '&schema=snapshot');
+    const other = await withSchema();
+    assert.deepEqual([other.status, other.error], [400, 'Bad request: in a cluster a collection with shard keys keeps its payload indexes: schema=snapshot cannot replace them; restore without it, then create and drop indexes']);
+    await ok(0, 'PUT', '/collections/mixed/index?wait=true', { field_name: 'n', field_schema: 'integer' });
+    await ok(0, 'DELETE', '/collections/mixed/index/city?wait=true');
+    const same = await withSchema();
+    assert.equal(same.status, 200, same.error);
     await create('joined', { shard_number: 2 });
     await ok(0, 'PUT', '/collections/joined/shards', { shard_key: 'own' });
     await Promise.all(all.map((at) => uploaded(urlOf(at), 'joined', must(files[at], 'three'))));

@@ -168,6 +168,12 @@ test('three nodes tell what they are, what they wait for, and which of them are 
     await nodes.until('the metadata has no leader', async () => (await metric(nodes, 0, 'cluster_working_state')) === 0);
     const answer = await clusterOf(nodes, 0);
     assert.deepEqual([answer.raft_info.leader, answer.raft_info.role, answer.consensus_thread_status.consensus_thread_status], [null, 'Candidate', 'stopped_with_err']);
+    const sinceMs = performance.now();
+    const refused = await call(nodes.node(0).url, 'PUT', '/collections/copied/points?wait=true&timeout=2', { body: { points: [{ id: 2000, vector: [1, 1] }] } });
+    assert.deepEqual([refused.status, refused.error], [503, 'Shard temporarily unavailable: Shard temporarily unavailable: no quorum of the log answered in time']);
+    assert.ok(performance.now() - sinceMs < 8_000, 'within its own time, which is shorter than that of a publish');
+    const doubtful = await call(nodes.node(0).url, 'POST', '/collections/aliases', { body: { actions: [{ create_alias: { collection_name: 'copied', alias_name: 'other' } }] } });
+    assert.match(doubtful.error, /^Service internal error: the metadata of the cluster did not answer in time, and whether the change was made shows when it does \(/);
     await nodes.until('one node is up', async () => (await metric(nodes, 0, 'cluster_peers_up')) === 1);
     await nodes.stop(0);
   });

@@ -48,7 +48,7 @@ async function flipBlocks(data: string, stream: string): Promise<number> {
   return files.length;
 }
 
-/** Every replica is Active in that generation, and has so many points, the same ones. @param onLook sees the states on the way */
+/** Every replica is Active in that generation, is as far as the others, and has so many points, the same ones. @param onLook sees the states on the way */
 async function untilEqual(cluster: ClusterFixture, at: readonly number[], want: { readonly generation: number; readonly points: number }, onLook: (shard: ShardRecord) => void = () => undefined): Promise<void> {
   await waitUntil('all replicas are active and equal', async () => {
     for (const node of at) {
@@ -57,6 +57,8 @@ async function untilEqual(cluster: ClusterFixture, at: readonly number[], want: 
       assert.equal(shard?.generation, want.generation, `generation on node ${node}`);
       for (const other of at) assert.equal(shard.replicas[String(100 + other)], 'Active', `replica ${other}, as node ${node} sees it`);
     }
+    // of the replicas themselves: a node whose own one lacks something answers with another's
+    assert.equal(new Set(at.map((node) => must(cluster.node(node).catalog.get(name).set.slots[0]?.shard, 'it has a replica').applied)).size, 1);
     const all = await Promise.all(at.map((node) => contents(cluster, node)));
     for (const [index, each] of all.entries()) {
       assert.equal(each.length, want.points, `points on node ${at[index]}`);

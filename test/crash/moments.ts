@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import path from 'node:path';
 import { must } from '../../src/base/assert.ts';
-import type { Random } from '../../src/base/testing/random.ts';
+import { seededRandom, type Random } from '../../src/base/testing/random.ts';
+import type { Engine } from '../../src/engine/engine.ts';
 import { FaultyDisk, isChange, type DecideFault } from '../../src/fs/testing/faulty-disk.ts';
 import { MemoryDisk } from '../../src/fs/testing/memory-disk.ts';
-import { dataDirectory, openMemoryEngine, readEngine, readSnapshot, settle, verifyMemory, type Contents, type EngineWorld } from './memory-engine.ts';
+import { vectorSpecs } from '../../src/command/collection-config.ts';
+import { dataDirectory, openMemoryEngine, points, readEngine, readSnapshot, settle, verifyMemory, type Contents, type EngineWorld } from './memory-engine.ts';
 import { script, type Step } from './script.ts';
 
 export interface Moment {
@@ -87,6 +89,38 @@ export async function checkStart(disk: MemoryDisk, recording: Recording, at: { r
   }
   const { problems, notes } = await verifyMemory(disk);
   assert.deepEqual({ problems, notes, unfinished: await unfinished(disk, dataDirectory) }, { problems: [], notes: [], unfinished: [] }, place);
+}
+
+/** A start on what a killed process left, some acknowledged calls, and then the power cut: what was seen is there.
+ *  @throws AssertionError, or what the engine throws */
+export async function checkCutAfterKill(disk: MemoryDisk, seed: number, place: string): Promise<void> {
+  const first = await openMemoryEngine(disk);
+  let seen: EngineWorld;
+  let platter: MemoryDisk;
+  try {
+    seen = await useAfterKill(first, seed);
+    platter = disk.fork();
+  } finally {
+    await first.close();
+  }
+  platter.cutPower(seed % 3 === 0 ? undefined : seededRandom(seed), seed % 3 === 1 ? 'prefix' : 'scattered');
+  assert.deepEqual((await verifyMemory(platter)).problems, [], place);
+  const engine = await openMemoryEngine(platter);
+  try {
+    assert.deepEqual(await readEngine(engine), seen, place);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function useAfterKill(first: Engine, seed: number): Promise<EngineWorld> {
+  for (const name of first.listCollections()) {
+    const [vector = ''] = vectorSpecs(first.collectionInfo(name).config.params.vectors).keys();
+    await first.write(name, { kind: 'upsert', points: points({ from: 200, to: 203 }, 9, vector) }, { wait: true });
+  }
+  if (seed % 2 === 0) await settle(first);
+  await first.createCollection('after', { vectors: { size: 4, distance: 'Dot' } });
+  return await readEngine(first);
 }
 
 /** Names of what only a cut-off job leaves. */

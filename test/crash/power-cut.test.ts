@@ -24,6 +24,12 @@ test(`a power cut at every change of the start after a power cut, seed ${seed}`,
   assert.ok(bare > 12, 'starts change the disk');
 });
 
+test(`a power cut some time after a kill at any change, seed ${seed}`, async (t) => {
+  const { changes, bare } = await inThread<CutReport>(runs, 'cutAfterKills', request);
+  t.diagnostic(`${bare} kills of ${changes}, each with a start, writes and a cut; ${again}`);
+  assert.ok(bare > 25 && changes > 1000, `${bare} kills`);
+});
+
 test('canaries: each sync and rename that the engine relies on is missed when it is left out', async (t) => {
   const { tried, unmissed } = await inThread<{ readonly tried: number; readonly unmissed: readonly string[] }>(runs, 'findUnmissed', seed);
   t.diagnostic(`${tried} canaries`);

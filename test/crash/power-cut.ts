@@ -7,10 +7,11 @@ import { must } from '../../src/base/assert.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import type { DecideFault, OperationKind } from '../../src/fs/testing/faulty-disk.ts';
 import { repeatChance } from './repeatable-chance.ts';
-import { checkStart, cutAt, record, recordStart, type Moment, type Recording } from './moments.ts';
+import { checkCutAfterKill, checkStart, cutAt, record, recordStart, type Moment, type Recording } from './moments.ts';
 
 const drawn = 120;
 const startsDrawn = 12;
+const killsDrawn = 150;
 
 export interface CutRequest {
   readonly seed: number;
@@ -83,6 +84,22 @@ export async function cutStarts({ seed, isWhole, part: [part, parts] }: CutReque
     await checkAll(recording, cuts, checked);
   }
   return { changes, bare: checked.size, surviving: 0 };
+}
+
+/** A process that was killed leaves changes that are not synced, and the next one sees them: nothing that it shows and acknowledges may
+ *  rest on them when the power is cut later. */
+export async function cutAfterKills({ seed, isWhole, part: [part, parts] }: CutRequest): Promise<CutReport> {
+  repeatChance(seed);
+  const recording = await record();
+  const random = seededRandom(seed);
+  const count = recording.moments.length;
+  const killed = isWhole ? [...recording.moments.keys()] : Array.from({ length: killsDrawn }, () => random.below(count));
+  const mine = killed.filter((_, at) => at % parts === part - 1);
+  for (const index of mine) {
+    const { disk: left, next, done } = must(recording.moments[index], 'an index of a moment');
+    await checkCutAfterKill(left.fork(), seed + index, `killed before change ${index}, ${next}, with ${done} steps done`);
+  }
+  return { changes: count, bare: mine.length, surviving: 0 };
 }
 
 interface Canary {

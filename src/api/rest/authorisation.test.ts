@@ -19,6 +19,7 @@ const routes = restRoutes({
   stats: new ResponseStats(),
   settings: { metricsPrefix: '' },
   isReady: () => true,
+  writesRefused: () => undefined,
   processFacts: () => Promise.resolve({ isContainer: false }),
   takeLoopDelay: () => ({ p50Seconds: 0, p99Seconds: 0, maxSeconds: 0 }),
 });

@@ -143,6 +143,15 @@ test('probes answer as clients expect', async (t) => {
   assert.deepEqual([status, text], [503, 'some shards are not ready']);
 });
 
+test('a node whose shards take no writes is not ready and says why', async (t) => {
+  let reason: string | undefined = 'the disk is full';
+  const rest = await startRest(t, { writesRefused: () => reason });
+  const { status, text } = await rest.send('GET', '/readyz');
+  assert.deepEqual([status, text], [503, 'some shards are not ready: the disk is full']);
+  reason = undefined;
+  assert.equal((await rest.send('GET', '/readyz')).status, 200);
+});
+
 test('metrics count answers by route and status, with a prefix and a histogram', async (t) => {
   const rest = await startRest(t, { settings: { metricsPrefix: 'db_' } });
   await rest.send('PUT', '/collections/c', { json: { vectors } });

@@ -70,8 +70,10 @@ async function clusterFamilies({ engine }: ProbeContext): Promise<readonly Famil
     gauge('cluster_pending_operations_total', 'Changes of the metadata under way', [{ value: status.pending }]),
     gauge('cluster_voter', 'Whether this node has a vote', [{ value: status.isVoter ? 1 : 0 }]),
     gauge('cluster_working_state', 'Whether the metadata has a leader', [{ value: isWorking ? 1 : 0 }]),
+    gauge('cluster_disk_full', 'Whether the shards of this node take no writes because its disk is full', [{ value: cluster.isDiskFull ? 1 : 0 }]),
     gauge('cluster_shards_differing', 'Shards whose replicas differ, as far as this node has heard', [{ value: disagreements.length }]),
     gauge('cluster_shards_stopped', 'Those of them that take no writes until an operator has decided', [{ value: disagreements.filter(({ kind }) => kind === 'undecided').length }]),
+    gauge('cluster_log_entries_missing', 'Entries that the streams of shards on this node count as missing', [{ value: status.missingEntries }]),
     gauge('cluster_message_send_failures', 'Calls to other nodes that failed since they last answered', [{ value: status.sendFailures.reduce((sum, { count }) => sum + count, 0) }]),
   ];
 }
@@ -195,13 +197,14 @@ function histogram(route: RouteStats, labels: Labels): readonly Sample[] {
 }
 
 async function processFamilies(context: ProbeContext): Promise<readonly Family[]> {
-  const { threads, openFiles, openMaps } = await context.processFacts();
+  const { threads, openFiles, openMaps, diskFreeBytes } = await context.processFacts();
   const memory = process.memoryUsage();
   const usage = process.resourceUsage();
   const known = (value: number | undefined): readonly Sample[] => (value === undefined ? [] : [{ value }]);
   return [
     gauge('memory_resident_bytes', 'Resident memory', [{ value: memory.rss }]),
     gauge('memory_allocated_bytes', 'Heap in use and buffers', [{ value: memory.heapUsed + memory.external }]),
+    gauge('disk_free_bytes', 'Room on the file system of the data directory', known(diskFreeBytes)),
     loopFamily(context),
     {
       name: 'process_cpu_seconds_total',

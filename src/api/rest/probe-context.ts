@@ -7,6 +7,7 @@ export interface ProbeContext extends RestContext {
   readonly stats: ResponseStats;
   readonly settings: { readonly metricsPrefix: string };
   readonly isReady: () => boolean;
+  readonly writesRefused: () => string | undefined;
   readonly processFacts: () => Promise<ProcessFacts>;
   /** Since the last call. */
   readonly takeLoopDelay: () => LoopDelay;

@@ -23,9 +23,10 @@ export function probeRoutes(context: ProbeContext): readonly RestRoute[] {
       path: '/readyz',
       access: 'none',
       handle: (call) => {
-        if (context.isReady()) return sendText(call, 'all shards are ready');
+        const reason = context.writesRefused();
+        if (reason === undefined && context.isReady()) return sendText(call, 'all shards are ready');
         call.reply.code(503);
-        return sendText(call, 'some shards are not ready');
+        return sendText(call, `some shards are not ready${reason === undefined ? '' : `: ${reason}`}`);
       },
     },
     {

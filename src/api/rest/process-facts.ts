@@ -4,6 +4,8 @@ export interface ProcessFacts {
   readonly threads?: number;
   readonly openFiles?: number;
   readonly openMaps?: number;
+  /** On the file system of the data directory. */
+  readonly diskFreeBytes?: number;
   readonly isContainer: boolean;
 }
 

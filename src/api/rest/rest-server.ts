@@ -47,6 +47,8 @@ export interface RestServerOptions {
   readonly settings: RestSettings;
   /** false: /readyz answers 503. */
   readonly isReady: () => boolean;
+  /** Why the shards of this node take no writes, told by /readyz with its 503; undefined while they do. */
+  readonly writesRefused: () => string | undefined;
   /** What /metrics and /telemetry tell about the process. */
   readonly processFacts: () => Promise<ProcessFacts>;
   /** How late the event loop was since the last call. */

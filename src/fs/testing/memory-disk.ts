@@ -2,7 +2,8 @@
 // It is more forgetful than most file systems, so code that survives it depends on nothing but the Disk contract.
 //
 // Every file and folder has two states: what a running process sees, and what the platter holds. `cutPower` makes the second
-// the first. With a random source each unsynced piece may also survive, whole, in part or as zeros, as real disks do.
+// the first. With a random source each unsynced piece may also survive, whole, in part or as zeros, as real disks do; `scattered` it may
+// have holes too, since pages are written back in no order.
 import { createHash, type Hash } from 'node:crypto';
 import path from 'node:path';
 import { sha256Hex } from '../../base/checksum.ts';
@@ -27,6 +28,7 @@ interface MemoryDirectory {
 type MemoryNode = MemoryFile | MemoryDirectory;
 
 const readFileBytesMax = 64 << 20;
+const scatteredPageBytes = 128;
 
 export class MemoryDisk implements Disk {
   #root: MemoryDirectory = directory();
@@ -39,9 +41,9 @@ export class MemoryDisk implements Disk {
   }
 
   /** Everything unsynced is lost, or with `random` each piece by chance. Handles from before fail from now on. */
-  cutPower(random?: Random): void {
+  cutPower(random?: Random, remains: 'prefix' | 'scattered' = 'prefix'): void {
     this.#era += 1;
-    settle(this.#root, random);
+    settle(this.#root, random, remains);
     this.#usedBytes = usedBytes(this.#root);
   }
 
@@ -339,13 +341,13 @@ function addToDigest(hash: Hash, node: MemoryNode, at: string): void {
 }
 
 /** Makes what is stored the only truth, folder by folder. A file may be seen twice, by two names: its first settling decides. */
-function settle(root: MemoryDirectory, random: Random | undefined): void {
+function settle(root: MemoryDirectory, random: Random | undefined, remains: 'prefix' | 'scattered'): void {
   const settled = new Set<MemoryNode>();
   const visit = (node: MemoryNode): void => {
     if (settled.has(node)) return;
     settled.add(node);
     if (node.kind === 'file') {
-      node.seen = settledContent(node, random);
+      node.seen = remains === 'prefix' ? settledContent(node, random) : scatteredContent(node, random);
       node.stored = node.seen;
       node.links = 0;
       return;
@@ -363,6 +365,17 @@ function settledContent(file: MemoryFile, random: Random | undefined): Buffer {
   const kept = file.stored.length + random.below(file.seen.length - file.stored.length + 1);
   const bytes = Buffer.from(file.seen.subarray(0, kept));
   if (random.next() < 0.3) bytes.fill(0, file.stored.length);
+  return bytes;
+}
+
+/** Pages are small here, as entries in tests are. */
+function scatteredContent(file: MemoryFile, random: Random | undefined): Buffer {
+  const bytes = Buffer.from(settledContent(file, random));
+  for (let at = file.stored.length; random !== undefined && at < bytes.length;) {
+    const end = Math.min(bytes.length, (Math.floor(at / scatteredPageBytes) + 1) * scatteredPageBytes);
+    if (random.next() < 0.3) bytes.fill(0, at, end);
+    at = end;
+  }
   return bytes;
 }
 

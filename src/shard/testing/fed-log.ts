@@ -14,6 +14,7 @@ export class FedLog implements ShardLog {
   }
 
   get lastSeq(): Seq { return this.#local.lastSeq; }
+  get durableSeq(): Seq { return this.#local.durableSeq; }
   get lastTime(): bigint { return this.#local.lastTime; }
 
   follow(onForeign: (entry: Entry) => Promise<void>): void {
@@ -32,6 +33,7 @@ export class FedLog implements ShardLog {
   }
 
   position(): LogPosition { return this.#local.position(); }
+  sync(): Promise<void> { return this.#local.sync(); }
   read(from: Seq): AsyncIterable<Entry> { return this.#local.read(from); }
   info(): LogInfo { return this.#local.info(); }
   rotate(after: Seq): Promise<readonly ClosedLogFile[]> { return this.#local.rotate(after); }

@@ -49,6 +49,7 @@ export interface RestOptions {
   readonly keys?: Partial<AccessKeys>;
   readonly settings?: Partial<RestSettings>;
   readonly isReady?: () => boolean;
+  readonly writesRefused?: () => string | undefined;
   /** A real one in the small one's place; it stays the caller's. */
   readonly engine?: Engine;
 }
@@ -68,6 +69,7 @@ export async function startRest(t: Pick<TestContext, 'after'>, options: RestOpti
     access: new Access({ ...noKeys, ...options.keys }),
     settings: { ...defaults, ...options.settings },
     isReady: options.isReady ?? (() => true),
+    writesRefused: options.writesRefused ?? (() => undefined),
     processFacts: () => Promise.resolve({ threads: 7, isContainer: false }),
     takeLoopDelay: () => ({ p50Seconds: 0, p99Seconds: 0.002, maxSeconds: 0.004 }),
   });
