@@ -80,13 +80,17 @@ export class LogCare {
     for (const key of this.#missing.keys()) if (!current.has(key)) this.#missing.delete(key);
   }
 
-  /** A server that cannot catch up, because the one that leads is damaged, is called current and gives its readers nothing. */
+  /**
+   * A server that cannot catch up, because the one that leads is damaged or a link was cut, is called current and gives its readers
+   * nothing. That there is more is known from other replicas and from what was published here: without it a shard that lies on one node
+   * would leave its writes unanswered.
+   */
   #watchReader(name: ShardName, shard: ShardRecord): void {
     const { membership, clock, logger } = this.#access;
     const { collectionUuid, shardId, generation } = name;
     const key = shardKey(name);
     const log = this.#access.logOf(collectionUuid, shardId, generation);
-    const there = Math.max(...peersIn(shard).map((peer) => membership.shardOf(peer, name)?.applied ?? 0));
+    const there = Math.max(log?.storedSeq ?? 0, ...peersIn(shard).map((peer) => membership.shardOf(peer, name)?.applied ?? 0));
     const known = this.#progress.get(key);
     if (log === undefined || log.lost !== undefined || log.lastSeq >= there) {
       this.#progress.delete(key);

@@ -1,5 +1,6 @@
 // Acknowledgements that are lost between a node and its NATS server: a proxy swallows what the server answers, and the write is sent
-// again with the same id. Inside the stream's window for duplicates it is stored once; beyond it is stored twice, and applied once.
+// again with the same id. Inside the stream's window for duplicates it is stored once; beyond it is stored twice, and applied once. Where
+// the acknowledgement alone is lost the entry comes all the same, and is the answer.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -24,6 +25,8 @@ interface Proxy {
   readonly url: string;
   /** From here on nothing of the server's comes through, on connections that are there. */
   swallow(): void;
+  /** From here on acknowledgements of what was published do not come through, and all else does. */
+  swallowAcks(): void;
   /** Ends those; new ones are whole. */
   cut(): void;
   close(): Promise<void>;
@@ -32,12 +35,16 @@ interface Proxy {
 async function proxyTo(url: string): Promise<Proxy> {
   const target = new URL(url);
   const pairs = new Set<{ readonly client: Socket; readonly server: Socket; isSwallowed: boolean }>();
+  let areAcksSwallowed = false;
   const listener = createServer((client) => {
     const server = connect(Number(target.port), target.hostname);
     const pair = { client, server, isSwallowed: false };
     pairs.add(pair);
     client.pipe(server);
-    server.on('data', (data) => pair.isSwallowed || client.write(data));
+    const messages = messagesOf();
+    server.on('data', (data) => {
+      for (const part of messages(data)) if (!pair.isSwallowed && !(areAcksSwallowed && isAck(part))) client.write(part);
+    });
     for (const socket of [client, server]) {
       socket.on('error', () => socket.destroy()).on('close', () => {
         pairs.delete(pair);
@@ -57,12 +64,36 @@ async function proxyTo(url: string): Promise<Proxy> {
     swallow: () => {
       for (const pair of pairs) pair.isSwallowed = true;
     },
+    swallowAcks: () => {
+      areAcksSwallowed = true;
+    },
     cut,
     close: () => new Promise((resolve) => {
       listener.close(() => resolve());
       cut();
     }),
   };
+}
+
+/** Takes what a NATS server sends, in whatever pieces, and gives its messages and other lines one by one. */
+function messagesOf(): (data: Buffer) => readonly Buffer[] {
+  let rest = Buffer.alloc(0);
+  return (data) => {
+    rest = Buffer.concat([rest, data]);
+    const parts: Buffer[] = [];
+    for (let end = rest.indexOf('\r\n'); end >= 0; end = rest.indexOf('\r\n')) {
+      const words = rest.toString('latin1', 0, end).split(' ');
+      const size = end + 2 + (words[0] === 'MSG' || words[0] === 'HMSG' ? Number(words.at(-1)) + 2 : 0);
+      if (rest.byteLength < size) break;
+      parts.push(rest.subarray(0, size));
+      rest = rest.subarray(size);
+    }
+    return parts;
+  };
+}
+
+function isAck(part: Buffer): boolean {
+  return /^MSG [^\r]*\r\n\{"stream":"[^"]*",[^}]*"seq":\d+/.test(part.toString('latin1', 0, 1_000));
 }
 
 describe('acknowledgements that are lost', { skip: noNats ?? false }, () => {
@@ -119,6 +150,28 @@ describe('acknowledgements that are lost', { skip: noNats ?? false }, () => {
       }
     });
   }
+
+  test('a write whose entry comes without its acknowledgement is answered, and those behind it go on', async () => {
+    const own = await must(cluster, 'it runs').connect(0);
+    const of = { collectionUuid: randomUUID(), shardId: 0, generation: 0 };
+    await createStream(own, of, { firstSeq: 1, replicas: 3, deadlineMs: performance.now() + waitMsMax });
+    const proxy = await proxyTo(must(must(cluster, 'it runs').servers[0], 'three').clientUrl);
+    const client = await NatsClient.connect({ url: proxy.url, user: testKeys.app, name: 'behind a proxy', clock: systemClock });
+    const shard = await openShard(of, client);
+    try {
+      await upsert(shard, draft(1, { value: 'first' }));
+      proxy.swallowAcks();
+      const writes = [2, 3].map((id) => shard.write({ kind: 'upsert', points: [draft(id, { value: 'unconfirmed' })] }, { wait: true, timeoutMs: 1_000 }));
+      const [second, third] = await Promise.all(writes);
+      assert.deepEqual([second?.seq, third?.seq], [2, 3]);
+      await waitUntil('both are applied', () => shard.applied === 3);
+      assert.equal((await allPoints(shard)).length, 3);
+    } finally {
+      await shard.close();
+      await client.close();
+      await proxy.close();
+    }
+  });
 });
 
 /** By the server's own clock, that of its messages. */

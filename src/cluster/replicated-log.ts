@@ -6,7 +6,7 @@
 // - Entries reach the local copy, and from there the shard, in the order of their seqs and each once, whoever published them.
 // - The times of entries rise with their seqs: max(the publisher's, the one before + 1).
 // - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
-// - An append that failed may have been stored; it then arrives like any other entry.
+// - An append that failed may have been stored; it then arrives like any other entry. One whose entry has arrived does not fail.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import { DeliverPolicy } from '@nats-io/jetstream';
@@ -69,6 +69,7 @@ export class ReplicatedLog implements ShardLog {
   #copiedTime = 0n;
   #lost: CorruptionError | undefined;
   #isAhead = false;
+  #storedSeq: Seq = 0;
   #closed = false;
 
   constructor(options: ReplicatedLogOptions) {
@@ -102,6 +103,11 @@ export class ReplicatedLog implements ShardLog {
   /** The stream gave a new entry the place of one that this copy has: it has lost what came after. */
   get isAhead(): boolean {
     return this.#isAhead;
+  }
+
+  /** The stream has at least so much: what it said of the entries that were published here. */
+  get storedSeq(): Seq {
+    return this.#storedSeq;
   }
 
   /** The reader is one of a server that need not have what the stream has: another may be elsewhere. Goes on from where it stands. */
@@ -145,13 +151,14 @@ export class ReplicatedLog implements ShardLog {
     try {
       const before = this.lastSeq;
       const { seq } = await client.publish(streamSubject(of), message, { id, deadlineMs });
+      this.#storedSeq = Math.max(this.#storedSeq, seq);
       if (seq <= before) {
         this.#isAhead = true;
         throw new RequestError('unavailable', `Shard temporarily unavailable: the stream of shard ${of.shardId} has lost entries and is replaced`);
       }
     } catch (error) {
-      this.#pending.delete(id);
-      throw this.#shown(error);
+      if (this.#pending.delete(id)) throw this.#shown(error);
+      // it has come, and the writer is its only way into the shard: only the acknowledgement is lost
     } finally {
       this.#inFlight.subtract(message.byteLength);
     }

@@ -124,7 +124,7 @@ test('one node, then two, three and four, by the flags and by the environment', 
   await t.test('the first node may be killed now: the other two go on', async () => {
     await nodes.kill(0);
     await nodes.until('a write through the second succeeds', () => write(nodes, 1, 'wide', range(100, 120)));
-    assert.equal(await count(nodes, 2, 'wide'), 120);
+    await nodes.until('the third has it all', async () => (await count(nodes, 2, 'wide')) === 120); // replicas may lag behind a write
     await nodes.start(0);
     await nodes.until('the first has it all', async () => (await count(nodes, 0, 'wide')) === 120 && (await count(nodes, 0, 'early')) === 150);
   });
@@ -143,6 +143,7 @@ test('one node, then two, three and four, by the flags and by the environment', 
     for (const at of [0, 1, 2, 3]) await nodes.stop(at);
     argsOf = () => [];
     await Promise.all([0, 1, 2, 3].map((at) => nodes.start(at, { QDRANT__CLUSTER__ENABLED: 'true' })));
+    await nodes.untilReady();
     for (const at of [0, 1, 2, 3]) {
       assert.deepEqual([await count(nodes, at, 'early'), await count(nodes, at, 'wide'), await count(nodes, at, 'four')], [150, 120, 40]);
     }
@@ -162,6 +163,7 @@ test('a node moves to another address, and the others follow', { skip }, async (
   argsOf = () => ['--uri', `http://127.0.0.1:${peer}`];
   await nodes.start(2);
   argsOf = qdrantFlags;
+  await nodes.untilReady();
   for (const at of [0, 1]) await nodes.until(`node ${at} knows the new address`, async () => (await clusterOf(nodes, at)).peers[String(moved.peer_id)]?.uri === `http://127.0.0.1:${peer}/`);
   assert.deepEqual([await count(nodes, 0, 'c'), await count(nodes, 2, 'c')], [30, 30]);
   // Its old address is nobody's: the first finds it by what it knows now, not by what it was told.

@@ -100,11 +100,11 @@ export async function processCluster(count: number, options: ProcessClusterOptio
   const nodes = new Map<number, ServerProcess>();
   const outputs = new Map<number, string>();
 
-  const told = (): string => [...outputs].map(([at, output]) => `── node ${at}${nodes.has(at) ? '' : ' (not listening)'}\n${output.trimEnd().split('\n').slice(-linesTold).join('\n')}`).join('\n');
+  const toldOfAll = (): string => [...outputs].map(([at, output]) => `── node ${at}${nodes.has(at) ? '' : ' (not listening)'}\n${told(output)}`).join('\n');
   let isFailed = false;
   const until: ProcessCluster['until'] = async (what, isTrue, timeoutMs = waitMsMax) => {
     try {
-      await waitUntil(what, isTrue, { timeoutMs, pollMs, tell: told });
+      await waitUntil(what, isTrue, { timeoutMs, pollMs, tell: toldOfAll });
     } catch (error) {
       isFailed = true;
       throw error;
@@ -134,11 +134,11 @@ export async function processCluster(count: number, options: ProcessClusterOptio
     if (node === undefined) return;
     await inTime<unknown>(node[how](), stopMsMax, () => {
       node.child.kill('SIGKILL');
-      return new RangeError(`node ${at} did not end within ${stopMsMax} ms of a ${how}\n${told()}`);
+      return new RangeError(`node ${at} did not end within ${stopMsMax} ms of a ${how}\n${toldOfAll()}`);
     });
   };
   const stopAndVerify = async (): Promise<readonly ReadonlyMap<string, string>[]> => {
-    const shown = told();
+    const shown = toldOfAll();
     const ended = await Promise.allSettled([...running.keys()].map((at) => end(at, 'stop')));
     for (const outcome of ended) if (outcome.status === 'rejected') throw outcome.reason;
     const found: ReadonlyMap<string, string>[] = [];
@@ -201,6 +201,11 @@ export async function processCluster(count: number, options: ProcessClusterOptio
       }
     },
   };
+}
+
+/** The last lines, without those of requests: they hide the others. */
+function told(output: string): string {
+  return output.trimEnd().split('\n').filter((line) => !line.includes('"msg":"request"')).slice(-linesTold).join('\n');
 }
 
 /** A NATS server's name and who leads the streams of shards that it holds. */
