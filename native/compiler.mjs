@@ -35,7 +35,8 @@ export function findCompiler() {
   return ['c++', 'g++', 'clang++'].map((name) => [name]).find(runs);
 }
 
-function runs([program, ...args]) {
+/** Whether there is such a program. */
+export function runs([program, ...args]) {
   return spawnSync(program, [...args, '--version'], { stdio: 'ignore' }).status === 0;
 }
 
@@ -45,19 +46,19 @@ export function sourcesOf(folder) {
   return readdirSync(directory).filter((name) => name.endsWith('.cc')).sort().map((name) => path.join(directory, name));
 }
 
-export function flagsFor(source) {
-  return process.arch === 'x64' ? kernelFlags[path.basename(source)] ?? [] : [];
+export function flagsFor(source, arch = process.arch) {
+  return arch === 'x64' ? kernelFlags[path.basename(source)] ?? [] : [];
 }
 
 /** Compiles `sources` into `directory`; answers the object files. @throws after all have ended, where one failed. */
-export async function compileAll(compiler, sources, flags, directory) {
+export async function compileAll(compiler, sources, flags, directory, arch = process.arch) {
   mkdirSync(directory, { recursive: true });
   const objects = sources.map((source) => path.join(directory, `${path.relative(path.join(root, 'native'), source).replaceAll(path.sep, '-')}.o`));
   const queue = sources.entries();
   const failed = [];
   const worker = async () => {
     for (const [at, source] of queue) {
-      const ok = await run(compiler, [...flags, ...flagsFor(source), '-c', source, '-o', objects[at]]);
+      const ok = await run(compiler, [...flags, ...flagsFor(source, arch), '-c', source, '-o', objects[at]]);
       if (!ok) failed.push(path.relative(root, source));
     }
   };

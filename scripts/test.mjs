@@ -1,5 +1,6 @@
 // npm test: builds, then runs every test from dist/ with the running Node, those that start clusters of several nodes by themselves at the
-// end, the unit and client tests once more on the current LTS, and the tests of native/core under sanitizers. Installs what the tests need.
+// end, the unit and client tests but for the slow ones once more on the current LTS, and the tests of native/core under sanitizers.
+// Installs what the tests need.
 // Closes with `N passed, N failed, N skipped`; in CI what cannot run is a failure, elsewhere it is named beside the counts.
 // Usage: node scripts/test.mjs [--faults] [substring …]   only test files whose path contains one of the substrings, on this Node only
 // --faults: every fault where the tests otherwise draw a few (NEARKEEP_FAULTS=all).
@@ -37,7 +38,7 @@ if (ofClusters.length > 0 && nats === undefined) cannotRun('tests of clusters');
 else runGroup('tests of clusters', process.execPath, ofClusters, [`--test-timeout=${clusterMsMax}`]);
 if (wanted.length === 0) {
   if (lts === undefined) count({ passed: 0, failed: inCi ? 1 : 0, skipped: inCi ? 0 : 1 });
-  else runGroup('tests on Node 24', lts, all.filter((file) => !needsNats(file) && !file.startsWith('dist/test/crash/')));
+  else runGroup('tests on Node 24', lts, all.filter((file) => !needsNats(file) && !file.endsWith('.slow.test.js') && !file.startsWith('dist/test/crash/')));
   runSanitizers();
 }
 rmSync(reports, { recursive: true, force: true });

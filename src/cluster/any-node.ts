@@ -9,6 +9,7 @@ import type { SnapshotScope } from '../snapshot/snapshot-name.ts';
 import { peersIn, replicaOf, type ClusterCollection } from './cluster-record.ts';
 import type { Membership } from './membership.ts';
 import type { PeerClient } from './peer-client.ts';
+import { NodeSearch, shownNode, type Node } from './node-search.ts';
 import type { PeerMethods } from './peer-server.ts';
 
 /** What a node has by itself. */
@@ -20,35 +21,34 @@ interface Wanted {
 }
 
 type ArchiveFacts = Pick<ArchiveDownload, 'name' | 'sizeBytes' | 'etag' | 'lastModifiedMs'>;
-type Node = NonNullable<ReturnType<Membership['node']>>;
 
 export class AnyNode {
-  readonly #membership: Membership;
+  readonly #nodes: NodeSearch;
   readonly #peers: PeerClient;
   readonly #own: OwnSnapshots;
 
   constructor({ membership, peers }: { readonly membership: Membership; readonly peers: PeerClient }, own: OwnSnapshots) {
-    this.#membership = membership;
+    this.#nodes = new NodeSearch(membership);
     this.#peers = peers;
     this.#own = own;
   }
 
   /** Of one node. @throws RequestError 'not-found', 'unavailable' where it does not answer */
   async list(scope: SnapshotScope, peerId: number): Promise<readonly SnapshotDescription[]> {
-    const node = this.#node(peerId);
-    return this.#isSelf(node) ? await this.#own.list(scope) : await this.#peers.call(node.uri, 'snapshot-list', { scope });
+    const node = this.#nodes.named(peerId);
+    return this.#nodes.isSelf(node) ? await this.#own.list(scope) : await this.#peers.call(node.uri, 'snapshot-list', { scope });
   }
 
   /** Of all nodes. @throws RequestError 'unavailable' where one does not answer: a list without its snapshots would not be of all */
   async listAll(scope: SnapshotScope): Promise<readonly (SnapshotDescription & { readonly peerId: number })[]> {
-    const lists = await Promise.all(this.#membership.nodes().map(async ({ peerId }) => (await this.list(scope, peerId)).map((found) => ({ ...found, peerId }))));
+    const lists = await Promise.all(this.#nodes.all().map(async ({ peerId }) => (await this.list(scope, peerId)).map((found) => ({ ...found, peerId }))));
     return lists.flat();
   }
 
   /** @param peerId where it lies; undefined: it is looked for. @throws RequestError 'not-found', 'unavailable' */
   async openDownload(scope: SnapshotScope, name: string, peerId?: number): Promise<ArchiveDownload> {
     const node = await this.#holder({ scope, name }, peerId);
-    if (this.#isSelf(node)) return await this.#own.openDownload(scope, name);
+    if (this.#nodes.isSelf(node)) return await this.#own.openDownload(scope, name);
     const facts = await this.#peers.call<ArchiveFacts>(node.uri, 'snapshot-facts', { scope, name } satisfies Wanted);
     const { etag } = facts;
     return {
@@ -60,7 +60,7 @@ export class AnyNode {
 
   async delete(scope: SnapshotScope, name: string, peerId?: number): Promise<void> {
     const node = await this.#holder({ scope, name }, peerId);
-    if (this.#isSelf(node)) await this.#own.delete(scope, name);
+    if (this.#nodes.isSelf(node)) await this.#own.delete(scope, name);
     else await this.#peers.call(node.uri, 'snapshot-delete', { scope, name } satisfies Wanted);
   }
 
@@ -68,35 +68,11 @@ export class AnyNode {
     for await (const piece of await this.#peers.stream(uri, 'snapshot-bytes', wanted)) yield Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
   }
 
-  async #holder(wanted: Wanted, peerId: number | undefined): Promise<Node> {
-    const { self } = this.#membership;
-    if (peerId !== undefined) return this.#node(peerId);
-    if (await this.#own.has(wanted.scope, wanted.name)) return self;
-    const silent: Node[] = [];
-    const asked = await Promise.all(this.#membership.nodes().map(async (node) => {
-      if (this.#isSelf(node)) return [];
-      try {
-        return (await this.#peers.call<boolean>(node.uri, 'snapshot-has', wanted)) ? [node] : [];
-      } catch (error) {
-        if (!(error instanceof RequestError) || error.code !== 'unavailable') throw error;
-        silent.push(node);
-        return [];
-      }
-    }));
-    const [holder, ...others] = asked.flat();
-    if (holder === undefined) throw silent.length === 0 ? new RequestError('not-found', `Snapshot ${wanted.name} not found`) : new RequestError('unavailable', `Snapshot ${wanted.name} is on no node that answers; ${silent.map(shown).join(' and ')} did not`);
-    if (others.length > 0) throw new RequestError('bad-request', `Snapshot ${wanted.name} is on ${[holder, ...others].map(shown).join(' and ')}: the parameter peer names one`);
-    return holder;
-  }
-
-  #isSelf({ peerId }: Node): boolean {
-    return peerId === this.#membership.self.peerId;
-  }
-
-  #node(peerId: number): Node {
-    const node = this.#membership.node(peerId);
-    if (node === undefined) throw new RequestError('not-found', `Peer ${peerId} is no node of this cluster`);
-    return node;
+  #holder(wanted: Wanted, peerId: number | undefined): Promise<Node> | Node {
+    if (peerId !== undefined) return this.#nodes.named(peerId);
+    return this.#nodes.holder({
+      what: `Snapshot ${wanted.name}`, isHere: () => this.#own.has(wanted.scope, wanted.name), isThere: ({ uri }) => this.#peers.call(uri, 'snapshot-has', wanted),
+    });
   }
 }
 
@@ -106,7 +82,7 @@ export function refuseElsewhere({ shards }: ClusterCollection, { membership, sha
   const shard = shards.find(({ id }) => id === shardId);
   if (shard === undefined) throw shardNotFound(shardId);
   if (replicaOf(shard, membership.self.peerId) !== undefined) return;
-  const holders = peersIn(shard).map((peerId) => shown(membership.node(peerId) ?? { peerId, uri: 'an unknown address' }));
+  const holders = peersIn(shard).map((peerId) => shownNode(membership.node(peerId) ?? { peerId, uri: 'an unknown address' }));
   throw new RequestError('bad-input', `Shard ${shardId} is not a ${what}: it lies on ${holders.join(' and ')}`);
 }
 
@@ -143,8 +119,4 @@ export function snapshotMethods(own: OwnSnapshots): PeerMethods {
       },
     },
   };
-}
-
-function shown({ peerId, uri }: Pick<Node, 'peerId' | 'uri'>): string {
-  return `peer ${peerId} at ${uri}`;
 }

@@ -15,6 +15,9 @@ import type { PeerClient } from './peer-client.ts';
 import type { ShardName } from './remote-replica.ts';
 import type { ReplicatedLog } from './replicated-log.ts';
 
+/** Since when a replica may lack something. */
+export type BehindSince = 'at its start' | 'when it became Active';
+
 export interface CatalogAccess {
   readonly disk: Disk;
   readonly dataDirectory: string;
@@ -54,8 +57,8 @@ export interface CatalogAccess {
   discard(uuid: string, shardId: number, generation: number): Promise<void>;
   /** Puts what `adopt` makes in the place of what this node has of a shard; false, and nothing is made, where no record places it here. */
   install(uuid: string, place: ShardPlace, adopt: (config: CollectionConfig) => Promise<Shard>): Promise<boolean>;
-  /** Whether a shard of this node is not read yet, because it may lack what was acknowledged before it was opened. */
-  isCatchingUp(shard: Shard): boolean;
-  /** Names of shards that are Active here and are not read yet: they may lack what was written just before. */
+  /** Shards of this node that are not read yet, because they may lack what was acknowledged before they were opened or became Active. */
+  readonly catchingUp: { begin(name: ShardName, shard: Shard, since: BehindSince): void; has(shard: Shard): boolean };
+  /** Names of shards that become Active here just now, and are not read before they are among those that catch up. */
   readonly joining: Set<string>;
 }

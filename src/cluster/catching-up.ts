@@ -1,11 +1,12 @@
-// Replicas that were opened from files of this node and are not read yet: a power cut, or a time away, took from them what they or others
-// had acknowledged.
+// Replicas of this node that are not read yet. Those that were opened from files may lack what they or others had acknowledged: a power
+// cut took it, or a time away. Those that have just become Active may lack what others acknowledged without waiting for them.
 //
-// Invariant: an Active replica is read when it has everything that its stream had at a moment after it was opened. The one exception is
+// Invariant: an Active replica is read when it has everything that its stream had at a moment after it was opened, and after the nodes
+// that answer had followed that it is Active. The one exception is
 // a log that does not go on (`lost`) where nobody else is Active: what is here is all there is, until log-care.ts has replaced the stream.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Shard } from '../shard/shard.ts';
-import type { CatalogAccess } from './catalog-access.ts';
+import type { BehindSince, CatalogAccess } from './catalog-access.ts';
 import { peersIn } from './cluster-record.ts';
 import type { ShardName } from './remote-replica.ts';
 import { streamFacts } from './shard-stream.ts';
@@ -16,17 +17,22 @@ const askAgainMs = 100;
 
 export class CatchingUp {
   readonly #access: () => CatalogAccess;
-  readonly #behind = new Set<Shard>();
+  /** How often it was begun and has not ended. */
+  readonly #behind = new Map<Shard, number>();
   readonly #ended = new AbortController();
 
   constructor(access: () => CatalogAccess) {
     this.#access = access;
   }
 
-  /** Of a shard that has just been opened and follows its stream. */
-  begin(name: ShardName, shard: Shard): void {
-    this.#behind.add(shard);
-    void this.#watch(name, shard).finally(() => this.#behind.delete(shard));
+  /** Of a shard that has just been opened, or has become Active, and follows its stream. */
+  begin(name: ShardName, shard: Shard, since: BehindSince): void {
+    this.#behind.set(shard, (this.#behind.get(shard) ?? 0) + 1);
+    void this.#watch(name, shard, since).finally(() => {
+      const left = (this.#behind.get(shard) ?? 1) - 1;
+      if (left === 0) this.#behind.delete(shard);
+      else this.#behind.set(shard, left);
+    });
   }
 
   has(shard: Shard): boolean {
@@ -38,14 +44,14 @@ export class CatchingUp {
     this.#ended.abort();
   }
 
-  async #watch(name: ShardName, shard: Shard): Promise<void> {
+  async #watch(name: ShardName, shard: Shard, since: BehindSince): Promise<void> {
     const { client, logger } = this.#access();
     const opened = shard.applied;
     let lastSeq: number | undefined;
     while (!this.#ended.signal.aborted && !shard.isClosing && !this.#isAllThereIs(name)) {
       lastSeq ??= await streamFacts(client, name).then((facts) => facts.lastSeq, () => undefined);
       if (lastSeq !== undefined && shard.applied >= lastSeq) {
-        if (lastSeq > opened) logger.info({ collection: name.collectionUuid, shard: name.shardId, opened, applied: shard.applied }, 'a replica has what it lacked at its start, and is read');
+        if (lastSeq > opened) logger.info({ collection: name.collectionUuid, shard: name.shardId, from: opened, to: shard.applied }, `a replica has what it lacked ${since}, and is read`);
         return;
       }
       await sleep(lastSeq === undefined ? askAgainMs : pollMs);

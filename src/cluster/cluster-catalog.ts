@@ -553,7 +553,7 @@ export class ClusterCatalog implements Collections {
         if (this.#localShard(name) === undefined) await this.#local.withdraw(name);
       }),
       discard: (uuid, shardId, generation) => this.#reconciling.run(() => this.#local.discard(uuid, this.#open.get(uuid)?.collection, { id: shardId, generation })),
-      isCatchingUp: (shard) => this.#catchingUp.has(shard),
+      catchingUp: this.#catchingUp,
       joining: new Set(),
       install: (uuid, place, adopt) => this.#reconciling.run(() => this.#install(uuid, place, adopt)),
     };

@@ -1,6 +1,7 @@
 // One node's part in a cluster, put together in the order in which each needs the one before: peer port, NATS server, connection,
 // metastore, catalog, membership. Closed in reverse.
 import path from 'node:path';
+import { JetStreamApiError } from '@nats-io/jetstream';
 import { must } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
 import { runClosers, type Closer } from '../base/closers.ts';
@@ -9,6 +10,7 @@ import type { Logger } from '../base/logger.ts';
 import type { ShardKey } from '../command/shard-key.ts';
 import type { ShardFilesOptions } from '../collection/shard-files.ts';
 import type { ClusterOperation, CreateShardKey, RemovePeer } from '../command/cluster-operation.ts';
+import { AnyNodeJobs, jobMethods, type OwnJobs } from './any-node-jobs.ts';
 import { AnyNode, snapshotMethods, type OwnSnapshots } from './any-node.ts';
 import { ClusterCatalog } from './cluster-catalog.ts';
 import { clusterStatus, ClusterTerms, collectionClusterStatus, type ClusterStatus, type CollectionClusterStatus } from './cluster-status.ts';
@@ -16,7 +18,7 @@ import { directoryKey } from './cluster-records.ts';
 import { clusterKeys, type ClusterKeys } from './cluster-secret.ts';
 import { claimAccount, ExternalNats, type ExternalNatsSettings } from './external-nats.ts';
 import { joinMethods } from './join.ts';
-import { KvMetastore, streamOf, type ClusterMetastore } from './kv-metastore.ts';
+import { KvMetastore, streamOf, type ClusterMetastore, type KvMetastoreOptions } from './kv-metastore.ts';
 import { Membership, nodePrefix, wasRemoved, type NodeRecord, type Quorum } from './membership.ts';
 import type { NatsBinary } from './nats-binary.ts';
 import { NatsClient } from './nats-client.ts';
@@ -127,6 +129,7 @@ export class ClusterNode implements AsyncDisposable {
   #outgoing = 0;
   readonly #closers: readonly Closer[];
   #snapshots: AnyNode | undefined;
+  #jobs: AnyNodeJobs | undefined;
 
   private constructor(parts: ClusterParts, { logger, transfersMax }: ClusterNodeOptions, closers: readonly Closer[]) {
     this.#logger = logger;
@@ -212,13 +215,20 @@ export class ClusterNode implements AsyncDisposable {
     return must(this.#snapshots, 'a node that serves archives has snapshots');
   }
 
-  /** From here on other nodes may copy this node's replicas and reach its snapshots. */
-  serveArchives(open: OpenArchive, own: OwnSnapshots): void {
+  /** Jobs of all nodes. */
+  get jobs(): AnyNodeJobs {
+    return must(this.#jobs, 'a node that serves archives has jobs');
+  }
+
+  /** From here on other nodes may copy this node's replicas and reach its snapshots and jobs. */
+  serveArchives(open: OpenArchive, own: OwnSnapshots & { readonly jobs: OwnJobs }): void {
     const { catalog } = this;
     this.#snapshots = new AnyNode(this, own);
-    const stored = snapshotMethods(own);
-    this.#server.serve({ calls: { ...this.#calls, ...stored.calls }, streams: {
+    this.#jobs = new AnyNodeJobs(this, own.jobs);
+    const [stored, jobs] = [snapshotMethods(own), jobMethods(own.jobs)];
+    this.#server.serve({ calls: { ...this.#calls, ...stored.calls, ...jobs.calls }, streams: {
       ...stored.streams,
+      ...jobs.streams,
       'shard-archive': async ({ collectionUuid, shardId, generation }: ShardName, { signal, peerId }) => {
         this.#giveOut(peerId, signal);
         const collection = catalog.nameOf(collectionUuid);
@@ -282,7 +292,7 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const name = options.name ?? keys.clusterName;
   const { nats, client, version: natsVersion, founders, streamReplicas, witness, route } = await startNats(options, { keys, serverName, name }, closers);
   const replicas = (): number => streamReplicas(membership.quorum().of);
-  const store = await KvMetastore.open({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger });
+  const store = await openStore({ client, bucket: metaBucket, replicas: streamReplicas(founders), clock, logger }, options);
   closers.push(() => store.close());
   const metastore = await options.viewOf?.(store) ?? store;
   if (nats instanceof ExternalNats) {
@@ -307,6 +317,22 @@ async function startParts(options: ClusterNodeOptions, closers: Closer[]): Promi
   const calls = { ...catalog.methods(), ...joinMethods({ name, membership, metastore, nats }) };
   server.serve({ calls, streams: {} });
   return { server, catalog, membership, removal, peers, nats, metastore, natsVersion, calls };
+}
+
+/** A server that was lost just now may leave the metadata without a leader for longer than one try takes. */
+async function openStore(options: KvMetastoreOptions, { quorumTimeoutMs, signal }: Pick<ClusterNodeOptions, 'quorumTimeoutMs' | 'signal'>): Promise<KvMetastore> {
+  const { clock, logger } = options;
+  for (const until = clock.monotonic() + quorumTimeoutMs;;) {
+    signal?.throwIfAborted();
+    try {
+      return await KvMetastore.open(options);
+    } catch (error) {
+      if (error instanceof JetStreamApiError) throw error; // the server's last word
+      const reason = error instanceof Error ? error.message : String(error);
+      if (clock.monotonic() > until) throw new RequestError('unavailable', `the metadata of the cluster does not answer: ${reason}`, { cause: error });
+      logger.warn({ error: reason }, 'the metadata of the cluster does not answer yet');
+    }
+  }
 }
 
 interface StartedNats {

@@ -82,9 +82,14 @@ export class KvMetastore implements ClusterMetastore {
       name: streamOf(bucket), subjects: [`${prefixOf(bucket)}>`], storage: StorageType.File, num_replicas: replicas, retention: RetentionPolicy.Limits, discard: DiscardPolicy.New,
       max_msgs_per_subject: 1, max_msg_size: valueBytesMax, duplicate_window: duplicateWindowNs, deny_delete: true, allow_direct: false, allow_rollup_hdrs: false,
     }, clock.monotonic() + openTimeoutMs);
-    await store.#follow();
-    await store.catchUp(); // what the reader saw may be a server's that is behind, such as one that has just come back
-    return store;
+    try {
+      await store.#follow();
+      await store.catchUp(); // what the reader saw may be a server's that is behind, such as one that has just come back
+      return store;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   }
 
   /** Of the last change that is known here. */

@@ -83,7 +83,7 @@ export class LocalShards {
       if (slot?.replica instanceof BrokenReplica && slot.replica.cause instanceof CorruptionError) this.#damaged.add(key);
       const opened = slot?.shard;
       opened?.follow();
-      if (opened !== undefined) this.#catchingUp.begin(name, opened);
+      if (opened !== undefined) this.#catchingUp.begin(name, opened, 'at its start');
       return opened;
     } catch (error) {
       logger.error({ collection: uuid, shard: shard.id, error: String(error) }, 'a shard could not be opened here');

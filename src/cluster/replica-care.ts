@@ -7,7 +7,6 @@
 // - A replica becomes Active only after it had everything that the stream had at a moment after it began to follow.
 // - It is read only after it has what was acknowledged by those that did not wait for it, because they took it for no Active one.
 // - A node changes the states of its own replicas; those of a silent node are the lowest live peer's to change.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { must } from '../base/assert.ts';
 import { every, type Repeated } from '../base/every.ts';
 import { NewerEntryError } from '../shard/entry-body.ts';
@@ -29,8 +28,6 @@ const outdatedMs = 60_000;
 const transferLostMs = 60_000;
 /** A replica may be that far behind when it becomes Active. */
 const lagMsMax = 2_000;
-const joinTimeoutMs = 10_000;
-const joinPollMs = 5;
 /** A node that gives out as many copies as it may is asked again after that. */
 const busyMs = 1_000;
 /** Entries that a stream keeps beyond what every replica has in files, so that one that was away need not be sent everything. */
@@ -145,7 +142,7 @@ export class ReplicaCare {
     if (state === 'Active' || state === 'Listener') return;
     if (this.#marks.disagreementOf(uuid, shard) !== undefined) return; // nobody knows who is right
     const { lastSeq } = await streamFacts(client, name);
-    if (local.applied >= this.#wanted(name, lastSeq)) this.#begin(name, (signal) => this.#join(name, shard, signal));
+    if (local.applied >= this.#wanted(name, lastSeq)) this.#begin(name, () => this.#join(name, shard));
     else if (state === 'PartialSnapshot') await this.#setState(uuid, shard, self, 'Partial');
   }
 
@@ -180,20 +177,20 @@ export class ReplicaCare {
 
   /**
    * Active, by one compare-and-set, which also ends the transfer that it came by. What others acknowledged before they had followed
-   * that did not wait for this replica, so it is read when it has everything that the stream had at a moment after it.
+   * that did not wait for this replica, so it is read when it has everything that the stream had at a moment after it, however long
+   * that takes: the stream may have no leader just now.
    */
-  async #join(name: ShardName, shard: ShardRecord, signal: AbortSignal): Promise<void> {
-    const { client, clock, joining } = this.#access;
+  async #join(name: ShardName, shard: ShardRecord): Promise<void> {
+    const { joining, catchingUp, membership } = this.#access;
     const key = shardKey(name);
     const { collectionUuid: uuid, shardId, generation } = name;
     this.#seen.delete(key);
     joining.add(key);
     try {
-      await this.#setState(uuid, shard, this.#access.membership.self.peerId, 'Active');
-      const { lastSeq } = await streamFacts(client, name);
-      const until = clock.monotonic() + joinTimeoutMs;
-      while (!signal.aborted && clock.monotonic() < until && (this.#access.localShard(uuid, shardId, generation)?.applied ?? lastSeq) < lastSeq) await sleep(joinPollMs);
+      await this.#setState(uuid, shard, membership.self.peerId, 'Active');
     } finally {
+      const local = this.#access.localShard(uuid, shardId, generation);
+      if (local !== undefined) catchingUp.begin(name, local, 'when it became Active'); // after a failure, too: the change may have been made
       joining.delete(key);
     }
   }

@@ -106,7 +106,7 @@ export class ShardRoutes {
   #isRead(name: ShardName): boolean {
     const access = this.#access();
     const local = this.#localShard(name);
-    return !access.joining.has(shardKey(name)) && (local === undefined || !access.isCatchingUp(local));
+    return !access.joining.has(shardKey(name)) && (local === undefined || !access.catchingUp.has(local));
   }
 
   #localShard({ collectionUuid, shardId, generation }: ShardName): Shard | undefined {

@@ -42,7 +42,16 @@ const kinds: readonly JobKind[] = ['create', 'restore', 'verify'];
 const states: readonly JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
 const hashMember = ',"sha256":"';
 const hashTailBytes = hashMember.length + 64 + '"}\n'.length;
-export const jobIdPattern = /^[0-9a-f]{12}-[0-9a-f]{12}$/;
+const jobIdPattern = /^[0-9a-f]{12}-[0-9a-f]{12}$/;
+
+/** Repeats no id that nobody can have given. */
+export function jobNotFound(id: string): RequestError {
+  return new RequestError('not-found', `Job ${isJobId(id) ? id : 'of this id'} not found`);
+}
+
+export function isJobId(id: string): boolean {
+  return jobIdPattern.test(id);
+}
 
 export function isFinished({ state }: Pick<JobRecord, 'state'>): boolean {
   return state !== 'queued' && state !== 'running';
@@ -74,7 +83,7 @@ export function decodeJob(bytes: Buffer): JobRecord | undefined {
   const count = (name: string): number | undefined => (Number.isSafeInteger(fields[name]) ? (fields[name] as number) : undefined);
   const [id, kind, state] = [text('id'), kinds.find((known) => known === fields['kind']), states.find((known) => known === fields['state'])];
   const startedAtMs = Date.parse(text('started_at') ?? '');
-  if (id === undefined || !jobIdPattern.test(id) || kind === undefined || state === undefined || Number.isNaN(startedAtMs)) return undefined;
+  if (id === undefined || !isJobId(id) || kind === undefined || state === undefined || Number.isNaN(startedAtMs)) return undefined;
   const [source, snapshot, finished, bytesTotal, error] = [text('source'), text('snapshot'), Date.parse(text('finished_at') ?? ''), count('bytes_total'), errorOf(fields['error'])];
   return {
     id, kind, state, target: text('target') ?? '', startedAtMs, phase: text('phase') ?? '', bytesDone: count('bytes_done') ?? 0, pointsDone: count('points_done') ?? 0,

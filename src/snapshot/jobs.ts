@@ -12,7 +12,7 @@ import { Lifetimes } from '../base/lifetimes.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
-import { decodeJob, encodeJob, isFinished, jobError, jobIdPattern, type JobKind, type JobRecord } from './job-record.ts';
+import { decodeJob, encodeJob, isFinished, jobError, jobNotFound, type JobKind, type JobRecord } from './job-record.ts';
 
 const keptMs = 30 * 24 * 3600 * 1000;
 const keptMax = 1000;
@@ -92,10 +92,14 @@ export class Jobs {
     return [...this.#finished.values(), ...[...this.#running.values()].map(({ record }) => record)].sort((a, b) => (a.id < b.id ? 1 : -1));
   }
 
+  has(id: string): boolean {
+    return this.#running.has(id) || this.#finished.has(id);
+  }
+
   /** @throws RequestError 'not-found' */
   get(id: string): JobRecord {
     const found = this.#running.get(id)?.record ?? this.#finished.get(id);
-    if (found === undefined) throw new RequestError('not-found', `Job ${jobIdPattern.test(id) ? id : 'of this id'} not found`);
+    if (found === undefined) throw jobNotFound(id);
     return found;
   }
 

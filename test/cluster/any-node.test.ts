@@ -1,5 +1,5 @@
-// Snapshots of each of three nodes through every other one: listed, downloaded in whole and in parts, deleted. Each node has keys of its
-// own, so that what passes between them is not the client's.
+// Snapshots and jobs of each of three nodes through every other one: listed, downloaded in whole and in parts, deleted, watched, cancelled.
+// Each node has keys of its own, so that what passes between them is not the client's.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
@@ -173,6 +173,50 @@ describe('snapshots of any node through any node', { skip: noNats ?? false }, ()
     assert.deepEqual((await result<readonly Description[]>(1, 'GET', '/snapshots?all=true')).map(({ name, peer_id }) => [name, peer_id]), [[made0.name, peers[0]]]);
     assert.equal((await ask(1, 'DELETE', `/snapshots/${made0.name}?wait=false`)).status, 202);
     await cluster().until('it is gone', async () => assert.deepEqual(await result(0, 'GET', '/snapshots'), []));
+  });
+
+  test('jobs: listed, read, watched to their end and cancelled by their id through every node', async () => {
+    interface Job {
+      readonly id: string;
+      readonly kind: string;
+      readonly state: string;
+      readonly peer_id?: number;
+      readonly error?: { readonly message: string };
+    }
+    const jobsOf = async (at: number, query: string): Promise<readonly Job[]> => (await result<{ readonly jobs: readonly Job[] }>(at, 'GET', `/cluster/jobs${query}`)).jobs;
+    for (const at of nodes) {
+      const listed = await jobsOf(at, '?all=true');
+      assert.deepEqual(new Set(listed.map(({ peer_id: peer }) => peer)), new Set(peers));
+      assert.deepEqual(listed.map(({ id }) => id), listed.map(({ id }) => id).sort().reverse(), 'newest first');
+      assert.deepEqual((await jobsOf(at, `?peer=${peers[1]}`)).map(({ id }) => id), listed.filter(({ peer_id: peer }) => peer === peers[1]).map(({ id }) => id));
+      const created = must(listed.find(({ kind, peer_id: peer }) => kind === 'create' && peer === peers[0]), 'node 0 has made a snapshot');
+      assert.equal((await result<Job>(at, 'GET', `/cluster/jobs/${created.id}`)).state, 'succeeded');
+      assert.equal(await result(at, 'DELETE', `/cluster/jobs/${created.id}`), false, 'it has ended');
+      for (const [id, shown] of [['0123456789ab-0123456789ab', '0123456789ab-0123456789ab'], ['no%20id', 'of this id']]) {
+        const absent = await ask(at, 'GET', `/cluster/jobs/${id}`);
+        assert.deepEqual([absent.status, absent.error], [404, `Not found: Job ${shown} not found`]);
+      }
+      assert.equal((await ask(at, 'GET', `/cluster/jobs?all=true&peer=${peers[0]}`)).status, 400);
+      assert.equal((await ask(at, 'DELETE', `/cluster/jobs/${created.id}`, { headers: { 'api-key': readKeyOf(at) } })).status, 403);
+    }
+
+    const part = '--x\r\ncontent-disposition: form-data; name="snapshot"; filename="c.snapshot"\r\ncontent-type: application/octet-stream\r\n\r\n';
+    const endless = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(Buffer.from(part)) }); // and nothing more
+    const options = { method: 'POST', body: endless, duplex: 'half' as const, headers: { 'api-key': keyOf(1), 'content-type': 'multipart/form-data; boundary=x' } };
+    const uploading = fetch(`${cluster().node(1).url}/collections/never/snapshots/upload`, options);
+    let running: Job | undefined;
+    await cluster().until('the upload is under way', async () => {
+      running = (await jobsOf(0, '?all=true')).find(({ kind, state }) => kind === 'restore' && state === 'running');
+      return running !== undefined;
+    });
+    const { id, peer_id: peer } = must(running, 'it was found');
+    assert.equal(peer, peers[1]);
+    const events = await fetch(`${cluster().node(2).url}/cluster/jobs/${id}/events`, { headers: { 'api-key': keyOf(2) } });
+    assert.equal(await result(0, 'DELETE', `/cluster/jobs/${id}`), true);
+    const states = (await events.text()).trim().split('\n\n').map((line) => (JSON.parse(line.replace(/^data: /, '')) as Job).state);
+    assert.deepEqual([events.status, states[0], states.at(-1)], [200, 'running', 'cancelled']);
+    assert.equal((await result<Job>(2, 'GET', `/cluster/jobs/${id}`)).state, 'cancelled');
+    assert.equal((await uploading).status, 503);
   });
 
   test('what lies on a node that is down is 503 with its name; the rest is served', async () => {

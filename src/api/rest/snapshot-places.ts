@@ -1,11 +1,11 @@
 // Which node's snapshots a request is about: lists are of this node, of the one that `peer` names, or of all; a snapshot by name is
 // this node's, or the other node's that has it. On one node all of that is one place.
-import { RequestError } from '../../base/errors.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { ArchiveDownload, SnapshotDescription } from '../../snapshot/description.ts';
 import type { SnapshotScope } from '../../snapshot/snapshot-name.ts';
 import type { ScopeLike } from '../../snapshot/snapshots.ts';
-import { deserializeError, readFlag, type Query } from './query-parameters.ts';
+import { readNodes, readPeer } from './node-parameters.ts';
+import type { Query } from './query-parameters.ts';
 
 export type PlacedSnapshot = SnapshotDescription & { readonly peerId?: number };
 
@@ -16,9 +16,7 @@ interface Stored {
 
 /** With `all=true` each with its node. */
 export async function listStored(engine: Engine, query: Query, scope: ScopeLike): Promise<readonly PlacedSnapshot[]> {
-  const peerId = readPeer(engine, query);
-  const isAll = readFlag(query, 'all', false);
-  if (isAll && peerId !== undefined) throw new RequestError('bad-request', 'of the parameters peer and all only one can be given');
+  const { peerId, isAll } = readNodes(engine, query);
   const of = wholeScope(scope);
   const { cluster } = engine;
   if (cluster !== undefined && isAll) return await cluster.snapshots.listAll(of);
@@ -41,14 +39,4 @@ export function deleteStored(engine: Engine, query: Query, { scope, name }: Stor
 
 function wholeScope(scope: ScopeLike): SnapshotScope {
   return typeof scope === 'string' ? { kind: 'collection', collection: scope } : scope;
-}
-
-/** @throws RequestError 'not-found' where this server is one node and `peer` names another */
-function readPeer(engine: Engine, query: Query): number | undefined {
-  const text = query['peer'];
-  if (text === undefined) return undefined;
-  const peerId = /^\d{1,16}$/.test(text) ? Number(text) : Infinity;
-  if (!Number.isSafeInteger(peerId)) throw deserializeError('peer', 'invalid digit found in string');
-  if (engine.cluster === undefined && peerId !== engine.peerId) throw new RequestError('not-found', `Peer ${peerId} is not this server, which is peer ${engine.peerId} and no part of a cluster`);
-  return peerId;
 }
