@@ -71,7 +71,10 @@ test('begun again it waits for what the stream had at the later moment, too', as
 
 test('a replica that closes, and a node that ends, are waited for no more', async () => {
   const [closing, ending] = [draw(3, 5), draw(3, 5)];
-  for (const { begin } of [closing, ending]) begin('at its start');
+  for (const { begin, isRead } of [closing, ending]) {
+    begin('at its start');
+    assert.equal(isRead(), false);
+  }
   closing.shard.isClosing = true;
   ending.catchingUp.close();
   for (const { isRead } of [closing, ending]) await waitUntil('it is let go', isRead);
