@@ -1,12 +1,14 @@
 // Jobs of every node, as any one node reaches them: a job belongs to the node that does its work and is looked for there, over the peer
 // port. Its id names it alone.
-import { RequestError } from '../base/errors.ts';
 import { isJobId, jobNotFound, type JobRecord } from '../snapshot/job-record.ts';
 import type { Jobs } from '../snapshot/jobs.ts';
 import type { Membership } from './membership.ts';
 import { NodeSearch, type Node } from './node-search.ts';
 import type { PeerClient } from './peer-client.ts';
 import type { PeerMethods } from './peer-server.ts';
+
+/** A cancelled job ends at its next step, and what it had made is removed before that is answered. */
+const cancelMsMax = 120_000;
 
 /** What a node has by itself. */
 export type OwnJobs = Pick<Jobs, 'list' | 'has' | 'get' | 'cancel' | 'watch'>;
@@ -47,7 +49,7 @@ export class AnyNodeJobs {
   /** As Jobs.cancel. @throws RequestError likewise */
   async cancel(id: string): Promise<boolean> {
     const node = await this.#holder(id);
-    return this.#nodes.isSelf(node) ? await this.#own.cancel(id) : await this.#peers.call(node.uri, 'job-cancel', { id } satisfies Wanted);
+    return this.#nodes.isSelf(node) ? await this.#own.cancel(id) : await this.#peers.call(node.uri, 'job-cancel', { id } satisfies Wanted, { timeoutMs: cancelMsMax });
   }
 
   /** The record now and after each change, up to its end. @throws RequestError likewise, at once */
@@ -79,6 +81,7 @@ async function* toLines(changes: AsyncIterable<JobRecord>): AsyncGenerator<Uint8
   for await (const record of changes) yield Buffer.from(`${JSON.stringify(record)}\n`);
 }
 
+/** Whoever reads sees it where the other node broke off: its stream fails. */
 async function* fromLines(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<JobRecord> {
   let rest = '';
   const decoder = new TextDecoder();
@@ -87,5 +90,4 @@ async function* fromLines(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Job
     rest = lines.pop() ?? '';
     for (const line of lines) yield JSON.parse(line) as JobRecord;
   }
-  if (rest !== '') throw new RequestError('unavailable', 'the node of the job broke off');
 }

@@ -7,7 +7,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { RequestError, systemCode } from '../base/errors.ts';
+import { RequestError } from '../base/errors.ts';
+import { isAlive } from '../base/process-alive.ts';
 import type { Logger } from '../base/logger.ts';
 import { makeDirectoryDurably, writeFileAtomically } from '../fs/atomic-file.ts';
 import type { Disk } from '../fs/disk.ts';
@@ -254,15 +255,6 @@ async function ask(port: number, query: string): Promise<Readonly<Record<string,
 /** Bounded, so that the server leaves memory and cores to the node beside it. */
 function childEnvironment(): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], GOMEMLIMIT: '512MiB', GOMAXPROCS: '2' };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    if (systemCode(error) === 'ESRCH') return false;
-    throw error;
-  }
 }
 
 function delay(ms: number): Promise<void> {

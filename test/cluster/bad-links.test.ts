@@ -2,15 +2,11 @@
 // afterwards; then all links are slow and lose packets. Clients write and read through all nodes meanwhile.
 // NEARKEEP_CLUSTER_FAULTS=<n>: so many one-way cuts instead of one in each direction.
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { describe, test } from 'node:test';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
-import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { checkAll, checkStopped, createKept, Load, untilActive, untilWritable } from './load.ts';
-import { inNetwork, makeNetwork, withoutNetworks, type CutWay } from './network.ts';
-import { startProcesses } from './process-cluster.ts';
+import { startApart, withoutNetworks, type CutWay } from './network.ts';
 
 const nodes = [0, 1, 2];
 const ways: readonly CutWay[] = ['unheard', 'deaf'];
@@ -24,12 +20,8 @@ const badLink = { lossShare: 0.03, kbitPerSecond: 8_000 };
 describe('three nodes on bad links', noNats === undefined ? withoutNetworks() : { skip: noNats }, () => {
   test('one direction is cut, then all links are slow and lose packets: nothing acknowledged is lost, and all end with the same', async (context) => {
     const random = seededRandom(seed);
-    await using folder = await temporaryFolder();
-    const secret = path.join(folder.path, 'secret');
-    await writeFile(secret, 'a secret that all nodes of this test share');
-    await using network = makeNetwork(nodes.length);
-    await using cluster = await startProcesses(nodes.length, inNetwork(network, secret));
-    await cluster.untilReady();
+    await using apart = await startApart(nodes.length);
+    const { network, cluster } = apart;
     const kept = await createKept(cluster.node(0).url, [[3, 1], [3, 3], [1, 1]]);
     await using load = new Load(cluster, kept, random);
     const done: string[] = [];

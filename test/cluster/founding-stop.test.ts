@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { systemCode } from '../../src/base/errors.ts';
+import { isAlive } from '../../src/base/process-alive.ts';
 import { inTime, waitUntil } from '../../src/base/testing/wait-until.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { nodePorts } from '../../src/cluster/testing/node-ports.ts';
@@ -41,15 +41,6 @@ async function stopWhileItWaits(args: readonly string[], { says, signal, look }:
     return { code: await inTime(ended, endMsMax, () => new RangeError(`the node did not end:\n${output}`)), output };
   } finally {
     child.kill('SIGKILL');
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    if (systemCode(error) === 'ESRCH') return false;
-    throw error;
   }
 }
 

@@ -1,15 +1,11 @@
 // Nodes that are cut off from the others, each in turn, while clients write and read through all of them.
 // NEARKEEP_CLUSTER_FAULTS=<n>: so many cuts instead of one for each node.
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
 import { describe, test } from 'node:test';
 import { seededRandom } from '../../src/base/testing/random.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
-import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { checkAll, checkStopped, createKept, Load, replicaStates, untilActive, untilWritable } from './load.ts';
-import { inNetwork, makeNetwork, withoutNetworks } from './network.ts';
-import { startProcesses } from './process-cluster.ts';
+import { startApart, withoutNetworks } from './network.ts';
 
 const count = 3;
 const cuts = Number(process.env['NEARKEEP_CLUSTER_FAULTS'] ?? count);
@@ -20,12 +16,8 @@ const writesWanted = 20;
 describe('three nodes in networks of their own', noNats === undefined ? withoutNetworks() : { skip: noNats }, () => {
   test('a node that is cut off acknowledges nothing, the others go on, and it comes back to the same', async (context) => {
     const random = seededRandom(seed);
-    await using folder = await temporaryFolder();
-    const secret = path.join(folder.path, 'secret');
-    await writeFile(secret, 'a secret that all nodes of this test share');
-    await using network = makeNetwork(count);
-    await using cluster = await startProcesses(count, inNetwork(network, secret));
-    await cluster.untilReady();
+    await using apart = await startApart(count);
+    const { network, cluster } = apart;
     const kept = await createKept(cluster.node(0).url, [[3, 1], [3, 3], [1, 1]]);
     await using load = new Load(cluster, kept, random);
     const done: string[] = [];

@@ -4,9 +4,13 @@
 // Packets are lost by queues that keep nothing (blackhole), at the end of the link where they set out: nobody is told. A share of them is
 // chosen by four instructions of a packet filter, in a queue with a rate (htb): kernels without netem have all of these.
 import { spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { must } from '../../src/base/assert.ts';
+import { runClosers, type Closer } from '../../src/base/closers.ts';
+import { temporaryFolder } from '../../src/fs/testing/temporary-folder.ts';
 import { skipReason } from '../crash/skip.ts';
-import type { ProcessClusterOptions } from './process-cluster.ts';
+import { startProcesses, type ProcessCluster, type ProcessClusterOptions } from './process-cluster.ts';
 
 /** `unheard`: the others' packets still come to the node, its own go nowhere. `deaf`: the other way round. */
 export type CutWay = 'both' | 'unheard' | 'deaf';
@@ -49,8 +53,31 @@ export function withoutNetworks(): { readonly skip?: string } {
   return {};
 }
 
+export interface NodesApart extends AsyncDisposable {
+  readonly network: TestNetwork;
+  readonly cluster: ProcessCluster;
+}
+
+/** Nodes on the addresses of a network of their own, known to one another by a secret; all are ready. */
+export async function startApart(count: number): Promise<NodesApart> {
+  const folder = await temporaryFolder();
+  const secretFile = path.join(folder.path, 'secret');
+  await writeFile(secretFile, 'a secret that all nodes of this test share');
+  const network = makeNetwork(count);
+  const closers: Closer[] = [async () => await folder[Symbol.asyncDispose](), async () => await network[Symbol.asyncDispose]()];
+  try {
+    const cluster = await startProcesses(count, inNetwork(network, secretFile));
+    closers.push(async () => await cluster[Symbol.asyncDispose]());
+    await cluster.untilReady();
+    return { network, cluster, [Symbol.asyncDispose]: () => runClosers(closers) };
+  } catch (error) {
+    await runClosers(closers).catch(() => undefined); // what kept it from starting says more
+    throw error;
+  }
+}
+
 /** Nodes on the addresses of a network, known to one another by a secret. */
-export function inNetwork(network: TestNetwork, secretFile: string): ProcessClusterOptions {
+function inNetwork(network: TestNetwork, secretFile: string): ProcessClusterOptions {
   return {
     placeOf: (at) => ({ host: network.address(at) }),
     underOf: (at) => network.under(at),
@@ -59,7 +86,7 @@ export function inNetwork(network: TestNetwork, secretFile: string): ProcessClus
   };
 }
 
-export function makeNetwork(count: number): TestNetwork {
+function makeNetwork(count: number): TestNetwork {
   const bridge = `nkb${process.pid}`;
   const spaces = Array.from({ length: count }, (_, at) => `nk${process.pid}-${at}`);
   // of one process at a time: two thirds of a private block that nobody is likely to route
