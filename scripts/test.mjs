@@ -18,7 +18,7 @@ const inCi = process.env.CI === 'true';
 /** Exit of sanitizers.mjs where this machine has none. */
 const noSanitizers = 77;
 /** Every wait in them ends by itself long before; this is for what nobody thought of. */
-const clusterMsMax = 1_800_000;
+const clusterMsMax = 900_000;
 
 if (spawnSync(process.execPath, ['scripts/build.mjs'], { stdio: 'inherit' }).status !== 0) process.exit(1);
 

@@ -1,6 +1,7 @@
 // Acknowledgements that are lost between a node and its NATS server: a proxy swallows what the server answers, and the write is sent
 // again with the same id. Inside the stream's window for duplicates it is stored once; beyond it is stored twice, and applied once. Where
-// the acknowledgement alone is lost the entry comes all the same, and is the answer.
+// the acknowledgement alone is lost the entry comes all the same, and is the answer. And the other way round: a write that is acknowledged
+// and does not come is given up in its time, and what was stored is applied once when it comes.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -16,7 +17,7 @@ import { Shard } from '../shard/shard.ts';
 import { allPoints, draft, shardOptions, upsert } from '../shard/testing/shard-fixtures.ts';
 import { NatsClient } from './nats-client.ts';
 import { ReplicatedLog } from './replicated-log.ts';
-import { createStream, streamFacts, streamName, type StreamIdentity } from './shard-stream.ts';
+import { createStream, deleteStream, streamFacts, streamName, type StreamIdentity } from './shard-stream.ts';
 import { noNats, startNatsCluster, testKeys, type NatsCluster } from './testing/nats-cluster.ts';
 
 const shortWindowMs = 100;
@@ -25,8 +26,11 @@ interface Proxy {
   readonly url: string;
   /** From here on nothing of the server's comes through, on connections that are there. */
   swallow(): void;
-  /** From here on acknowledgements of what was published do not come through, and all else does. */
+  /** From here on acknowledgements of what was published do not come through, and all else does; or nothing but those. */
   swallowAcks(): void;
+  swallowAllButAcks(): void;
+  /** New connections are whole again. */
+  swallowNothing(): void;
   /** Ends those; new ones are whole. */
   cut(): void;
   close(): Promise<void>;
@@ -35,7 +39,7 @@ interface Proxy {
 async function proxyTo(url: string): Promise<Proxy> {
   const target = new URL(url);
   const pairs = new Set<{ readonly client: Socket; readonly server: Socket; isSwallowed: boolean }>();
-  let areAcksSwallowed = false;
+  let isSwallowed: (part: Buffer) => boolean = () => false;
   const listener = createServer((client) => {
     const server = connect(Number(target.port), target.hostname);
     const pair = { client, server, isSwallowed: false };
@@ -43,7 +47,7 @@ async function proxyTo(url: string): Promise<Proxy> {
     client.pipe(server);
     const messages = messagesOf();
     server.on('data', (data) => {
-      for (const part of messages(data)) if (!pair.isSwallowed && !(areAcksSwallowed && isAck(part))) client.write(part);
+      for (const part of messages(data)) if (!pair.isSwallowed && !isSwallowed(part)) client.write(part);
     });
     for (const socket of [client, server]) {
       socket.on('error', () => socket.destroy()).on('close', () => {
@@ -65,7 +69,14 @@ async function proxyTo(url: string): Promise<Proxy> {
       for (const pair of pairs) pair.isSwallowed = true;
     },
     swallowAcks: () => {
-      areAcksSwallowed = true;
+      isSwallowed = isAck;
+    },
+    swallowAllButAcks: () => {
+      isSwallowed = (part) => !isAck(part);
+    },
+    swallowNothing: () => {
+      isSwallowed = () => false;
+      cut();
     },
     cut,
     close: () => new Promise((resolve) => {
@@ -151,7 +162,16 @@ describe('acknowledgements that are lost', { skip: noNats ?? false }, () => {
     });
   }
 
-  test('a write whose entry comes without its acknowledgement is answered, and those behind it go on', async () => {
+  interface BehindProxy {
+    readonly shard: Shard;
+    readonly proxy: Proxy;
+    readonly of: StreamIdentity;
+    /** Not through the proxy. */
+    readonly own: NatsClient;
+  }
+
+  /** A shard with one point whose node talks to its server through a proxy. */
+  const behindProxy = async (work: (parts: BehindProxy) => Promise<void>): Promise<void> => {
     const own = await must(cluster, 'it runs').connect(0);
     const of = { collectionUuid: randomUUID(), shardId: 0, generation: 0 };
     await createStream(own, of, { firstSeq: 1, replicas: 3, deadlineMs: performance.now() + waitMsMax });
@@ -160,18 +180,44 @@ describe('acknowledgements that are lost', { skip: noNats ?? false }, () => {
     const shard = await openShard(of, client);
     try {
       await upsert(shard, draft(1, { value: 'first' }));
-      proxy.swallowAcks();
-      const writes = [2, 3].map((id) => shard.write({ kind: 'upsert', points: [draft(id, { value: 'unconfirmed' })] }, { wait: true, timeoutMs: 1_000 }));
-      const [second, third] = await Promise.all(writes);
-      assert.deepEqual([second?.seq, third?.seq], [2, 3]);
-      await waitUntil('both are applied', () => shard.applied === 3);
-      assert.equal((await allPoints(shard)).length, 3);
+      await work({ shard, proxy, of, own });
     } finally {
       await shard.close();
       await client.close();
       await proxy.close();
     }
-  });
+  };
+
+  test('a write whose entry comes without its acknowledgement is answered, and those behind it go on', () => behindProxy(async ({ shard, proxy }) => {
+    proxy.swallowAcks();
+    const writes = [2, 3].map((id) => shard.write({ kind: 'upsert', points: [draft(id, { value: 'unconfirmed' })] }, { wait: true, timeoutMs: 1_000 }));
+    const [second, third] = await Promise.all(writes);
+    assert.deepEqual([second?.seq, third?.seq], [2, 3]);
+    await waitUntil('both are applied', () => shard.applied === 3);
+    assert.equal((await allPoints(shard)).length, 3);
+  }));
+
+  test('a write whose entry does not come is given up in its time, and applied when it comes', () => behindProxy(async ({ shard, proxy, of, own }) => {
+    proxy.swallowAllButAcks();
+    await assert.rejects(shard.write({ kind: 'upsert', points: [draft(2, { value: 'late' })] }, { wait: true, timeoutMs: 1_000 }), { code: 'unavailable', message: /may be stored in the log of shard 0, and it has not come to this node in time/ });
+    assert.equal((await streamFacts(own, of)).lastSeq, 2);
+    assert.equal(shard.applied, 1);
+    proxy.swallowNothing();
+    await waitUntil('it is applied', () => shard.applied === 2);
+    assert.equal(await upsert(shard, draft(3, { value: 'next' })), 3);
+    assert.equal((await allPoints(shard)).length, 3);
+  }));
+
+  test('a write whose stream is deleted before its entry came is given up, and the shard can be closed', () => behindProxy(async ({ shard, proxy, of, own }) => {
+    proxy.swallowAllButAcks();
+    const writing = assert.rejects(upsert(shard, draft(2, { value: 'lost' })), { code: 'unavailable', message: /may be stored in the log of shard 0, and the stream is deleted/ });
+    await waitUntil('it is stored', async () => (await streamFacts(own, of)).lastSeq === 2);
+    await deleteStream(own, of);
+    proxy.swallowNothing();
+    const closing = shard.close();
+    await writing;
+    await closing;
+  }));
 });
 
 /** By the server's own clock, that of its messages. */

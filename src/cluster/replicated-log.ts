@@ -7,6 +7,8 @@
 // - The times of entries rise with their seqs: max(the publisher's, the one before + 1).
 // - A seq that is not the next one is loss or a purge: the log stops there and says so; it never jumps.
 // - An append that failed may have been stored; it then arrives like any other entry. One whose entry has arrived does not fail.
+// - No append waits without end: a server that is called current may lag behind for good, and a stream may be deleted before its last
+//   entries have come.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import { DeliverPolicy } from '@nats-io/jetstream';
@@ -25,6 +27,10 @@ import { decodeMessage, encodeMessage } from './stream-entry.ts';
 /** More only adds waiting: the servers take in no faster. */
 const inFlightBytesMax = 4 << 20;
 const publishTimeoutMs = 10_000;
+/** For an entry that is stored to come here: longer than it takes to notice a reader that brings nothing, and to elect its server. */
+const arrivalTimeoutMs = 30_000;
+/** A server that has just heard of others may not know a stream yet; one that is unknown for so long is deleted. */
+const deletedMs = 2_000;
 /** Entries that are read ahead of the shard. */
 const takenMax = 64;
 const retryMs = { first: 100, last: 5_000 } as const;
@@ -125,12 +131,12 @@ export class ReplicatedLog implements ShardLog {
   }
 
   /** Resolves when a majority has it on disk and it stands in the local copy, all entries before it too. @throws FencedError */
-  async append(draft: EntryDraft, { timeoutMs = publishTimeoutMs }: AppendOptions = {}): Promise<Entry> {
+  async append(draft: EntryDraft, { timeoutMs = Infinity }: AppendOptions = {}): Promise<Entry> {
     if (this.#closed) throw new RequestError('unavailable', 'the log is closed');
     if (this.#lost !== undefined) throw this.#lost;
     this.#appends.add(1);
     try {
-      return await this.#append(draft, Math.min(timeoutMs, publishTimeoutMs));
+      return await this.#append(draft, timeoutMs);
     } finally {
       this.#appends.subtract(1);
     }
@@ -145,7 +151,8 @@ export class ReplicatedLog implements ShardLog {
     arrived.catch(() => undefined); // a publish that fails is thrown instead
     this.#time = later(this.#time > this.lastTime ? this.#time : this.lastTime, clock.now());
     const message = encodeMessage(draft, this.#time);
-    const deadlineMs = clock.monotonic() + timeoutMs;
+    const startMs = clock.monotonic();
+    const deadlineMs = startMs + Math.min(timeoutMs, publishTimeoutMs);
     await this.#inFlight.waitFor(Math.max(0, inFlightBytesMax - message.byteLength));
     this.#inFlight.add(message.byteLength);
     try {
@@ -162,7 +169,14 @@ export class ReplicatedLog implements ShardLog {
     } finally {
       this.#inFlight.subtract(message.byteLength);
     }
-    return await arrived;
+    const timer = setTimeout(() => {
+      this.#refuse(id, this.#notCome('it has not come to this node in time'));
+    }, Math.min(timeoutMs, arrivalTimeoutMs) - (clock.monotonic() - startMs));
+    try {
+      return await arrived;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   sync(): Promise<void> {
@@ -190,12 +204,10 @@ export class ReplicatedLog implements ShardLog {
     return this.#options.local.purgeTo(seq);
   }
 
-  /** Idempotent; appends under way arrive first. One that does not within the time of a publish is rejected, and may have been stored. */
+  /** Idempotent; appends under way arrive first, or fail in their time. */
   async close(): Promise<void> {
     this.#closed = true;
-    const timer = setTimeout(() => this.#rejectAll(new RequestError('unavailable', 'the log is closed')), publishTimeoutMs);
     await this.#appends.waitFor(0);
-    clearTimeout(timer);
     this.#ended.abort();
     await this.#messages?.close();
     await this.#following;
@@ -211,6 +223,7 @@ export class ReplicatedLog implements ShardLog {
   async #follow(): Promise<void> {
     const { of, logger, clock } = this.#options;
     let waitMs: number = retryMs.first;
+    let unknownSinceMs: number | undefined;
     while (!this.#ended.signal.aborted) {
       const before = this.lastSeq;
       const sinceMs = clock.monotonic();
@@ -220,9 +233,11 @@ export class ReplicatedLog implements ShardLog {
         if (error instanceof CorruptionError) {
           this.#lost = error;
           logger.error({ stream: streamName(of), error: error.message }, 'the stream of a shard lacks entries; this copy stops here');
-          this.#rejectAll(error);
+          this.#refuseAll(error);
           return;
         }
+        unknownSinceMs = hasCode(error, apiCodes.streamNotFound) ? unknownSinceMs ?? sinceMs : undefined;
+        if (clock.monotonic() - (unknownSinceMs ?? Infinity) >= deletedMs) this.#refuseAll(this.#notCome('the stream is deleted'));
         if (!this.#ended.signal.aborted) logger.warn({ stream: streamName(of), error: String(error) }, 'a shard does not follow its stream for the moment');
       }
       waitMs = this.lastSeq > before || clock.monotonic() - sinceMs >= wellMs ? retryMs.first : Math.min(waitMs * 2, retryMs.last);
@@ -289,9 +304,18 @@ export class ReplicatedLog implements ShardLog {
     else pending.resolve({ ...entry, body: pending.draft.body });
   }
 
-  #rejectAll(error: unknown): void {
-    for (const { reject } of this.#pending.values()) reject(error);
-    this.#pending.clear();
+  /** From then on its entry is one like any other. */
+  #refuse(id: string, error: unknown): void {
+    this.#pending.get(id)?.reject(error);
+    this.#pending.delete(id);
+  }
+
+  #refuseAll(error: unknown): void {
+    for (const id of this.#pending.keys()) this.#refuse(id, error);
+  }
+
+  #notCome(why: string): RequestError {
+    return new RequestError('unavailable', `Shard temporarily unavailable: the write may be stored in the log of shard ${this.#options.of.shardId}, and ${why}`);
   }
 
   #shown(error: unknown): unknown {

@@ -92,7 +92,7 @@ for (const document of documents) {
 test('npm scripts that documents name exist', () => {
   const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> };
   for (const document of documents) {
-    for (const [, name = ''] of textOf(document).matchAll(/\bnpm run ([a-z:]+)/g))
+    for (const [, name = ''] of textOf(document).matchAll(/\bnpm run ([a-z0-9:]+)/g))
       assert.ok(name in scripts, `npm run ${name} in ${document}`);
   }
 });
