@@ -247,10 +247,10 @@ napi_value CheckGraph(napi_env env, Arguments& arguments) {
   });
 }
 
-constexpr size_t kSettings = 6;
+constexpr size_t kSettings = 7;
 
 // ef, rescored, filtering (0 none, 1 predicate, 2 two-hop, 3 no walk), whether distances are the rows' own, bits of a component of a
-// query against binary codes (0 as stored, 4, 8), block (-1: none).
+// query against binary codes (0 as stored, 4, 8), block (-1: none), whether true scores may end early.
 GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const GraphHandle& handle, const float* numbers) {
   GraphQuery one = {std::move(query), 0, 0, Filtering::kPlain, numbers[3] != 0};
   const bool counts = numbers[0] >= 0 && numbers[0] < 4.3e9f && numbers[1] >= 0 && numbers[1] < 4.3e9f;
@@ -259,7 +259,7 @@ GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const GraphHandle& han
   const size_t blocks = handle.blocks == nullptr ? 0 : handle.blocks->size();
   const bool placed = numbers[5] == -1 ? handle.graph != nullptr || numbers[2] == 3 : numbers[5] >= 0 && numbers[5] < static_cast<float>(blocks);
   if (!counts || !known || !bits || !placed) {
-    arguments.Bad("settings", "ef, rescored, filtering, byRows, bits, block");
+    arguments.Bad("settings", "ef, rescored, filtering, byRows, bits, block, early");
     return one;
   }
   one.ef = std::max<size_t>(static_cast<size_t>(numbers[0]), one.query.k);
@@ -267,24 +267,27 @@ GraphQuery QueryOf(Arguments& arguments, ScanQuery query, const GraphHandle& han
   one.filtering = static_cast<Filtering>(static_cast<uint8_t>(numbers[2]));
   one.bits = numbers[4] == 0 ? QueryBits::kAsStored : numbers[4] == 4 ? QueryBits::kFour : QueryBits::kEight;
   if (numbers[5] >= 0) one.block = static_cast<uint32_t>(numbers[5]);
+  one.early = numbers[6] != 0;
   return one;
 }
 
-// All answers in one buffer, which costs a search less than an object of arrays: words of four bytes, the hits and then the evaluations of
-// each query, then the rows of all queries and their scores.
-napi_value MakeAnswers(napi_env env, const std::vector<Hits>& hits, const std::vector<uint32_t>& evaluations) {
+// All answers in one buffer, which costs a search less than an object of arrays: words of four bytes, how many hits, evaluations and true
+// scores each query has, then the rows of all queries and their scores.
+napi_value MakeAnswers(napi_env env, const GraphSearchJob& job) {
+  const std::vector<Hits>& hits = job.hits();
   size_t found = 0;
   for (const Hits& one : hits) found += one.rows.size();
   void* data = nullptr;
   napi_value buffer;
-  if (napi_create_arraybuffer(env, (2 * hits.size() + 2 * found) * sizeof(uint32_t), &data, &buffer) != napi_ok) return nullptr;
+  if (napi_create_arraybuffer(env, (3 * hits.size() + 2 * found) * sizeof(uint32_t), &data, &buffer) != napi_ok) return nullptr;
   auto* const words = static_cast<uint32_t*>(data);
-  uint32_t* rows = words + 2 * hits.size();
+  uint32_t* rows = words + 3 * hits.size();
   uint32_t* scores = rows + found;
   for (size_t at = 0; at < hits.size(); ++at) {
     const Hits& one = hits[at];
     words[at] = static_cast<uint32_t>(one.rows.size());
-    words[hits.size() + at] = evaluations[at];
+    words[hits.size() + at] = job.evaluations()[at];
+    words[2 * hits.size() + at] = job.rescored()[at];
     rows = std::copy(one.rows.begin(), one.rows.end(), rows);
     if (!one.scores.empty()) memcpy(scores, one.scores.data(), one.scores.size() * sizeof(float));
     scores += one.scores.size();
@@ -292,7 +295,7 @@ napi_value MakeAnswers(napi_env env, const std::vector<Hits>& hits, const std::v
   return buffer;
 }
 
-// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise<ArrayBuffer>; settings: a Float32Array, six numbers for each query
+// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise<ArrayBuffer>; settings: a Float32Array, seven numbers for each query
 napi_value SearchGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
@@ -318,7 +321,7 @@ napi_value SearchGraph(napi_env env, Arguments& arguments) {
   }
   if (!arguments.ok()) return nullptr;
   auto job = std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries), handle->blocks);
-  return Environment::Of(env).Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) { return MakeAnswers(at, job->hits(), job->evaluations()); });
+  return Environment::Of(env).Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) { return MakeAnswers(at, *job); });
 }
 
 // closeGraph(graph): no call with the handle afterwards; searches under way keep what they read

@@ -6,6 +6,11 @@
 namespace nearkeep {
 namespace {
 
+// Rows whose true scores are taken at a time where it may end soon.
+constexpr size_t kRescoreStep = 8;
+// Of fewer of the best, none in a long row would be chance.
+constexpr size_t kWatchedMin = 16;
+
 // Heaps need numbers: damage behind all checks, or products that overflow, may have made something else of a distance.
 void BeNumbers(float* distances, size_t count) {
   for (size_t i = 0; i < count; ++i) distances[i] = distances[i] == distances[i] ? distances[i] : INFINITY;
@@ -138,6 +143,42 @@ bool FindSorted(const RowsView& view, const WalkCodes& codes, const SearchedGrap
   return whole;
 }
 
+// True scores of the nearest of `found`, which are in the order of their distances. With `early` that ends when the later half of them, and
+// at least a step, brought none of the best (k, or kWatchedMin): where distances tell near from far the best come first, and where they
+// do not, because all are nearly equal, they come all along. False where a page cannot be read.
+bool Rescore(const RowsView& view, const GraphQuery& query, const ExactRanker& ranker, const std::vector<Near>& found, Candidates* candidates, uint32_t* scored) {
+  const size_t most = std::min(query.rescored, found.size());
+  const size_t watched = std::max<size_t>(query.query.k, kWatchedMin);
+  const size_t step = query.early ? kRescoreStep : ExactRanker::kRowsAtOnce;
+  std::vector<double> best;  // heap, the worst first
+  uint32_t rows[ExactRanker::kRowsAtOnce];
+  const uint8_t* bytes[ExactRanker::kRowsAtOnce];
+  double lows[ExactRanker::kRowsAtOnce];
+  size_t at = 0;
+  size_t last = 0;  // before it one of the best was found
+  while (at < most && !(query.early && at >= 2 * last && at - last >= kRescoreStep)) {
+    const size_t count = std::min(step, most - at);
+    for (size_t i = 0; i < count; ++i) {
+      rows[i] = found[at + i].node;
+      bytes[i] = view.Row(rows[i]);
+      if (view.file == nullptr) __builtin_prefetch(bytes[i]);
+    }
+    if (!ranker.Add(rows, bytes, count, candidates, lows)) return false;
+    for (size_t i = 0; query.early && i < count; ++i) {
+      if (best.size() == watched && lows[i] <= best.front()) continue;
+      last = at + i + 1;
+      best.push_back(lows[i]);
+      std::push_heap(best.begin(), best.end(), std::greater<double>());
+      if (best.size() <= watched) continue;
+      std::pop_heap(best.begin(), best.end(), std::greater<double>());
+      best.pop_back();
+    }
+    at += count;
+  }
+  *scored = static_cast<uint32_t>(at);
+  return true;
+}
+
 WalkScratch& ScratchOfThread() {
   thread_local WalkScratch scratch;
   return scratch;
@@ -153,7 +194,8 @@ GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const WalkCodes> c
       blocks_(std::move(blocks)),
       queries_(std::move(queries)),
       hits_(queries_.size()),
-      evaluations_(queries_.size()) {}
+      evaluations_(queries_.size()),
+      rescored_(queries_.size()) {}
 
 void GraphSearchJob::Run(size_t block, size_t) {
   const GraphQuery& query = queries_[block];
@@ -166,20 +208,9 @@ void GraphSearchJob::Run(size_t block, size_t) {
     return;
   }
   evaluations_[block] = static_cast<uint32_t>(std::min<uint64_t>(scratch.evaluations, ~uint32_t{0}));
-  const size_t kept = std::min(query.rescored, scratch.found.size());
   const ExactRanker ranker(view_, query.query);
   Candidates candidates;
-  for (size_t from = 0; from < kept; from += ExactRanker::kRowsAtOnce) {
-    const size_t count = std::min(ExactRanker::kRowsAtOnce, kept - from);
-    uint32_t rows[ExactRanker::kRowsAtOnce];
-    const uint8_t* bytes[ExactRanker::kRowsAtOnce];
-    for (size_t i = 0; i < count; ++i) {
-      rows[i] = scratch.found[from + i].node;
-      bytes[i] = view_.Row(rows[i]);
-      if (view_.file == nullptr) __builtin_prefetch(bytes[i]);
-    }
-    if (!ranker.Add(rows, bytes, count, &candidates)) return Fail(Failure::kUnreadable);
-  }
+  if (!Rescore(view_, query, ranker, scratch.found, &candidates, &rescored_[block])) return Fail(Failure::kUnreadable);
   if (!ranker.Rank(&candidates, *this, &hits_[block])) Fail(Failure::kUnreadable);
 }
 

@@ -12,10 +12,11 @@ constexpr uint32_t kNoBlock = ~uint32_t{0};
 struct GraphQuery {
   ScanQuery query;        // `allowed` is ignored with kPlain
   size_t ef;              // at least k: of the walk, or of all rows scored without one, so many are found
-  size_t rescored;        // of what the walk finds, how many of the nearest get their true score; at least k
+  size_t rescored;        // of what the walk finds, so many of the nearest get their true score at most; at least k
   Filtering filtering;
   bool by_rows;           // distances of the walk from the rows instead of the codes
   QueryBits bits = QueryBits::kAsStored;
+  bool early = false;         // that ends where more of them would hardly change the answer
   uint32_t block = kNoBlock;  // the walk is through this block, which holds all allowed rows; kPlain: all its rows are allowed
 };
 
@@ -38,6 +39,8 @@ class GraphSearchJob : public Job {
   const std::vector<Hits>& hits() const { return hits_; }
   // Distances computed.
   const std::vector<uint32_t>& evaluations() const { return evaluations_; }
+  // Rows that got their true score.
+  const std::vector<uint32_t>& rescored() const { return rescored_; }
 
  private:
   const RowsView view_;
@@ -47,6 +50,7 @@ class GraphSearchJob : public Job {
   const std::vector<GraphQuery> queries_;
   std::vector<Hits> hits_;             // by query: written by the block that answers it
   std::vector<uint32_t> evaluations_;  // likewise
+  std::vector<uint32_t> rescored_;     // likewise
 };
 
 // How many of the k best nodes for the node `at` as a query a search with `ef` finds. 0 where a page cannot be read.

@@ -77,7 +77,7 @@ ExactRanker::ExactRanker(const RowsView& view, const ScanQuery& query) : view_(&
   if (!view.spec.divides_by_length) relative_ = 4 * kUnitRoundoff;
 }
 
-bool ExactRanker::Add(const uint32_t* rows, const uint8_t* const* bytes, size_t count, Candidates* candidates) const {
+bool ExactRanker::Add(const uint32_t* rows, const uint8_t* const* bytes, size_t count, Candidates* candidates, double* lows) const {
   const RowSpec& spec = view_->spec;
   float sums[kRowsAtOnce];
   float norms[kRowsAtOnce];
@@ -89,21 +89,23 @@ bool ExactRanker::Add(const uint32_t* rows, const uint8_t* const* bytes, size_t 
     double error = relative_ * fabs(sum) + absolute_;
     if (spec.divides_by_length) error += 1.02 * per_norm_;
     else if (spec.metric == Metric::kDot) error += per_norm_ * sqrt(1.01 * static_cast<double>(norms[i]) + norm_floor);
-    if (fabs(sum) + error < kSureMax) {
-      candidates->Add(rows[i], sign * sum - error, sign * sum + error, query_->k);
-    } else if (!AddUncertain(rows[i], bytes[i], candidates)) {
-      return false;
-    }
+    double low = sign * sum - error;
+    double high = sign * sum + error;
+    const bool sure = fabs(sum) + error < kSureMax;
+    if (!sure && !BoundsOfScore(bytes[i], &low, &high)) return false;
+    candidates->Add(rows[i], low, high, query_->k);
+    if (lows != nullptr) lows[i] = low;
   }
   return true;
 }
 
-bool ExactRanker::AddUncertain(uint32_t row, const uint8_t* bytes, Candidates* candidates) const {
+bool ExactRanker::BoundsOfScore(const uint8_t* bytes, double* low, double* high) const {
   float score = 0;
   if (!Read(*view_, [&] { ExactScores(view_->spec, query_->vector.data(), &bytes, 1, &score); })) return false;
   const double goodness = Goodness(view_->spec, score);
   const double error = isinf(goodness) ? 0 : 4 * kUnitRoundoff * fabs(goodness);
-  candidates->Add(row, goodness - error, goodness + error, query_->k);
+  *low = goodness - error;
+  *high = goodness + error;
   return true;
 }
 

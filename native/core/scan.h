@@ -62,15 +62,17 @@ class ExactRanker {
  public:
   // Both outlive the ranker.
   ExactRanker(const RowsView& view, const ScanQuery& query);
-  // At most kRowsAtOnce rows, with where they lie. False where a page of the file cannot be read.
-  bool Add(const uint32_t* rows, const uint8_t* const* bytes, size_t count, Candidates* candidates) const;
+  // At most kRowsAtOnce rows, with where they lie. `lows`, where given: the lower bound of each one's goodness. False where a page of the
+  // file cannot be read.
+  bool Add(const uint32_t* rows, const uint8_t* const* bytes, size_t count, Candidates* candidates, double* lows = nullptr) const;
   // The k best of the candidates, which are used up. False where a page cannot be read; `job` is asked whether to stop.
   bool Rank(Candidates* candidates, const Job& job, Hits* hits) const;
 
   static constexpr size_t kRowsAtOnce = 256;
 
  private:
-  bool AddUncertain(uint32_t row, const uint8_t* bytes, Candidates* candidates) const;
+  // The bounds from the row's true score. False where a page cannot be read.
+  bool BoundsOfScore(const uint8_t* bytes, double* low, double* high) const;
 
   const RowsView* view_;
   const ScanQuery* query_;

@@ -77,6 +77,58 @@ TEST(recall_of_every_distance_and_type) {
   }
 }
 
+// Rows in groups that differ by less than codes can tell.
+GrowingRows DrawTwins(const SpecCase& one, Clusters& clusters, uint32_t groups, uint32_t in_group) {
+  GrowingRows rows(one.spec, OfferedKernels().front());
+  std::vector<uint8_t> bytes;
+  std::normal_distribution<float> little(0, 0.0002f);
+  for (uint32_t group = 0; group < groups; ++group) {
+    const std::vector<float> centre = clusters.Draw();
+    for (uint32_t i = 0; i < in_group; ++i) {
+      std::vector<float> point = centre;
+      for (float& value : point) value += little(clusters.random());
+      AppendRow(one, point, &bytes);
+    }
+  }
+  rows.Append(bytes.data(), groups * in_group);
+  return rows;
+}
+
+TEST(true_scores_end_early_and_leave_out_next_to_nothing) {
+  Pool pool(2);
+  for (const bool twins : {false, true}) {
+    for (const SpecCase& one : AllSpecs(96)) {
+      if (twins && one.spec.datatype == Datatype::kUint8) continue;  // its codes are the rows
+      Clusters clusters(68, 96, 20);
+      const GrowingRows rows = twins ? DrawTwins(one, clusters, kSlow ? 4 : 20, 200) : DrawRows(one, clusters, kSlow ? 800 : 4000);
+      const auto built = Build(pool, rows.view());
+      for (const uint32_t k : {1u, 10u, 50u}) {
+        std::vector<GraphQuery> all, early;
+        std::vector<ScanQuery> exact;
+        for (int i = 0; i < 60; ++i) {
+          std::vector<float> query = DrawQuery(one, clusters);
+          if (twins) {
+            const uint8_t* bytes = rows.view().Row(clusters.random()() % rows.view().row_count);
+            for (size_t at = 0; at < one.spec.dims; ++at) query[at] = ComponentOf(one.spec.datatype, bytes, at);
+          }
+          exact.push_back({std::move(query), k, nullptr});
+          all.push_back({exact.back(), 200, 200, Filtering::kPlain, false});
+          early.push_back(all.back());
+          early.back().early = true;
+        }
+        auto job = std::make_shared<GraphSearchJob>(rows.view(), built->codes(), built->graph(), early);
+        RunToEnd([&](auto done) { pool.Submit(job, job->blocks(), done); });
+        const std::vector<Hits> truth = Scan(pool, rows.view(), exact);
+        const double of_all = Recall(one.spec, Search(pool, rows.view(), *built, all), truth), of_early = Recall(one.spec, job->hits(), truth);
+        double scored = 0;
+        for (const uint32_t count : job->rescored()) scored += count / 60.0;
+        const bool whole = of_early >= of_all - (twins ? 0.06 : 0.002), few = twins || scored <= (k == 50 ? 130 : 50);
+        if (!whole || !few) throw std::runtime_error(std::string(one.name) + " type " + std::to_string(static_cast<int>(one.spec.datatype)) + " twins " + std::to_string(twins) + " k " + std::to_string(k) + ": recall " + std::to_string(of_all) + ", early " + std::to_string(of_early) + ", scored " + std::to_string(scored));
+      }
+    }
+  }
+}
+
 TEST(every_point_is_reached_whatever_the_threads) {
   for (const size_t threads : {1, 2, 8}) {
     Pool pool(8);

@@ -20,6 +20,16 @@ test('rows that were counted before are not counted again', () => {
   assert.deepEqual([planQuery(query, facts).matches, planQuery({ ...query, allowedCount: 50_000 }, facts).matches], [320, 50_000]);
 });
 
+test('true scores may end early by fine codes and by rows, and not where so many are asked for', () => {
+  const early = (settings: IndexSettings, changes: Partial<GraphFacts> = {}): boolean | undefined => {
+    const found = plan(100_000, settings, changes);
+    return found.kind === 'walk' ? found.early : undefined;
+  };
+  assert.deepEqual([early({}), early({ quantization: { ignore: true } })], [true, true]);
+  assert.deepEqual([early({ quantization: { rescore: false } }), early({ quantization: { oversampling: 2 } })], [false, false]);
+  for (const kind of ['scalar', 'product', 'binary'] as const) assert.equal(early({}, { codes: { kind, recordBytes: 832 } }), false, kind);
+});
+
 const inBlock = (rows: number): Partial<GraphFacts> => ({ findBlock: () => ({ place: 3, rows }) });
 
 function brief(of: QueryPlan): string {

@@ -32,8 +32,10 @@ const blockWidth = 3;
 export interface WalkPlan {
   readonly kind: 'walk';
   readonly ef: number;
-  /** How many of the found get their true score. */
+  /** So many of the found get their true score, at most. */
   readonly rescored: number;
+  /** The farther ones do not where they would hardly change the answer. */
+  readonly early: boolean;
   readonly filtering: 'plain' | 'predicate' | 'two-hop' | 'no-walk';
   readonly byRows: boolean;
   /** The place of the block to walk through; all rows without. */
@@ -89,12 +91,14 @@ function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct, codes }: 
   const list = Math.max(query.hnswEf ?? efConstruct, wanted);
   const rescored = rescore === false ? query.k : query.quantization?.oversampling === undefined ? undefined : wanted;
   const byRows = ignore === true;
+  // coarser codes put the best anywhere
+  const early = rescored === undefined && (byRows || codes.kind === 'internal');
   const codeNs = (ofByte: number): number => (codes.kind === 'product' ? lookupByteNs : ofByte) * codes.recordBytes;
   const rowNs = walkRowNs + (byRows ? walkByteNs * stride : codeNs(walkByteNs));
   const walk = (filtering: WalkPlan['filtering'], efOf: number, costNs: number, block?: number): Choice => {
     const scored = rescored ?? efOf;
     const place = block === undefined ? {} : { block };
-    return { plan: { kind: 'walk', ef: efOf, rescored: scored, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
+    return { plan: { kind: 'walk', ef: efOf, rescored: scored, early, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
   };
   return {
     byCodes: () => (byRows ? [] : [walk('no-walk', list, matches * (scanRowNs + codeNs(codeByteNs)))]),

@@ -14,7 +14,7 @@ const binaryEncodings = { 'one-bit': 0, 'one-and-half-bits': 1, 'two-bits': 2 } 
 const queryBits = { default: 0, binary: 0, scalar4bits: 4, scalar8bits: 8 } as const;
 const parts: readonly GraphPart[] = [0, 1, 2];
 /** Of a query, for the addon. */
-const settingsCount = 6;
+const settingsCount = 7;
 
 let lastTicket = 0;
 
@@ -94,11 +94,13 @@ export interface NativeGraphOptions {
   readonly counts: GraphCounts;
 }
 
-function countWalk(counts: WalkCounts, { byRows, rescored, matches }: WalkPlan, evaluations: number): void {
+function countWalk(counts: WalkCounts, { byRows }: WalkPlan, { evaluations, rescored }: { readonly evaluations: number; readonly rescored: number }): void {
   counts.walks += 1;
   if (byRows) counts.rowEvaluations += evaluations;
-  else counts.codeEvaluations += evaluations;
-  if (!byRows) counts.rescored += Math.min(rescored, matches);
+  else {
+    counts.codeEvaluations += evaluations;
+    counts.rescored += rescored;
+  }
 }
 
 export class NativeGraph implements GraphSlot {
@@ -222,6 +224,7 @@ export class NativeGraph implements GraphSlot {
       settings[from + 3] = Number(plan.byRows);
       settings[from + 4] = queryBits[query.binaryQuery ?? 'default'];
       settings[from + 5] = plan.block ?? -1;
+      settings[from + 6] = Number(plan.early);
       vectors.push(query.vector);
       ks.push(query.k);
       bitmaps.push(query.allowed);
@@ -236,7 +239,7 @@ export class NativeGraph implements GraphSlot {
 
   /** Takes apart what the addon's searchGraph answers, and counts what was walked. */
   #answersOf(buffer: ArrayBuffer, walks: readonly Walk[]): readonly IndexHits[] {
-    const words = new Uint32Array(buffer, 0, 2 * walks.length);
+    const words = new Uint32Array(buffer, 0, 3 * walks.length);
     const scoresAfter = buffer.byteLength / 2 - words.byteLength / 2;
     let offset = words.byteLength;
     return walks.map(({ plan }, at) => {
@@ -244,7 +247,7 @@ export class NativeGraph implements GraphSlot {
       const evaluations = words[walks.length + at] ?? 0;
       this.#counters.queries += 1;
       this.#counters.evaluations += evaluations;
-      countWalk(this.#options.counts.walked, plan, evaluations);
+      countWalk(this.#options.counts.walked, plan, { evaluations, rescored: words[2 * walks.length + at] ?? 0 });
       const hits = { rows: new Uint32Array(buffer, offset, count), scores: new Float32Array(buffer, offset + scoresAfter, count) };
       offset += count * Uint32Array.BYTES_PER_ELEMENT;
       return hits;
