@@ -160,7 +160,7 @@ class Race {
     try {
       answer = await this.#send(call);
     } catch (error) {
-      if (!this.#isKilled || error instanceof assert.AssertionError) throw new RangeError(`${JSON.stringify(call)} got no answer; ${place}`, { cause: error });
+      if (!this.#isKilled || error instanceof assert.AssertionError) throw new RangeError(`${JSON.stringify(call)} got no answer (${causeOf(error)}); ${place}`, { cause: error });
       return this.judge.unanswered(number);
     }
     const { outcome, text } = answer;
@@ -303,6 +303,11 @@ class Race {
   #count(what: string): void {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
+}
+
+/** With what is behind it: a request that failed says only that it did. */
+function causeOf(error: unknown): string {
+  return error instanceof Error && error.cause !== undefined ? `${error.message}: ${causeOf(error.cause)}` : String(error);
 }
 
 function pointsOf(value: number): Point[] {
