@@ -10,7 +10,7 @@ namespace nearkeep {
 
 class Arguments {
  public:
-  static constexpr size_t kMax = 8;
+  static constexpr size_t kMax = 10;
 
   Arguments(napi_env env, napi_callback_info info) : env_(env), count_(kMax) {
     if (napi_get_cb_info(env, info, &count_, values_, &self_, nullptr) != napi_ok) Refuse("the call cannot be read");

@@ -3,6 +3,7 @@
 // A graph is built, or its images are filled piece by piece from files and then checked; only after that it can be searched.
 #include <algorithm>
 
+#include "../core/bitmap.h"
 #include "../core/hnsw-build.h"
 #include "../core/hnsw-search.h"
 #include "../core/walk-codes.h"
@@ -26,6 +27,7 @@ napi_value MakeBuilt(napi_env env, const HnswBuildJob& job) {
   napi_create_string_utf8(env, names[static_cast<size_t>(job.outcome())], NAPI_AUTO_LENGTH, &outcome);
   napi_set_named_property(env, result, "outcome", outcome);
   napi_set_named_property(env, result, "stranded", MakeNumber(env, job.stranded()));
+  napi_set_named_property(env, result, "taken", MakeNumber(env, job.taken()));
   napi_set_named_property(env, result, "sampleRecall", MakeNumber(env, static_cast<double>(job.sample_recall())));
   if (job.outcome() != BuildOutcome::kBuilt) return result;
   auto handle = std::make_unique<GraphHandle>();
@@ -57,7 +59,29 @@ CodesConfig CodesArguments(Arguments& arguments, size_t at) {
   return config;
 }
 
-// buildGraph(rows, m, efConstruct, codes, parameter, threadsMax, ticket): m 0: codes alone. Promise<{ outcome, stranded, sampleRecall, graph? }>
+// Three arguments: a graph, a bit for each of its rows that is one of `rows`, too, and which one the first of these is. Without a graph none.
+GraphSeed SeedArguments(napi_env env, Arguments& arguments, size_t at, uint32_t m, uint32_t rows) {
+  GraphSeed seed;
+  napi_valuetype type = napi_undefined;
+  if (arguments.Get(at) != nullptr) napi_typeof(env, arguments.Get(at), &type);
+  if (!arguments.ok() || type == napi_undefined) return seed;
+  GraphHandle* handle = OpenGraph(env, arguments, at);
+  if (handle != nullptr && (handle->graph == nullptr || handle->graph->m() != m)) arguments.Bad("seed", "a graph with as many links");
+  const auto live = arguments.Words(arguments.Get(at + 1), "live");
+  seed.first = static_cast<uint32_t>(arguments.Integer(at + 2, "first", 0, rows));
+  if (!arguments.ok()) return {};
+  const size_t words = WordsFor(handle->graph->rows());
+  if (live.length < words) return arguments.Bad("live", "as long as the seed's rows"), GraphSeed{};
+  uint64_t count = 0;
+  ForEachSet(live.data, 0, handle->graph->rows(), [&count](uint32_t) { ++count; });
+  if (seed.first + count > rows) return arguments.Bad("live", "no more than the rows"), GraphSeed{};
+  seed.graph = handle->graph;
+  seed.live.assign(live.data, live.data + words);
+  return seed;
+}
+
+// buildGraph(rows, m, efConstruct, codes, parameter, threadsMax, ticket, seed, live, first): m 0: codes alone.
+// Promise<{ outcome, stranded, taken, sampleRecall, graph? }>
 napi_value BuildGraph(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   const auto m = static_cast<uint32_t>(arguments.Integer(1, "m", 0, kLinksMax / 2));
@@ -66,9 +90,10 @@ napi_value BuildGraph(napi_env env, Arguments& arguments) {
   const CodesConfig codes = CodesArguments(arguments, 3);
   const auto threads_max = static_cast<size_t>(arguments.Integer(5, "threadsMax", 0, kRowsMax));
   const auto ticket = static_cast<uint32_t>(arguments.Integer(6, "ticket", 0, kRowsMax));
+  GraphSeed seed = SeedArguments(env, arguments, 7, m, arguments.ok() ? rows->view().row_count : 0);
   if (!arguments.ok()) return nullptr;
   Environment& environment = Environment::Of(env);
-  auto job = std::make_shared<HnswBuildJob>(rows->view(), HnswConfig{m, ef, codes}, environment.workers());
+  auto job = std::make_shared<HnswBuildJob>(rows->view(), HnswConfig{m, ef, codes}, environment.workers(), std::move(seed));
   return environment.StartBackground(job, job->blocks(), threads_max, ticket, [job](napi_env at, napi_value*) { return MakeBuilt(at, *job); });
 }
 

@@ -10,6 +10,7 @@ namespace {
 constexpr uint32_t kFirstPoints = 256;
 // What a thread does before it looks for searches: a few milliseconds at most.
 constexpr uint32_t kInsertRows = 16;
+constexpr uint32_t kTakeRows = 512;
 constexpr uint32_t kSamples = 64;
 constexpr uint32_t kSampleK = 10;
 constexpr uint32_t kSampleEf = 64;
@@ -45,14 +46,15 @@ struct BuildScorer {
 
 }  // namespace
 
-HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers)
+HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers, GraphSeed seed)
     : view_(std::move(view)),
       config_(config),
       nodes_(view_.row_count),
+      seed_(std::move(seed)),
       codes_(CodeTable::New(view_, 0)),
       writer_(codes_.get(), 0),
       points_(*codes_, nullptr),
-      graph_(config.m == 0 ? nullptr : std::make_shared<HnswGraph>(nodes_, config.m)),
+      graph_(config.m == 0 || seed_.graph != nullptr ? nullptr : std::make_shared<HnswGraph>(nodes_, config.m)),
       scratch_(workers),
       locks_(new std::atomic<uint8_t>[config.m == 0 ? 0 : nodes_]()) {}
 
@@ -69,15 +71,22 @@ HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t worke
       locks_(new std::atomic<uint8_t>[nodes_]()),
       phase_(Phase::kFirst) {}
 
-size_t HnswBuildJob::BlocksOfSize(uint32_t first, uint32_t size) const {
-  return nodes_ <= first ? 0 : (nodes_ - first + size - 1) / size;
-}
+size_t HnswBuildJob::BlocksOfSize(uint32_t size) const { return (size_t{nodes_} + size - 1) / size; }
 
 void HnswBuildJob::Run(size_t block, size_t worker) {
   const auto at = static_cast<uint32_t>(block);
   switch (phase_) {
     case Phase::kPrepare:
       if (!writer_.Prepare(view_)) Fail(Failure::kUnreadable);
+      if (seed_.graph == nullptr) return;
+      seed_nodes_ = SeedNodes(seed_);
+      if (seed_nodes_.count() < kFirstPoints) {  // too few to begin with
+        seed_ = {};
+        seed_nodes_ = {};
+        graph_ = std::make_shared<HnswGraph>(nodes_, config_.m);
+      } else {
+        graph_ = std::make_shared<HnswGraph>(config_.m, seed_nodes_.Levels(seed_, nodes_, config_.m));
+      }
       return;
     case Phase::kEncode:
       if (!writer_.Encode(view_, at * kEncodeRows, std::min(nodes_, (at + 1) * kEncodeRows))) Fail(Failure::kUnreadable);
@@ -85,11 +94,12 @@ void HnswBuildJob::Run(size_t block, size_t worker) {
     case Phase::kFirst:
       for (uint32_t node = 0; node < std::min(nodes_, kFirstPoints); ++node) Insert(node, worker);
       return;
-    case Phase::kInsert: {
-      const uint32_t from = kFirstPoints + at * kInsertRows;
-      for (uint32_t node = from; node < std::min(nodes_, from + kInsertRows) && !Stopped(); ++node) Insert(node, worker);
+    case Phase::kTake:
+      for (uint32_t old = at * kTakeRows; old < std::min(seed_.graph->rows(), (at + 1) * kTakeRows); ++old) Take(old);
       return;
-    }
+    case Phase::kInsert:
+      for (uint32_t i = at * kInsertRows; i < std::min(to_insert_, (at + 1) * kInsertRows) && !Stopped(); ++i) Insert(ToInsert(i), worker);
+      return;
     case Phase::kReach: return Reach();
     case Phase::kSample: return Sample(block, worker);
     case Phase::kRecode:
@@ -104,7 +114,7 @@ size_t HnswBuildJob::Advance() {
   switch (phase_) {
     case Phase::kPrepare: {
       phase_ = Phase::kEncode;
-      const size_t blocks = BlocksOfSize(0, kEncodeRows);
+      const size_t blocks = BlocksOfSize(kEncodeRows);
       if (blocks > 0) return blocks;
     }
       [[fallthrough]];
@@ -115,11 +125,11 @@ size_t HnswBuildJob::Advance() {
       }
       writer_.Finish();
       if (graph_ == nullptr) return Recode();
-      phase_ = Phase::kFirst;
-      return 1;
-    case Phase::kFirst: {
-      phase_ = Phase::kInsert;
-      const size_t blocks = BlocksOfSize(kFirstPoints, kInsertRows);
+      phase_ = seed_.graph == nullptr ? Phase::kFirst : Phase::kTake;
+      return seed_.graph == nullptr ? 1 : (size_t{seed_.graph->rows()} + kTakeRows - 1) / kTakeRows;
+    case Phase::kFirst:
+    case Phase::kTake: {
+      const size_t blocks = BeginInsert();
       if (blocks > 0) return blocks;
     }
       [[fallthrough]];
@@ -147,6 +157,47 @@ size_t HnswBuildJob::Advance() {
     }
   }
   return 0;
+}
+
+// The lists of a node of the seed, as far as what they lead to is here. Writes no other node's.
+void HnswBuildJob::Take(uint32_t old) {
+  const uint32_t node = seed_nodes_.NodeOf(old);
+  if (node == SeedNodes::kGone) return;
+  SeedNodes::Links links;
+  std::vector<Near> chosen;
+  std::vector<float> distances;
+  for (uint32_t level = 0; level <= graph_->Level(node); ++level) {
+    seed_nodes_.Take(seed_, old, level, &links);
+    if (links.holed) {
+      links.kept.insert(links.kept.end(), links.beyond.begin(), links.beyond.end());
+      distances.resize(links.kept.size());
+      points_.Distances(points_.Point(node), links.kept.data(), links.kept.size(), distances.data());
+      chosen.clear();
+      for (size_t at = 0; at < links.kept.size(); ++at) chosen.push_back({distances[at], links.kept[at]});
+      Choose(&chosen, graph_->Capacity(level));
+      links.kept.clear();
+      for (const Near& near : chosen) links.kept.push_back(near.node);
+    }
+    HnswGraph::Write(graph_->List(node, level), links.kept.data(), static_cast<uint32_t>(links.kept.size()));
+  }
+}
+
+// Blocks of what is not linked yet.
+size_t HnswBuildJob::BeginInsert() {
+  phase_ = Phase::kInsert;
+  if (seed_.graph == nullptr) {
+    to_insert_ = nodes_ - std::min(nodes_, kFirstPoints);
+  } else {
+    to_insert_ = nodes_ - seed_nodes_.count();
+    const uint32_t entry = seed_nodes_.Entry(seed_);
+    entry_.store(uint64_t{graph_->Level(entry)} << 32 | entry);
+  }
+  return (size_t{to_insert_} + kInsertRows - 1) / kInsertRows;
+}
+
+uint32_t HnswBuildJob::ToInsert(uint32_t at) const {
+  if (seed_.graph == nullptr) return kFirstPoints + at;
+  return at < seed_.first ? at : at + seed_nodes_.count();
 }
 
 void HnswBuildJob::Insert(uint32_t node, size_t worker) {

@@ -1,7 +1,7 @@
 // Builds codes and graph of stored rows, in the background, on any number of threads.
 //
-// Phases: prepare (means) → encode → the first points on one thread → the others side by side → reach: every point is found from
-// the entry or linked in → for dot products of unequal lengths: a sample is searched, and a graph that misses too much is given up →
+// Phases: prepare (means) → encode → the first points on one thread, or, where there is a seed, its links taken over side by side → the
+// others side by side → reach: every point is found from the entry or linked in → for dot products of unequal lengths: a sample is searched, and a graph that misses too much is given up →
 // where it is to be walked by other codes than the internal ones, those are made, and take their place.
 //
 // A new point is linked in two passes: its own lists on ALL levels first, then itself into its neighbours' lists. A point that can be
@@ -16,6 +16,7 @@
 #include <mutex>
 
 #include "codes.h"
+#include "hnsw-seed.h"
 #include "hnsw-walk.h"
 #include "node-codes.h"
 #include "pool.h"
@@ -36,8 +37,8 @@ enum class BuildOutcome : uint8_t {
 
 class HnswBuildJob : public Job {
  public:
-  // `workers`: threads of the pool.
-  HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers);
+  // `workers`: threads of the pool. `seed`: of a graph with the same m, whose live nodes fit into the view's rows.
+  HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers, GraphSeed seed = {});
   // Of `rows`, ascending, over codes of all rows of the view.
   HnswBuildJob(RowsView view, const HnswConfig& config, size_t workers, std::shared_ptr<const CodeTable> codes, std::vector<uint32_t> rows);
   size_t blocks() const { return 1; }
@@ -50,13 +51,17 @@ class HnswBuildJob : public Job {
   bool recoding() const { return phase_ == Phase::kRecode; }
   const std::shared_ptr<HnswGraph>& graph() const { return graph_; }  // null without links
   const std::vector<uint32_t>& rows() const { return rows_; }         // as given
+  uint32_t taken() const { return seed_nodes_.count(); }  // points whose links are the seed's
   uint32_t stranded() const { return stranded_; }  // points that had to be linked in at the end
   float sample_recall() const { return sample_recall_; }  // 1 where no sample was searched
 
  private:
-  enum class Phase : uint8_t { kPrepare, kEncode, kFirst, kInsert, kReach, kSample, kRecode };
+  enum class Phase : uint8_t { kPrepare, kEncode, kFirst, kTake, kInsert, kReach, kSample, kRecode };
 
-  size_t BlocksOfSize(uint32_t first, uint32_t size) const;
+  size_t BlocksOfSize(uint32_t size) const;
+  void Take(uint32_t old);
+  uint32_t ToInsert(uint32_t at) const;
+  size_t BeginInsert();
   void Insert(uint32_t node, size_t worker);
   void LinkForward(uint32_t node, uint32_t level, std::vector<Near>* chosen, WalkScratch* scratch);
   void LinkBack(uint32_t node, uint32_t level, const std::vector<Near>& chosen);
@@ -70,6 +75,8 @@ class HnswBuildJob : public Job {
   const HnswConfig config_;
   const std::vector<uint32_t> rows_;  // by node; empty: row = node
   const uint32_t nodes_;
+  GraphSeed seed_;
+  SeedNodes seed_nodes_;
   std::shared_ptr<CodeTable> codes_;  // internal
   CodeWriter writer_;
   const NodeCodes points_;
@@ -82,6 +89,7 @@ class HnswBuildJob : public Job {
   std::atomic<uint64_t> entry_{~uint64_t{0}};  // top level << 32 | node; all ones: none
   Phase phase_ = Phase::kPrepare;
   BuildOutcome outcome_ = BuildOutcome::kBuilt;
+  uint32_t to_insert_ = 0;  // points of the phase
   uint32_t stranded_ = 0;
   float sample_recall_ = 1;
   std::vector<uint32_t> sample_hits_;  // by sample

@@ -19,8 +19,16 @@ uint64_t Hash(uint64_t value) {
   return value ^ (value >> 31);
 }
 
+std::vector<uint8_t> DrawLevels(uint32_t rows, uint32_t m) {
+  std::vector<uint8_t> levels(rows);
+  for (uint32_t node = 0; node < rows; ++node) levels[node] = HnswGraph::DrawLevel(node, m);
+  return levels;
+}
+
+}  // namespace
+
 // One in m nodes has level 1 or more, one in m^2 level 2 or more. Integers only: the same on every machine.
-uint8_t DrawLevel(uint32_t node, uint32_t m) {
+uint8_t HnswGraph::DrawLevel(uint32_t node, uint32_t m) {
   uint64_t share = std::numeric_limits<uint64_t>::max() / m;
   const uint64_t drawn = Hash(node);
   uint8_t level = 0;
@@ -31,12 +39,12 @@ uint8_t DrawLevel(uint32_t node, uint32_t m) {
   return level;
 }
 
-}  // namespace
+HnswGraph::HnswGraph(uint32_t rows, uint32_t m) : HnswGraph(m, DrawLevels(rows, m)) {}
 
-HnswGraph::HnswGraph(uint32_t rows, uint32_t m) : HnswGraph(rows, m, nullptr) {
-  std::vector<uint8_t> levels(rows);
+HnswGraph::HnswGraph(uint32_t m, const std::vector<uint8_t>& levels) : HnswGraph(static_cast<uint32_t>(levels.size()), m, nullptr) {
+  const uint32_t rows = rows_;
   uint64_t upper_lists = 0;
-  for (uint32_t node = 0; node < rows; ++node) upper_lists += levels[node] = DrawLevel(node, m);
+  for (const uint8_t level : levels) upper_lists += level;
   image_ = std::make_shared<Image>(UpperOffset(rows, m) + upper_lists * (m + 1) * 4);
   const Header header = {rows, m, m0_, 0, 0, static_cast<uint32_t>(upper_lists), {}};
   memcpy(image_->data(), &header, sizeof header);

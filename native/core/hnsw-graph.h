@@ -24,6 +24,9 @@ class HnswGraph {
  public:
   // Without links. Levels are drawn from a hash of the node, so the same rows get the same levels. 2 <= m <= kLinksMax / 2.
   HnswGraph(uint32_t rows, uint32_t m);
+  // The same with levels that are given, one for each node.
+  HnswGraph(uint32_t m, const std::vector<uint8_t>& levels);
+  static uint8_t DrawLevel(uint32_t node, uint32_t m);
   // Takes an image read from a file, or a part of one; call Check for every run of nodes, and only then search. Null, with *problem, where sizes or
   // header do not fit.
   static std::shared_ptr<HnswGraph> Open(uint32_t rows, std::shared_ptr<Image> image, const char** problem);

@@ -157,6 +157,79 @@ TEST(equal_points_are_all_reached) {
   CHECK(FindStranded(*built->graph()).empty());
 }
 
+// Rows of which some are kept and others are added, before or behind them.
+struct Grown {
+  GrowingRows rows;
+  GraphSeed seed;
+};
+
+Grown Grow(const SpecCase& one, Clusters& clusters, const GrowingRows& old, const std::shared_ptr<const HnswGraph>& graph, unsigned gone_in_100, uint32_t before, uint32_t behind) {
+  Grown grown = {GrowingRows(one.spec, OfferedKernels().front()), {graph, std::vector<uint32_t>(WordsFor(graph->rows())), before}};
+  std::vector<uint8_t> bytes;
+  for (uint32_t row = 0; row < before; ++row) AppendRow(one, clusters.Draw(), &bytes);
+  uint32_t count = before;
+  for (uint32_t row = 0; row < graph->rows(); ++row) {
+    if (clusters.random()() % 100 < gone_in_100) continue;
+    const uint8_t* from = old.view().Row(row);
+    bytes.insert(bytes.end(), from, from + one.spec.StrideBytes());
+    grown.seed.live[row / 32] |= uint32_t{1} << (row & 31);
+    ++count;
+  }
+  for (uint32_t row = 0; row < behind; ++row) AppendRow(one, clusters.Draw(), &bytes);
+  grown.rows.Append(bytes.data(), count + behind);
+  return grown;
+}
+
+TEST(a_graph_that_takes_links_over_is_as_good_as_a_new_one) {
+  Pool pool(2);
+  const uint32_t count = kSlow ? 1500 : 4000;
+  for (const SpecCase& one : AllSpecs(24)) {
+    Clusters clusters(69, 24, 40);
+    GrowingRows rows = DrawRows(one, clusters, count);
+    auto built = Build(pool, rows.view());
+    struct { unsigned gone_in_100; uint32_t before, behind; } const steps[] = {{0, 0, count / 20}, {5, 0, count / 10}, {20, count / 4, 0}, {50, 0, 0}, {50, 0, 0}};
+    for (const auto& [gone_in_100, before, behind] : steps) {  // each graph is the seed of the next
+      Grown grown = Grow(one, clusters, rows, built->graph(), gone_in_100, before, behind);
+      const RowsView view = grown.rows.view();
+      auto seeded = std::make_shared<HnswBuildJob>(view, HnswConfig{16, 100}, pool.threads(), grown.seed);
+      RunToEnd([&](auto done) { pool.SubmitBackground(seeded, seeded->blocks(), 0, done); });
+      CHECK(seeded->failure() == Failure::kNone && seeded->outcome() == BuildOutcome::kBuilt);
+      CHECK(seeded->taken() == view.row_count - before - behind);
+      CHECK(FindStranded(*seeded->graph()).empty() && seeded->graph()->Check(0, view.row_count));
+      const auto anew = Build(pool, view);
+      std::vector<GraphQuery> queries;
+      std::vector<ScanQuery> exact;
+      for (int i = 0; i < 100; ++i) {
+        exact.push_back({DrawQuery(one, clusters), 10, nullptr});
+        queries.push_back({exact.back(), 64, 64, Filtering::kPlain, false});
+      }
+      const std::vector<Hits> truth = Scan(pool, view, exact);
+      const double recall = Recall(one.spec, Search(pool, view, *seeded, queries), truth), recall_anew = Recall(one.spec, Search(pool, view, *anew, queries), truth);
+      if (recall < recall_anew - 0.015) throw std::runtime_error(std::string(one.name) + " type " + std::to_string(static_cast<int>(one.spec.datatype)) + ", " + std::to_string(gone_in_100) + " % gone: recall " + std::to_string(recall) + ", anew " + std::to_string(recall_anew));
+      rows = std::move(grown.rows);
+      built = seeded;
+    }
+  }
+}
+
+TEST(a_seed_with_few_nodes_left_is_let_be) {
+  Pool pool(2);
+  const SpecCase one = AllSpecs(8)[1];
+  Clusters clusters(70, 8, 5);
+  const GrowingRows rows = DrawRows(one, clusters, 1000);
+  const auto built = Build(pool, rows.view(), 1);
+  for (const unsigned gone_in_100 : {90u, 100u}) {
+    Grown grown = Grow(one, clusters, rows, built->graph(), gone_in_100, 0, 600);
+    const RowsView view = grown.rows.view();
+    auto seeded = std::make_shared<HnswBuildJob>(view, HnswConfig{16, 100}, pool.threads(), grown.seed);
+    RunToEnd([&](auto done) { pool.SubmitBackground(seeded, seeded->blocks(), 1, done); });
+    CHECK(seeded->failure() == Failure::kNone && seeded->taken() == 0);
+    const auto anew = Build(pool, view, 1);
+    const Image &a = *seeded->graph()->image(), &b = *anew->graph()->image();
+    CHECK(a.size_bytes() == b.size_bytes() && memcmp(a.data(), b.data(), a.size_bytes()) == 0);
+  }
+}
+
 TEST(one_thread_builds_the_same_graph_again) {
   Pool pool(3);
   const SpecCase one = AllSpecs(16)[0];

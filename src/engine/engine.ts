@@ -122,6 +122,11 @@ export class Engine implements AsyncDisposable {
     return this.#indexes.graphsBuilt;
   }
 
+  /** Points whose links these took over from the graphs of merged segments. */
+  get graphPointsKept(): number {
+    return this.#indexes.pointsKept;
+  }
+
   /** What walks over graphs have done since the start. */
   get walked(): Readonly<WalkCounts> {
     return this.#indexes.walked;

@@ -8,7 +8,7 @@ import { DATATYPES, DISTANCES, type VectorSpec } from '../vector/distance.ts';
 import type { QueryPlan } from './filter-plan.ts';
 import { NativeGraph } from './native-hnsw.ts';
 import { assertSame, bitmapOf, imagesOf, openGraph, recallOf, type OpenedGraph, type Points } from './testing/graph-cases.ts';
-import type { GraphConfig, GraphPart, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
+import type { GraphConfig, GraphPart, GraphSeed, GraphSlot, IndexHits, IndexQuery } from './vector-index.ts';
 
 const addon = loadAddon();
 const config: GraphConfig = { m: 16, efConstruct: 100, threadsMax: 0, codes: { kind: 'internal' } };
@@ -77,6 +77,30 @@ if (addon === undefined) {
     }
     assert.ok(!graph.isLoaded);
     assert.equal(await recallOf(index, queries, { allowed: all }), 1);
+  });
+
+  test('graph: links are taken over from another index, and those of gone rows chosen anew', async (t) => {
+    const spec = { size, distance: 'Euclid', datatype: 'float32' } as const;
+    const old = await open(t, spec, 90);
+    (await old.graph.build(config)).install();
+    const linksOf = async (graph: GraphSlot, seed: GraphSeed | undefined): Promise<Buffer> => {
+      const build = await graph.build({ ...config, ...(seed === undefined ? {} : { seed }) });
+      const links = Buffer.concat([...build.pieces(1)]);
+      build.install();
+      return links;
+    };
+    const same = await open(t, spec, 90);
+    const first = await linksOf(same.graph, { graph: old.graph, live: all, first: 0 });
+    assert.deepEqual(await linksOf(old.graph, { graph: same.graph, live: all, first: 0 }), first, 'of the same rows the same links');
+    // the first half of the rows, behind as many others
+    const half = await open(t, spec, 90, { order: (row) => (row < rowCount / 2 ? rowCount / 2 + row : row - rowCount / 2) });
+    await linksOf(half.graph, { graph: old.graph, live: bitmapOf(rowCount, (row) => row < rowCount / 2), first: rowCount / 2 });
+    assert.ok(await recallOf(half.index, half.queries, { allowed: all, hnswEf: 64 }) >= 0.95, 'seed 90');
+    for (const [what, config2, seed] of [
+      ['a graph with as many links', { ...config, m: 8 }, { graph: old.graph, live: all, first: 0 }],
+      ['live must be as long', config, { graph: old.graph, live: all.subarray(0, 9), first: 0 }],
+      ['live must be no more than the rows', config, { graph: old.graph, live: all, first: 1 }],
+    ] as const) await assert.rejects(same.graph.build({ ...config2, seed }), (error) => error instanceof TypeError && error.message.includes(what), what);
   });
 
   /** Rows of one residue: 30 %, 10 %, 3 % and 0.5 % of all; and a row alone. */

@@ -1,7 +1,7 @@
 // The graph beside the rows of a mapped file: built or loaded, searched, dropped.
 import { invariant, must, unreachable } from '../base/assert.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
-import type { Addon, GraphHandle, NativeCodes, NativeHits, RowsHandle } from '../vector/addon.ts';
+import type { Addon, GraphHandle, NativeBuild, NativeCodes, NativeHits, RowsHandle } from '../vector/addon.ts';
 import type { CodesConfig } from '../vector/codes-config.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { planQuery, type GraphBlock, type QueryPlan, type WalkPlan } from './filter-plan.ts';
@@ -58,6 +58,7 @@ export interface Walk {
 /** Of all graphs of a process. */
 export interface GraphCounts {
   built: number;
+  kept: number;
   readonly walked: WalkCounts;
 }
 
@@ -159,11 +160,11 @@ export class NativeGraph implements GraphSlot {
 
   async #build(config: GraphConfig, signal: AbortSignal | undefined): Promise<{ readonly outcome: GraphBuild['outcome']; readonly graph?: GraphHandle }> {
     const { addon, handle } = this.#options;
-    const { m, efConstruct, threadsMax, blocks, keepsLinks } = config;
+    const { m, blocks, efConstruct, threadsMax, keepsLinks } = config;
     const lists = blocks?.lists ?? [];
     if (m === 0 && lists.length === 0) return { outcome: 'empty' };
     const kept = keepsLinks === true ? must(this.#loaded, 'links are kept where there are some').graph : undefined;
-    const built = kept === undefined ? await withTicket(addon, signal, (ticket) => addon.buildGraph(handle, m, efConstruct, ...nativeCodes(config.codes), threadsMax, ticket)) : { outcome: 'built' as const, graph: kept };
+    const built = kept === undefined ? await this.#buildLinks(config, signal) : { outcome: 'built' as const, graph: kept };
     const { outcome, graph: links } = built;
     if (links === undefined || (lists.length === 0 && kept === undefined)) return built;
     try {
@@ -175,6 +176,16 @@ export class NativeGraph implements GraphSlot {
     } finally {
       if (kept === undefined) addon.closeGraph(links);
     }
+  }
+
+  async #buildLinks({ m, efConstruct, threadsMax, codes, seed }: GraphConfig, signal: AbortSignal | undefined): Promise<NativeBuild> {
+    const { addon, handle, counts } = this.#options;
+    const other = seed?.graph instanceof NativeGraph && m > 0 ? seed.graph.#loaded : undefined;
+    const graph = other?.isWhole === true ? other.graph : undefined;
+    const built = await withTicket(addon, signal, (ticket) => addon.buildGraph(handle, m, efConstruct, ...nativeCodes(codes), threadsMax, ticket, graph, seed?.live, seed?.first));
+    if (built.outcome === 'missed' && built.taken > 0) return await this.#buildLinks({ m, efConstruct, threadsMax, codes }, signal);
+    counts.kept += built.taken;
+    return built;
   }
 
   async load(images: GraphImages): Promise<void> {

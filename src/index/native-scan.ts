@@ -21,7 +21,7 @@ interface NativeOptions {
 /** `kernel`: the name of one of `addon.kernels`. */
 export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
   const open = new Set<NativeIndex>();
-  const counts: GraphCounts = { built: 0, walked: { ...noWalks } };
+  const counts: GraphCounts = { built: 0, kept: 0, walked: { ...noWalks } };
   const opened = <T extends NativeIndex>(index: T): T => {
     open.add(index);
     return index;
@@ -29,6 +29,7 @@ export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
   return {
     kernel,
     get graphsBuilt() { return counts.built; },
+    get pointsKept() { return counts.kept; },
     walked: counts.walked,
     growing: (spec) => {
       const handle = addon.growRows(kernel, spec.size, spec.distance, spec.datatype);

@@ -60,6 +60,17 @@ export interface GraphConfig {
   readonly blocks?: GraphBlocks;
   /** Codes and links over all rows are those of the graph that is loaded; only the blocks are built. */
   readonly keepsLinks?: boolean;
+  readonly seed?: GraphSeed;
+}
+
+/** A graph of another index, over rows of which some are rows here: their links are taken over, and only the other rows are linked anew. */
+export interface GraphSeed {
+  /** With the same `m` and `efConstruct`. */
+  readonly graph: GraphSlot;
+  /** A bit for each of its rows that is here, too; here they follow one another in the same order. */
+  readonly live: Uint32Array;
+  /** What the first of them is here. */
+  readonly first: number;
 }
 
 /** Blocks of rows that get links of their own: a search whose allowed rows all lie in one block can walk that block alone. */
@@ -159,6 +170,8 @@ export interface VectorIndexes {
   readonly kernel: string;
   /** Since the start of the process. */
   readonly graphsBuilt: number;
+  /** Points whose links such a build took over from its seed. */
+  readonly pointsKept: number;
   /** Likewise. */
   readonly walked: Readonly<WalkCounts>;
   growing(spec: VectorSpec): GrowingVectorIndex;

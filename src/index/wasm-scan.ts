@@ -31,6 +31,7 @@ export function wasmIndexes(kernels: Kernels): VectorIndexes {
   return {
     kernel: kernels.name,
     graphsBuilt: 0,
+    pointsKept: 0,
     walked: noWalks,
     growing: (spec) => opened(new ScanIndex(spec, kernels, turns, open)),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {

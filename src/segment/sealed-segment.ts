@@ -5,7 +5,7 @@ import { invariant, must } from '../base/assert.ts';
 import type { CorruptionError } from '../base/errors.ts';
 import type { PointId, Seq } from '../base/ids.ts';
 import type { VectorIndexing } from '../command/indexing-config.ts';
-import type { IndexHits, IndexQuery } from '../index/vector-index.ts';
+import type { GraphSeed, IndexHits, IndexQuery } from '../index/vector-index.ts';
 import { andNotInto, countBits, fullBits } from '../payload/bitmap.ts';
 import { createFieldIndex } from '../payload/stored-index.ts';
 import { decodeFieldIndexInSlices } from '../payload/decode-field-index.ts';
@@ -66,6 +66,8 @@ export interface GraphRequest extends FilesPlace {
   readonly indexing: VectorIndexing;
   /** The codes and links over all rows stay; they are as the configuration wants them. */
   readonly keepsLinks: boolean;
+  /** Of a segment that this one was merged from. */
+  readonly seed?: GraphSeed | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -228,6 +230,14 @@ export class SealedSegment implements Segment {
     return blockFactsOf(this.#fieldIndexes, indexing);
   }
 
+  /** Its links over a vector, for a graph of the same kind in which `rows` of this segment stand one after another, from `first` on. */
+  async seedOf(name: string, rows: Uint32Array, { first, m, efConstruct }: { readonly first: number; readonly m: number; readonly efConstruct: number }): Promise<GraphSeed | undefined> {
+    const column = this.#columns.get(name);
+    const graph = column?.index.graph;
+    if (column?.graphFacts?.m !== m || column.graphFacts.efConstruct !== efConstruct || graph?.isLoaded !== true) return undefined;
+    return { graph, live: await column.slots.allowedSlots(rows), first };
+  }
+
   /** Builds a graph into files, beside the one in use. undefined where the vector is gone or searches are always exact. */
   buildGraph({ indexing, ...request }: GraphRequest): Promise<NewGraph | undefined> {
     return this.#inFlight.run(async () => {
@@ -236,7 +246,8 @@ export class SealedSegment implements Segment {
       const fields = new Map(this.#fieldIndexes); // as they are now; what comes meanwhile makes other facts
       const blockFacts = blockFactsOf(fields, indexing);
       const { m, efConstruct, threadsMax, codes } = indexing;
-      const config = { m, efConstruct, threadsMax, codes, keepsLinks: request.keepsLinks };
+      const { keepsLinks, seed } = request;
+      const config = { m, efConstruct, threadsMax, codes, keepsLinks, ...(seed === undefined ? {} : { seed }) };
       const presentFiles = this.description.files.filter((file) => file.of === request.name && (file.kind === 'code' || file.kind === 'graph'));
       if (blockFacts === undefined) return await column.buildGraph({ ...request, config, presentFiles });
       const lists = await blockLists(fields, indexing, { slots: column.slots, strideBytes: strideBytes(column.index.spec) });

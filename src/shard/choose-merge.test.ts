@@ -43,10 +43,10 @@ const restCases: readonly (readonly [string, readonly SegmentSize[], readonly nu
   ['one segment stays, its few dead rows with it', [size(100, 1_900)], undefined],
   ['all of a size become one', [size(14), size(14), size(14)], [0, 1, 2]],
   ['what streamed in becomes one', [size(60), size(14), size(14), size(5)], [0, 1, 2, 3]],
-  ['more than an eighth is merged', [size(100), size(13)], [0, 1]],
-  ['an eighth stays', [size(104), size(13)], undefined],
-  ['only what is live counts', [size(104), size(26, 5_000)], undefined],
-  ['a large one stays, the small ones beside it become one', [size(2_000), size(60), size(14), size(14)], [1, 2, 3]],
+  ['more than a thirty-second is merged', [size(100), size(4)], [0, 1]],
+  ['a thirty-second stays', [size(128), size(4)], undefined],
+  ['only what is live counts', [size(416), size(26, 5_000)], undefined],
+  ['a large one stays, the small ones beside it become one', [size(2_000), size(30), size(14), size(14)], [1, 2, 3]],
   ['a large one is taken with many small ones', [size(2_000), size(200), size(40), size(14)], [0, 1, 2, 3]],
   ['small ones are merged below the bound, the largest stay', [size(3_000), size(2_000), size(1_500), size(300)], [1, 2, 3]],
   ['of those that are too large together each stays', [size(3_000), size(2_500)], undefined],
@@ -75,11 +75,11 @@ test('merge at rest: whatever there is, afterwards nothing is left to do and eac
     }
     assert.equal(bytesOf(segments), total);
     const ascending = segments.toSorted((a, b) => a.bytes - b.bytes);
-    for (const [at, { bytes }] of ascending.entries()) assert.ok(bytes >= 8 * bytesOf(ascending.slice(0, at)), JSON.stringify(ascending));
+    for (const [at, { bytes }] of ascending.entries()) assert.ok(bytes >= 32 * bytesOf(ascending.slice(0, at)), JSON.stringify(ascending));
   }
 });
 
-test('merge at rest: a trickle is written again eight times a level at most', () => {
+test('merge at rest: a trickle is written again 32 times a level at most', () => {
   let segments: readonly SegmentSize[] = [size(500)];
   let rewritten = 0;
   const added = 1_000;
@@ -91,7 +91,7 @@ test('merge at rest: a trickle is written again eight times a level at most', ()
     rewritten += merged.bytes / mib;
     segments = [...segments.filter((_, position) => !chosen.includes(position)), merged];
   }
-  assert.ok(rewritten <= 8 * 3 * added, `${rewritten} MiB for ${added}`); // levels: to 9 MiB, to 81, to 729
+  assert.ok(rewritten <= 32 * 2 * added, `${rewritten} MiB for ${added}`); // levels: to 33 MiB, to 1,089
 });
 
 test('merge: while writes come the small ones wait for a merge', () => {

@@ -7,9 +7,10 @@ import type { ShardLimits } from './shard-limits.ts';
 /** Segments of one tier are within this factor in size, and so many of them become one of the next tier. */
 const tierFactor = 4;
 const deadShareMax = 0.2;
-/** At rest a segment is merged with the smaller ones where together they have more than an eighth of its size: so what trickles in is
- *  written again eight times at most on each level of nine times the size, and eight of nine rows lie in the largest graph. */
-const restFactor = 8;
+/** At rest a segment is merged with the smaller ones where together they have more than so much of its size: so what trickles in is
+ *  written again 32 times at most on each level of 33 times the size, and 32 of 33 rows lie in the largest graph. A merge that takes the
+ *  links of its largest part over costs a fifth of one that finds them anew, and each graph more costs every search a walk. */
+const restFactor = 32;
 
 export interface SegmentSize {
   readonly rows: number;

@@ -1,5 +1,7 @@
 // Graphs of sealed segments, built in the background: into files first, then named by the manifest and used by searches.
-import type { Indexing } from '../command/indexing-config.ts';
+import type { Indexing, VectorIndexing } from '../command/indexing-config.ts';
+import type { GraphSeed } from '../index/vector-index.ts';
+import { andInto, countBits } from '../payload/bitmap.ts';
 import { isGraphFile } from '../segment/graph-file.ts';
 import type { SealedSegment } from '../segment/sealed-segment.ts';
 import type { SegmentDescription } from '../segment/segment.ts';
@@ -76,11 +78,30 @@ async function publishFiles(folder: ShardFolder, segment: SealedSegment, durable
   await folder.publish({ ...manifest, durable, segments });
 }
 
+/** What a segment was merged from, in the order of its rows: the live ones of each input. */
+export type MergedFrom = readonly { readonly segment: SealedSegment; readonly live: Uint32Array }[];
+
 /** Every graph that the new segment should have; it is in no manifest yet. */
-export async function buildGraphs(parts: Pick<CheckpointParts, 'folder'>, segment: SealedSegment, indexing: Indexing, signal: AbortSignal): Promise<void> {
+export async function buildGraphs(parts: Pick<CheckpointParts, 'folder'>, segment: SealedSegment, options: { readonly inputs: MergedFrom; readonly indexing: Indexing; readonly signal: AbortSignal }): Promise<void> {
+  const { inputs, indexing, signal } = options;
   for (const [name, state] of segment.graphStates()) {
     if (graphTask(state, indexing(name), segment.blockFacts(indexing(name))) !== 'build') continue;
-    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, indexing: indexing(name), keepsLinks: false, signal }));
+    const seed = await largestSeed(name, inputs, indexing(name));
+    segment.setGraph(name, await segment.buildGraph({ ...parts.folder.place, name, indexing: indexing(name), keepsLinks: false, seed, signal }));
   }
   await parts.folder.disk.syncDirectory(parts.folder.place.filesDirectory);
+}
+
+/** The links of the input that gives most vectors and has such links. */
+async function largestSeed(name: string, inputs: MergedFrom, { m, efConstruct }: VectorIndexing): Promise<GraphSeed | undefined> {
+  let first = 0;
+  let best: { readonly seed: GraphSeed; readonly count: number } | undefined;
+  for (const { segment, live } of inputs) {
+    const rows = andInto(live.slice(), segment.vectorBits(name));
+    const count = countBits(rows);
+    const seed = count > (best?.count ?? 0) ? await segment.seedOf(name, rows, { first, m, efConstruct }) : undefined;
+    if (seed !== undefined) best = { seed, count };
+    first += count;
+  }
+  return best?.seed;
 }

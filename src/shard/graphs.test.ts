@@ -8,6 +8,7 @@ import { must } from '../base/assert.ts';
 import { CorruptionError } from '../base/errors.ts';
 import { silentLogger } from '../base/logger.ts';
 import { seededRandom } from '../base/testing/random.ts';
+import type { PointDraft } from '../command/write.ts';
 import type { VectorIndexing } from '../command/indexing-config.ts';
 import type { SearchParams } from '../command/read.ts';
 import { NodeDisk } from '../fs/node-disk.ts';
@@ -50,9 +51,11 @@ function openRig(t: TestContext, changes: Partial<ShardOptions> = {}): Rig {
   return { indexes, options, root };
 }
 
+/** Of one of 20 clusters, which follow one another in no order. */
 function vectorOf(id: number): Float32Array {
   const random = seededRandom(id + 1);
-  return Float32Array.from({ length: spec.size }, (_, at) => ((id % 20) * (at % 3)) + random.below(1000) / 1000);
+  const cluster = ((id * 7_919) % 101) % 20;
+  return Float32Array.from({ length: spec.size }, (_, at) => (cluster * (at % 3)) + random.below(1000) / 1000);
 }
 
 async function fill(shard: Shard, from: number, to: number): Promise<void> {
@@ -107,6 +110,29 @@ test('a settled shard has few graphs, and searches find by them what the scan fi
   assert.equal(shard.info().indexedVectors, 5_998);
   assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
 });
+
+for (const isEach of [true, false]) {
+  test(`a merge takes over the links of its largest part${isEach ? '' : ', where some points have no vector'}`, { skip }, async (t) => {
+    const { options, indexes } = openRig(t);
+    await using shard = await Shard.create(options);
+    const points = (from: number, to: number): readonly PointDraft[] => Array.from({ length: to - from }, (_, at) => ({
+      id: pointId(from + at), vectors: new Map(isEach || (from + at) % 7 !== 3 ? [['', vectorOf(from + at)]] : []), payload: '{}',
+    }));
+    for (let from = 0; from < 4_000; from += 500) await upsert(shard, ...points(from, from + 500));
+    await seal(shard);
+    assert.ok(await recall(shard) >= 0.97);
+    const before = indexes.pointsKept;
+    await shard.write({ kind: 'delete-points', selector: { kind: 'ids', ids: Array.from({ length: 300 }, (_, at) => pointId(at * 10 + 5)) } }, { wait: true });
+    await upsert(shard, ...points(1_000, 1_200), ...points(4_000, 4_300));
+    await seal(shard);
+    const { indexedVectors, status } = shard.info();
+    const carried = points(0, 4_300).filter(({ id, vectors }) => vectors.size > 0 && (Number(id) % 10 !== 5 || Number(id) >= 3_000 || (Number(id) >= 1_000 && Number(id) < 1_200))).length;
+    assert.deepEqual([indexedVectors, status], [carried, 'green']);
+    assert.ok(indexes.pointsKept - before > 2_500, `${indexes.pointsKept - before} kept`);
+    assert.ok(await recall(shard) >= 0.97);
+    assert.deepEqual((await verifyShard({ disk: options.disk, directory: options.directory, deep: true })).findings, []);
+  });
+}
 
 test('while writes come, small segments wait for their merge without a graph', { skip }, async (t) => {
   const { options, indexes } = openRig(t, { limits: { ...limits, headRowsMax: 10_000, quietMs: 1_000_000 } });

@@ -34,7 +34,7 @@ export async function runMerge(parts: CheckpointParts, picked: readonly HeldSegm
     if (description === undefined) return { ...job, segment: undefined };
     const segment = await openSealedSegment({ ...parts.folder.place, description, specs: vectors, payloadSchema, indexes: parts.indexes });
     try {
-      await buildGraphs(parts, segment, indexing, signal); // before it takes the places of segments that may have graphs
+      await buildGraphs(parts, segment, { inputs: segments, indexing, signal }); // before it takes the places of segments that may have graphs
     } catch (error) {
       await segment.close();
       throw error;

@@ -10,6 +10,7 @@ export function rowStores(): VectorIndexes {
   return {
     kernel: 'none',
     graphsBuilt: 0,
+    pointsKept: 0,
     walked: noWalks,
     growing: (spec) => new RowStore(spec),
     openFile: (spec, { rowCount }) => Promise.resolve<VectorIndex>({ spec, rowCount, search: refuse, score: refuse, close: () => Promise.resolve() }),

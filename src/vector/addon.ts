@@ -28,11 +28,13 @@ type GraphPart = 0 | 1 | 2;
 /** 0 internal, 1 scalar, 2 product, 3 binary. */
 export type NativeCodes = 0 | 1 | 2 | 3;
 
-interface NativeBuild {
+export interface NativeBuild {
   /** `unfit`: values that have no codes; `missed`: walks over such data miss too much. Without a graph then. */
   readonly outcome: 'built' | 'unfit' | 'missed';
   /** Points that had to be linked in at the end. */
   readonly stranded: number;
+  /** Points whose links are those of the seed. */
+  readonly taken: number;
   /** Of a sample search; 1 where none was needed. */
   readonly sampleRecall: number;
   readonly graph?: GraphHandle;
@@ -69,9 +71,11 @@ export interface Addon {
   cancel(ticket: number): void;
   /** On threads of its own, which stand back behind those that search; `threadsMax` 0: on all of them. `m` from 2 to 512; 0: codes
    *  alone. `parameter` of the codes: the quantile, the components of a part (1, 2, 4, 8, 16), or the encoding (0 one bit, 1 one and a
-   *  half, 2 two); 0 for internal ones. */
+   *  half, 2 two); 0 for internal ones. `seed`: a graph with as many links whose own are taken over; `live` has a bit for each of its rows
+   *  that is here, too, in their order from row `first` on. */
   buildGraph(
     rows: RowsHandle, m: number, efConstruct: number, codes: NativeCodes, parameter: number, threadsMax: number, ticket: number,
+    seed?: GraphHandle, live?: Uint32Array, first?: number,
   ): Promise<NativeBuild>;
   /** Likewise: a graph with the codes and links of `graph`, and blocks. List i is `rows[starts[i]]` … `rows[starts[i + 1] - 1]`, ascending. A
    *  block whose walks miss too much is left out. */

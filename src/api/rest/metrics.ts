@@ -48,6 +48,7 @@ function appFamilies({ engine }: ProbeContext): readonly Family[] {
       { labels: { name: 'nearkeep', version: engine.version, api_version: apiVersion, kernel: engine.kernel }, value: 1 },
     ]),
     gauge('graphs_built', 'HNSW graphs built since the start', [{ value: engine.graphsBuilt }]),
+    counter('graph_points_kept_total', 'Points whose links a build took over from the graph of a merged segment', engine.graphPointsKept),
     counter('graph_walks_total', 'Walks over HNSW graphs', engine.walked.walks),
     counter('graph_code_evaluations_total', 'Distances that walks computed from codes', engine.walked.codeEvaluations),
     counter('graph_row_evaluations_total', 'Distances that walks computed from rows', engine.walked.rowEvaluations),

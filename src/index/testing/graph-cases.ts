@@ -23,6 +23,8 @@ export interface Points {
   readonly lengthOf?: (row: number) => number;
   /** Taken off every component. */
   readonly middle?: number;
+  /** Which of the drawn points a row is; without it row n is the n-th. */
+  readonly order?: (row: number) => number;
 }
 
 /** Points around 40 centres, of one length, positive so that bytes can hold them. */
@@ -37,9 +39,9 @@ function clustered(random: Random, count: number, size: number): Float32Array[] 
 }
 
 /** An index over a file, with 40 queries that are none of its rows. */
-export async function openGraph(t: TestContext, addon: Addon, spec: VectorSpec, { seed, rowCount, lengthOf = () => 1, middle = 0 }: Points): Promise<OpenedGraph> {
+export async function openGraph(t: TestContext, addon: Addon, spec: VectorSpec, { seed, rowCount, lengthOf = () => 1, middle = 0, order = (row) => row }: Points): Promise<OpenedGraph> {
   const points = clustered(seededRandom(seed), rowCount + 40, spec.size);
-  const rows = Buffer.concat(points.slice(0, rowCount).map((point, row) => toStored(spec, point.map((value) => (value - middle) * lengthOf(row)))));
+  const rows = Buffer.concat(Array.from({ length: rowCount }, (_, row) => must(points[order(row)], 'it was drawn')).map((point, row) => toStored(spec, point.map((value) => (value - middle) * lengthOf(row)))));
   const { file, readAll } = await vectorFile(t, spec, rows);
   const indexes = nativeIndexes(addon, must(addon.kernels[0], 'a kernel').name);
   const index = await indexes.openFile(spec, file, readAll);

@@ -11,6 +11,7 @@ export function plainIndexes(): VectorIndexes {
   return {
     kernel: 'scalar',
     graphsBuilt: 0,
+    pointsKept: 0,
     walked: noWalks,
     growing: (spec) => new PlainIndex(spec),
     openFile: async (spec, file, readAll): Promise<VectorIndex> => {

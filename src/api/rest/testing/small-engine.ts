@@ -125,6 +125,7 @@ export class SmallEngine {
   readonly version = '0.0.0-test';
   readonly kernel = 'test';
   readonly graphsBuilt = 0;
+  readonly graphPointsKept = 0;
   readonly walked = { walks: 1, codeEvaluations: 2, rowEvaluations: 3, rescored: 4 };
   readonly peerId = 4711;
   readonly startedAtMs = Date.UTC(2026, 0, 1);
