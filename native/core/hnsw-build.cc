@@ -10,7 +10,7 @@ namespace {
 constexpr uint32_t kFirstPoints = 256;
 // What a thread does before it looks for searches: a few milliseconds at most.
 constexpr uint32_t kInsertRows = 16;
-constexpr uint32_t kTakeRows = 512;
+constexpr uint32_t kTakeRows = 32;
 constexpr uint32_t kSamples = 64;
 constexpr uint32_t kSampleK = 10;
 constexpr uint32_t kSampleEf = 64;
@@ -54,7 +54,6 @@ HnswBuildJob::HnswBuildJob(RowsView view, const HnswConfig& config, size_t worke
       codes_(CodeTable::New(view_, 0)),
       writer_(codes_.get(), 0),
       points_(*codes_, nullptr),
-      graph_(config.m == 0 || seed_.graph != nullptr ? nullptr : std::make_shared<HnswGraph>(nodes_, config.m)),
       scratch_(workers),
       locks_(new std::atomic<uint8_t>[config.m == 0 ? 0 : nodes_]()) {}
 
@@ -78,15 +77,7 @@ void HnswBuildJob::Run(size_t block, size_t worker) {
   switch (phase_) {
     case Phase::kPrepare:
       if (!writer_.Prepare(view_)) Fail(Failure::kUnreadable);
-      if (seed_.graph == nullptr) return;
-      seed_nodes_ = SeedNodes(seed_);
-      if (seed_nodes_.count() < kFirstPoints) {  // too few to begin with
-        seed_ = {};
-        seed_nodes_ = {};
-        graph_ = std::make_shared<HnswGraph>(nodes_, config_.m);
-      } else {
-        graph_ = std::make_shared<HnswGraph>(config_.m, seed_nodes_.Levels(seed_, nodes_, config_.m));
-      }
+      if (config_.m != 0) Lay();
       return;
     case Phase::kEncode:
       if (!writer_.Encode(view_, at * kEncodeRows, std::min(nodes_, (at + 1) * kEncodeRows))) Fail(Failure::kUnreadable);
@@ -157,6 +148,18 @@ size_t HnswBuildJob::Advance() {
     }
   }
   return 0;
+}
+
+// The graph without links.
+void HnswBuildJob::Lay() {
+  if (seed_.graph != nullptr) seed_nodes_ = SeedNodes(seed_);
+  if (seed_nodes_.count() >= kFirstPoints) {
+    graph_ = std::make_shared<HnswGraph>(config_.m, seed_nodes_.Levels(seed_, nodes_, config_.m));
+    return;
+  }
+  seed_ = {};  // too few to begin with
+  seed_nodes_ = {};
+  graph_ = std::make_shared<HnswGraph>(nodes_, config_.m);
 }
 
 // The lists of a node of the seed, as far as what they lead to is here. Writes no other node's.

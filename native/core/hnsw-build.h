@@ -1,8 +1,9 @@
 // Builds codes and graph of stored rows, in the background, on any number of threads.
 //
-// Phases: prepare (means) → encode → the first points on one thread, or, where there is a seed, its links taken over side by side → the
-// others side by side → reach: every point is found from the entry or linked in → for dot products of unequal lengths: a sample is searched, and a graph that misses too much is given up →
-// where it is to be walked by other codes than the internal ones, those are made, and take their place.
+// Phases: prepare (means, an empty graph) → encode → the first points on one thread, or, where there is a seed, its links taken over
+// side by side → the others side by side → reach: every point is found from the entry or linked in → for dot products of unequal
+// lengths: a sample is searched, and a graph that misses too much is given up → where it is to be walked by other codes than the
+// internal ones, those are made, and take their place.
 //
 // A new point is linked in two passes: its own lists on ALL levels first, then itself into its neighbours' lists. A point that can be
 // found on one level can therefore be left on every level below; with the passes mixed, walks of other threads end in half-linked
@@ -59,6 +60,7 @@ class HnswBuildJob : public Job {
   enum class Phase : uint8_t { kPrepare, kEncode, kFirst, kTake, kInsert, kReach, kSample, kRecode };
 
   size_t BlocksOfSize(uint32_t size) const;
+  void Lay();
   void Take(uint32_t old);
   uint32_t ToInsert(uint32_t at) const;
   size_t BeginInsert();
