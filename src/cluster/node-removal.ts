@@ -46,6 +46,8 @@ interface Needed {
 export class NodeRemoval {
   readonly #options: NodeRemovalOptions;
   readonly #repeated: Repeated;
+  /** Removed nodes whose servers were taken out, or found to be out, by this process. */
+  readonly #out = new Set<number>();
 
   constructor(options: NodeRemovalOptions) {
     this.#options = options;
@@ -86,7 +88,8 @@ export class NodeRemoval {
       const gone = (await metastore.get(key))?.value as GoneNode | undefined;
       if (gone === undefined || this.#repeated.signal.aborted) continue;
       await this.#leaveRecords(gone);
-      if ((await this.#servers()).has(gone.serverName)) await this.#leaveServers(gone);
+      // not looked up: servers that have never met that one do not know its name
+      if (this.#options.nats !== undefined && !this.#out.has(gone.peerId)) await this.#leaveServers(gone);
     }
   }
 
@@ -154,29 +157,33 @@ export class NodeRemoval {
     }
   }
 
+  /** Idempotent. */
   async #leaveServers({ serverName, peerId }: GoneNode): Promise<void> {
     const { client, clock, membership, logger } = this.#options.access;
     const { nats } = this.#options;
-    if (nats === undefined) return logger.info({ peerId }, 'a node was removed from the cluster');
-    for (const until = clock.monotonic() + stopWaitMs; (await this.#servers()).get(serverName) === true && clock.monotonic() < until;) await pause(stopPollMs);
-    const left = membership.nodes().length;
-    for await (const { config, cluster } of client.manager.streams.list()) {
-      const isThere = cluster?.leader === serverName || cluster?.replicas?.some(({ name }) => name === serverName) === true;
-      // where no server is left that could take its place, the stream goes on with those it has
-      if (isThere) await ask(client, streamPeerRemove + config.name, { peer: serverName });
+    let wasThere = true;
+    if (nats !== undefined) {
+      for (const until = clock.monotonic() + stopWaitMs; (await isConnected(nats, serverName)) && clock.monotonic() < until;) await pause(stopPollMs);
+      const left = membership.nodes().length;
+      for await (const { config, cluster } of client.manager.streams.list()) {
+        const isThere = cluster?.leader === serverName || cluster?.replicas?.some(({ name }) => name === serverName) === true;
+        // where no server is left that could take its place, the stream goes on with those it has
+        if (isThere) await ask(client, streamPeerRemove + config.name, { peer: serverName });
+      }
+      wasThere = await removeServer({ natsUrl: nats.clientUrl, system: this.#options.system, clock }, serverName);
+      for await (const { config } of client.manager.streams.list()) {
+        if (config.num_replicas > left && !config.sealed) await client.manager.streams.update(config.name, { ...config, num_replicas: left });
+      }
     }
-    await removeServer({ natsUrl: nats.clientUrl, system: this.#options.system, clock }, serverName);
-    for await (const { config } of client.manager.streams.list()) {
-      if (config.num_replicas > left && !config.sealed) await client.manager.streams.update(config.name, { ...config, num_replicas: left });
-    }
-    logger.info({ peerId, server: serverName, nodes: left }, 'a node was removed from the cluster');
+    this.#out.add(peerId);
+    if (wasThere) logger.info({ peerId, server: serverName, nodes: membership.nodes().length }, 'a node was removed from the cluster');
   }
+}
 
-  /** Name → whether it is connected. Servers of the metadata, this one's included. */
-  async #servers(): Promise<ReadonlyMap<string, boolean>> {
-    const meta = (await this.#options.nats?.monitor('jsz'))?.['meta_cluster'] as { readonly leader?: string; readonly replicas?: readonly { readonly name: string; readonly offline?: boolean }[] } | undefined;
-    return new Map([...(meta?.leader === undefined ? [] : [[meta.leader, true] as const]), ...(meta?.replicas ?? []).map(({ name, offline }) => [name, offline !== true] as const)]);
-  }
+/** Whether this server has a route to that one. */
+async function isConnected(nats: NatsServer, serverName: string): Promise<boolean> {
+  const { routes } = ((await nats.monitor('routez')) ?? {}) as { readonly routes?: readonly { readonly remote_name?: string }[] };
+  return routes?.some(({ remote_name: name }) => name === serverName) === true;
 }
 
 /** No other node has an Active one. */

@@ -3,9 +3,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { must } from '../../src/base/assert.ts';
 import { seededRandom } from '../../src/base/testing/random.ts';
-import { pause } from '../../src/base/testing/wait-until.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { pause, waitUntil } from '../../src/base/testing/wait-until.ts';
+import type { ClusterNode } from '../../src/cluster/cluster-node.ts';
+import { clusterKeys } from '../../src/cluster/cluster-secret.ts';
+import { removedPrefix } from '../../src/cluster/membership.ts';
+import { NatsClient } from '../../src/cluster/nats-client.ts';
+import type { NatsServer } from '../../src/cluster/nats-server.ts';
 import { noNats } from '../../src/cluster/testing/nats-cluster.ts';
 import { call } from '../support/rest-client.ts';
+import { clusterSecret, startCluster } from './cluster-fixture.ts';
 import { json } from './json-client.ts';
 import { checkAll, createKept, Load } from './load.ts';
 import { startProcesses, type ProcessCluster } from './process-cluster.ts';
@@ -20,9 +27,15 @@ async function peersOf(cluster: ProcessCluster, at: number): Promise<readonly nu
   return Object.keys(peers).map(Number);
 }
 
-async function meta(cluster: ProcessCluster, at: number): Promise<{ readonly cluster_size: number }> {
+/** As the monitor of one of its servers tells of it. */
+interface MetaGroup {
+  readonly leader?: string;
+  readonly cluster_size: number;
+}
+
+async function meta(cluster: ProcessCluster, at: number): Promise<MetaGroup> {
   const response = await fetch(`http://127.0.0.1:${cluster.place(at).ports.natsMonitor}/jsz`);
-  return ((await response.json()) as { readonly meta_cluster: { readonly cluster_size: number } }).meta_cluster;
+  return ((await response.json()) as { readonly meta_cluster: MetaGroup }).meta_cluster;
 }
 
 describe('nodes are removed', { skip }, () => {
@@ -152,6 +165,28 @@ describe('nodes are removed', { skip }, () => {
         assert.equal((await peersOf(cluster, at)).length, 2);
         assert.equal((await meta(cluster, at)).cluster_size, 2);
       }
+    });
+  });
+
+  test('a removal that was only decided is finished, where the server that leads the metadata has never met the one that goes', async () => {
+    await using cluster = await startCluster(3);
+    const lowest = cluster.node(0);
+    const { peerId, serverName, uri } = must(lowest.membership.node(102), 'it has joined');
+    await cluster.stop(2);
+    await cluster.stop(1);
+    const leader = await cluster.start(1);
+    const { self } = leader.membership;
+    await using system = await NatsClient.connect({ url: leader.nats.clientUrl, user: clusterKeys(clusterSecret).system, name: 'test', clock: systemClock });
+    const metaOf = async (node: ClusterNode): Promise<MetaGroup> => (await (node.nats as NatsServer).monitor('jsz'))?.['meta_cluster'] as MetaGroup;
+    await waitUntil('it leads', async () => {
+      if ((await metaOf(leader)).leader === self.serverName) return true;
+      await system.connection.request('$JS.API.META.LEADER.STEPDOWN', '{}');
+      return false;
+    }, { pollMs: 500 });
+    await lowest.metastore.create(`${removedPrefix}${peerId}`, { peerId, serverName, uri });
+    await waitUntil('two servers are left', async () => {
+      for (const node of [lowest, leader]) assert.equal((await metaOf(node)).cluster_size, 2);
+      assert.equal(lowest.membership.nodes().length, 2);
     });
   });
 });
