@@ -160,7 +160,7 @@ export class NativeGraph implements GraphSlot {
 
   async #build(config: GraphConfig, signal: AbortSignal | undefined): Promise<{ readonly outcome: GraphBuild['outcome']; readonly graph?: GraphHandle }> {
     const { addon, handle } = this.#options;
-    const { m, blocks, efConstruct, threadsMax, keepsLinks } = config;
+    const { m, efConstruct, threadsMax, blocks, keepsLinks } = config;
     const lists = blocks?.lists ?? [];
     if (m === 0 && lists.length === 0) return { outcome: 'empty' };
     const kept = keepsLinks === true ? must(this.#loaded, 'links are kept where there are some').graph : undefined;
