@@ -49,7 +49,7 @@ async function nearBits(index: VectorIndex, data: DataSet, share: number): Promi
 function forced(graph: NativeGraph, filtering: 'plain' | 'predicate' | 'two-hop' | 'no-walk', ef: number): Strategy {
   return {
     name: `${filtering} ef ${ef}`,
-    search: (queries) => graph.walk(queries.map((query) => ({ query, plan: { kind: 'walk', ef, rescored: ef, early: false, filtering, byRows: false, matches: 0 } })), 0),
+    search: (queries) => graph.walk(queries.map((query) => ({ query, plan: { kind: 'walk', ef, rescored: ef, early: false, filtering, byRows: false, matches: 0, costNs: 0 } })), 0),
   };
 }
 

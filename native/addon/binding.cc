@@ -225,12 +225,11 @@ napi_value CloseRows(napi_env env, Arguments& arguments) {
   return nullptr;
 }
 
-// searchRows(rows, vectors, ks, bitmaps, ticket): Promise
-napi_value SearchRows(napi_env env, Arguments& arguments) {
+// The scan of (rows, vectors, ks, bitmaps). Null where they are refused.
+std::shared_ptr<ScanJob> ScanOf(napi_env env, Arguments& arguments, size_t workers) {
   RowsHandle* handle = OpenRows(env, arguments, 0);
   const uint32_t count = arguments.ArrayLength(1, "vectors");
   if (arguments.ok() && (arguments.ArrayLength(2, "ks") != count || arguments.ArrayLength(3, "bitmaps") != count)) arguments.Refuse("vectors, ks and bitmaps must have one length");
-  const auto ticket = static_cast<uint32_t>(arguments.Integer(4, "ticket", 0, kRowsMax));
   std::vector<ScanQuery> queries;
   BitmapCopies bitmaps;
   for (uint32_t at = 0; at < count && arguments.ok(); ++at) {
@@ -245,9 +244,23 @@ napi_value SearchRows(napi_env env, Arguments& arguments) {
     queries.push_back(std::move(query));
   }
   if (!arguments.ok()) return nullptr;
+  return std::make_shared<ScanJob>(handle->view(), std::move(queries), workers);
+}
+
+// searchRows(rows, vectors, ks, bitmaps, ticket): Promise
+napi_value SearchRows(napi_env env, Arguments& arguments) {
+  const auto ticket = static_cast<uint32_t>(arguments.Integer(4, "ticket", 0, kRowsMax));
   Environment& environment = Environment::Of(env);
-  auto job = std::make_shared<ScanJob>(handle->view(), std::move(queries), environment.workers());
+  const auto job = ScanOf(env, arguments, environment.workers());
+  if (job == nullptr) return nullptr;
   return environment.Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) { return MakeHits(at, job->hits()); });
+}
+
+// searchRowsHere(rows, vectors, ks, bitmaps): hits or undefined
+napi_value SearchRowsHere(napi_env env, Arguments& arguments) {
+  const auto job = ScanOf(env, arguments, 1);
+  if (job == nullptr) return nullptr;
+  return Environment::Of(env).RunHere(*job, job->blocks(), [&job](napi_env at, napi_value*) { return MakeHits(at, job->hits()); });
 }
 
 // scoreRows(rows, vector, list): Promise<Float32Array>
@@ -373,6 +386,7 @@ NAPI_MODULE_INIT() {
   Export(env, exports, "memoryBytes", Call<MemoryBytes>);
   Export(env, exports, "closeRows", Call<CloseRows>);
   Export(env, exports, "searchRows", Call<SearchRows>);
+  Export(env, exports, "searchRowsHere", Call<SearchRowsHere>);
   Export(env, exports, "scoreRows", Call<ScoreRows>);
   Export(env, exports, "cancel", Call<Cancel>);
   Export(env, exports, "approximate", Call<Approximate>);

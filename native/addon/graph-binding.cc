@@ -320,8 +320,9 @@ napi_value MakeAnswers(napi_env env, const GraphSearchJob& job) {
   return buffer;
 }
 
-// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise<ArrayBuffer>; settings: a Float32Array, seven numbers for each query
-napi_value SearchGraph(napi_env env, Arguments& arguments) {
+// The search of (rows, graph, vectors, ks, bitmaps, settings); settings: a Float32Array, seven numbers for each query. Null where they are
+// refused.
+std::shared_ptr<GraphSearchJob> GraphSearchOf(napi_env env, Arguments& arguments) {
   RowsHandle* rows = OpenRows(env, arguments, 0);
   GraphHandle* handle = OpenGraph(env, arguments, 1);
   if (handle != nullptr && (handle->codes == nullptr || handle->codes->rows() != rows->view().row_count)) arguments.Bad("graph", "a checked graph of these rows");
@@ -330,7 +331,6 @@ napi_value SearchGraph(napi_env env, Arguments& arguments) {
   if (arguments.ok() && (arguments.ArrayLength(3, "ks") != count || arguments.ArrayLength(4, "bitmaps") != count || settings.length != size_t{count} * kSettings)) {
     arguments.Refuse("vectors, ks, bitmaps and settings must have one length");
   }
-  const auto ticket = static_cast<uint32_t>(arguments.Integer(6, "ticket", 0, kRowsMax));
   std::vector<GraphQuery> queries;
   BitmapCopies bitmaps;
   for (uint32_t at = 0; at < count && arguments.ok(); ++at) {
@@ -345,8 +345,22 @@ napi_value SearchGraph(napi_env env, Arguments& arguments) {
     if (arguments.ok()) queries.push_back(QueryOf(arguments, std::move(query), *handle, settings.data + at * kSettings));
   }
   if (!arguments.ok()) return nullptr;
-  auto job = std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries), handle->blocks);
+  return std::make_shared<GraphSearchJob>(rows->view(), handle->codes, handle->graph, std::move(queries), handle->blocks);
+}
+
+// searchGraph(rows, graph, vectors, ks, bitmaps, settings, ticket): Promise<ArrayBuffer>
+napi_value SearchGraph(napi_env env, Arguments& arguments) {
+  const auto ticket = static_cast<uint32_t>(arguments.Integer(6, "ticket", 0, kRowsMax));
+  const auto job = GraphSearchOf(env, arguments);
+  if (job == nullptr) return nullptr;
   return Environment::Of(env).Start(job, job->blocks(), ticket, [job](napi_env at, napi_value*) { return MakeAnswers(at, *job); });
+}
+
+// searchGraphHere(rows, graph, vectors, ks, bitmaps, settings): ArrayBuffer or undefined
+napi_value SearchGraphHere(napi_env env, Arguments& arguments) {
+  const auto job = GraphSearchOf(env, arguments);
+  if (job == nullptr) return nullptr;
+  return Environment::Of(env).RunHere(*job, job->blocks(), [&job](napi_env at, napi_value*) { return MakeAnswers(at, *job); });
 }
 
 // closeGraph(graph): no call with the handle afterwards; searches under way keep what they read
@@ -369,6 +383,7 @@ void RegisterGraphs(napi_env env, napi_value exports) {
   Export(env, exports, "fillGraph", Call<FillGraph>);
   Export(env, exports, "checkGraph", Call<CheckGraph>);
   Export(env, exports, "searchGraph", Call<SearchGraph>);
+  Export(env, exports, "searchGraphHere", Call<SearchGraphHere>);
   Export(env, exports, "closeGraph", Call<CloseGraph>);
   RegisterBlocks(env, exports);
 }

@@ -20,7 +20,8 @@ napi_value FailureError(napi_env env, Failure failure) {
     case Failure::kUnreadable: return MakeError(env, "ERR_UNREADABLE", "a mapped file cannot be read or was cut");
     case Failure::kCodesUnreadable: return MakeError(env, "ERR_CODES_UNREADABLE", "a mapped file of codes cannot be read or was cut");
     case Failure::kNoMemory: return MakeError(env, "ERR_NO_MEMORY", "out of memory");
-    case Failure::kNone: break;
+    case Failure::kNone:
+    case Failure::kWouldWait: break;  // the latter only of jobs that have no promise
   }
   return nullptr;
 }
@@ -134,6 +135,17 @@ void Environment::Cancel(uint32_t ticket) {
   const auto found = by_ticket_.find(ticket);
   if (found == by_ticket_.end()) return;
   if (const std::shared_ptr<Job> job = found->second.lock()) job->Cancel();
+}
+
+napi_value Environment::RunHere(Job& job, size_t blocks, const MakeResult& make_result) {
+  napi_value result = nullptr;
+  if (job.RunHere(blocks)) {
+    napi_value error = nullptr;
+    result = make_result(env_, &error);
+  } else {
+    napi_get_undefined(env_, &result);
+  }
+  return result;
 }
 
 void Environment::Ended(std::shared_ptr<Pending> pending) {

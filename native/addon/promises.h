@@ -42,6 +42,8 @@ class Environment {
   // The same on the threads that wait for the disk.
   napi_value StartRead(std::shared_ptr<Job> job, MakeResult make_result);
   void Cancel(uint32_t ticket);
+  // The job on the calling thread, and its result; undefined where it failed or would wait for the disk: one like it is to be started then.
+  napi_value RunHere(Job& job, size_t blocks, const MakeResult& make_result);
 
  private:
   struct Pending {

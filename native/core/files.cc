@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -105,6 +106,27 @@ MappedFile::~MappedFile() {
 bool MappedFile::Intact() const {
   struct stat facts = {};
   return fstat(descriptor_, &facts) == 0 && static_cast<uint64_t>(facts.st_size) == size_bytes_;
+}
+
+bool MappedFile::Resident(const uint8_t* from, size_t bytes) const {
+  static const size_t page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  constexpr size_t kPagesAtOnce = 64;
+#if defined(__APPLE__)
+  char pages[kPagesAtOnce];
+#else
+  unsigned char pages[kPagesAtOnce];
+#endif
+  const size_t end = static_cast<size_t>(from - data_) + bytes;
+  size_t at = static_cast<size_t>(from - data_) / page_bytes * page_bytes;
+  while (at < end) {
+    const size_t length = std::min(end - at, kPagesAtOnce * page_bytes);
+    if (mincore(const_cast<uint8_t*>(data_) + at, length, pages) != 0) return false;
+    for (size_t page = 0; page * page_bytes < length; ++page) {
+      if ((pages[page] & 1) == 0) return false;
+    }
+    at += length;
+  }
+  return true;
 }
 
 std::unique_ptr<FileLock> FileLock::Take(const std::string& path, int* error_number) {

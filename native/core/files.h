@@ -23,6 +23,8 @@ class MappedFile {
   const uint8_t* data() const { return data_; }
   uint64_t size_bytes() const { return size_bytes_; }
   bool Intact() const;
+  // Whether all of these bytes, which lie in the map, are in memory: reading them now does not wait for the disk.
+  bool Resident(const uint8_t* from, size_t bytes) const;
 
  private:
   MappedFile(int descriptor, const uint8_t* data, uint64_t size_bytes)

@@ -145,8 +145,11 @@ bool FindSorted(const RowsView& view, const WalkCodes& codes, const SearchedGrap
 
 // True scores of the nearest of `found`, which are in the order of their distances. With `early` that ends when the later half of them, and
 // at least a step, brought none of the best (k, or kWatchedMin): where distances tell near from far the best come first, and where they
-// do not, because all are nearly equal, they come all along. False where a page cannot be read.
-bool Rescore(const RowsView& view, const GraphQuery& query, const ExactRanker& ranker, const std::vector<Near>& found, Candidates* candidates, uint32_t* scored) {
+// do not, because all are nearly equal, they come all along. `may_read` is asked before a row is read. False where it says
+// no, and where a page cannot be read.
+template <class MayRead>
+bool Rescore(const RowsView& view, const GraphQuery& query, const ExactRanker& ranker, const std::vector<Near>& found, const MayRead& may_read,
+             Candidates* candidates, uint32_t* scored) {
   const size_t most = std::min(query.rescored, found.size());
   const size_t watched = std::max<size_t>(query.query.k, kWatchedMin);
   const size_t step = query.early ? kRescoreStep : ExactRanker::kRowsAtOnce;
@@ -161,6 +164,7 @@ bool Rescore(const RowsView& view, const GraphQuery& query, const ExactRanker& r
     for (size_t i = 0; i < count; ++i) {
       rows[i] = found[at + i].node;
       bytes[i] = view.Row(rows[i]);
+      if (!may_read(bytes[i])) return false;
       if (view.file == nullptr) __builtin_prefetch(bytes[i]);
     }
     if (!ranker.Add(rows, bytes, count, candidates, lows)) return false;
@@ -200,6 +204,8 @@ GraphSearchJob::GraphSearchJob(RowsView view, std::shared_ptr<const WalkCodes> c
 void GraphSearchJob::Run(size_t block, size_t) {
   const GraphQuery& query = queries_[block];
   if (query.query.k == 0 || view_.row_count == 0) return;
+  const bool walks_map = query.by_rows ? view_.file != nullptr : codes_->bytes().file != nullptr;
+  if (walks_map && !may_wait()) return Fail(Failure::kWouldWait);
   WalkScratch& scratch = ScratchOfThread();
   const BlockGraph* part = query.block == kNoBlock ? nullptr : &blocks_->block(query.block);
   const SearchedGraph searched = part == nullptr ? SearchedGraph{graph_.get(), nullptr, view_.row_count} : SearchedGraph{part->graph.get(), part->rows, view_.row_count};
@@ -210,7 +216,12 @@ void GraphSearchJob::Run(size_t block, size_t) {
   evaluations_[block] = static_cast<uint32_t>(std::min<uint64_t>(scratch.evaluations, ~uint32_t{0}));
   const ExactRanker ranker(view_, query.query);
   Candidates candidates;
-  if (!Rescore(view_, query, ranker, scratch.found, &candidates, &rescored_[block])) return Fail(Failure::kUnreadable);
+  const auto may_read = [this](const uint8_t* row) {
+    if (may_wait() || view_.Resident(row, view_.spec.StrideBytes())) return true;
+    Fail(Failure::kWouldWait);
+    return false;
+  };
+  if (!Rescore(view_, query, ranker, scratch.found, may_read, &candidates, &rescored_[block])) return Fail(Failure::kUnreadable);
   if (!ranker.Rank(&candidates, *this, &hits_[block])) Fail(Failure::kUnreadable);
 }
 

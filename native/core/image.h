@@ -1,7 +1,6 @@
 // A run of memory with the bytes of a file's data, aligned to cache lines; or a part of one.
 #pragma once
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <memory>
@@ -13,12 +12,7 @@ namespace nearkeep {
 class Image {
  public:
   // All bytes zero. Throws std::bad_alloc.
-  explicit Image(size_t size_bytes) : size_bytes_(size_bytes) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, 64, size_bytes == 0 ? 64 : size_bytes) != 0) throw std::bad_alloc();
-    data_ = std::shared_ptr<uint8_t>(static_cast<uint8_t*>(memory), free);
-    memset(memory, 0, size_bytes);
-  }
+  explicit Image(size_t size_bytes);
 
   // Of the same memory, which stays as long as either. The part lies inside.
   static std::shared_ptr<Image> Part(const Image& whole, size_t offset, size_t size_bytes) {

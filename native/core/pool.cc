@@ -23,6 +23,19 @@ void StandBack(int niceness) {
 
 }  // namespace
 
+bool Job::RunHere(size_t blocks) {
+  may_wait_ = false;
+  try {
+    do {
+      for (size_t block = 0; block < blocks && !Stopped(); ++block) Run(block, 0);
+      blocks = Advance();
+    } while (blocks > 0);
+  } catch (const std::bad_alloc&) {
+    Fail(Failure::kNoMemory);
+  }
+  return !Stopped();
+}
+
 Pool::Pool(size_t threads, int niceness) : busy_(threads) {
   threads_.reserve(threads);
   try {

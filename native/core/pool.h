@@ -14,7 +14,7 @@
 
 namespace nearkeep {
 
-enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kCodesUnreadable, kNoMemory };
+enum class Failure : uint8_t { kNone, kCancelled, kUnreadable, kCodesUnreadable, kNoMemory, kWouldWait };
 
 // Everything that the blocks of a phase wrote is visible to Advance and to the next phase.
 class Job {
@@ -35,8 +35,17 @@ class Job {
   Failure failure() const { return failure_.load(); }
   bool Stopped() const { return failure_.load(std::memory_order_relaxed) != Failure::kNone; }
 
+  // The whole job on the calling thread, without a pool. A job that would wait for the disk there fails with kWouldWait. False where it
+  // failed, which a job of the same on a pool may not.
+  bool RunHere(size_t blocks);
+
+ protected:
+  // Whether it may wait for the disk.
+  bool may_wait() const { return may_wait_; }
+
  private:
   std::atomic<Failure> failure_{Failure::kNone};
+  bool may_wait_ = true;
 };
 
 class Pool {

@@ -28,6 +28,8 @@ struct RowsView {
   std::shared_ptr<const MappedFile> file;              // null for rows in memory
 
   const uint8_t* Row(uint32_t row) const;
+  // Whether bytes of rows are read without waiting for the disk.
+  bool Resident(const uint8_t* from, size_t bytes) const { return file == nullptr || file->Resident(from, bytes); }
   // Copies `count` rows from `first` on, packed; they must exist.
   void Copy(uint32_t first, uint32_t count, uint8_t* target) const;
 };

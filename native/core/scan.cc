@@ -185,6 +185,10 @@ bool ScanJob::ScanTile(const Span& span, uint32_t from, uint32_t to, size_t at, 
     rows[count] = row;
     bytes[count++] = span.data + size_t{row - span.first} * stride;
   });
+  if (count > 0 && !may_wait() && !view_.Resident(bytes[0], static_cast<size_t>(bytes[count - 1] - bytes[0]) + stride)) {
+    Fail(Failure::kWouldWait);
+    return false;
+  }
   return count == 0 || rankers_[at].Add(rows, bytes, count, &candidates_[worker][at]);
 }
 

@@ -1,11 +1,8 @@
 // Scalar, product and binary codes: kernels against their twin, estimates against true distances, recall, images against damage.
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "../core/codes-binary.h"
 #include "../core/codes-product.h"
 #include "graph-cases.h"
+#include "temporary-file.h"
 
 namespace {
 
@@ -285,29 +282,6 @@ TEST(making_codes_is_cancelled) {
   }
 }
 
-class CodeFile {
- public:
-  CodeFile(const Image& image, uint64_t offset) {
-    strcpy(path_, "/tmp/nearkeep-codes-XXXXXX");
-    descriptor_ = mkstemp(path_);
-    CHECK(descriptor_ >= 0 && pwrite(descriptor_, image.data(), image.size_bytes(), static_cast<off_t>(offset)) == static_cast<ssize_t>(image.size_bytes()));
-  }
-  ~CodeFile() {
-    close(descriptor_);
-    unlink(path_);
-  }
-  void Cut(uint64_t size_bytes) { CHECK(ftruncate(descriptor_, static_cast<off_t>(size_bytes)) == 0); }
-  std::shared_ptr<const MappedFile> Map(uint64_t size_bytes) {
-    int error_number = 0;
-    uint64_t found = 0;
-    return MappedFile::Open(path_, size_bytes, &error_number, &found);
-  }
-
- private:
-  char path_[64];
-  int descriptor_;
-};
-
 TEST(mapped_codes_answer_like_those_in_memory_and_a_cut_is_no_crash) {
   Pool pool(4);
   const SpecCase one = AllSpecs(64)[0];
@@ -318,7 +292,8 @@ TEST(mapped_codes_answer_like_those_in_memory_and_a_cut_is_no_crash) {
     const auto built = Build(pool, view, 0, ConfigOf(codes.config, 8, 40));
     const std::shared_ptr<Image> image = built->codes()->bytes().image;
     const uint64_t size = 4096 + image->size_bytes();
-    CodeFile file(*image, 4096);
+    TemporaryFile file;
+    file.Write(image->data(), image->size_bytes(), 4096);
     const char* problem = nullptr;
     const auto open = [&] {
       const CodeBytes bytes = CodeBytes::OfFile(view.spec, view.row_count, file.Map(size), 4096, image->size_bytes(), &problem);

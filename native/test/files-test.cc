@@ -1,52 +1,16 @@
 // Maps whose file is cut underneath, and the lock.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <condition_variable>
-#include <cstdlib>
 #include <cstring>
 
 #include "../core/bitmap.h"
 #include "../core/cpu.h"
 #include "../core/scan.h"
 #include "check.h"
+#include "temporary-file.h"
 
 namespace {
 
 using namespace nearkeep;
-
-class TemporaryFile {
- public:
-  TemporaryFile() {
-    const char* folder = std::getenv("TMPDIR");
-    path_ = std::string(folder == nullptr ? "/tmp" : folder) + "/nearkeep-native-XXXXXX";
-    descriptor_ = mkstemp(&path_[0]);
-    CHECK(descriptor_ >= 0);
-  }
-  ~TemporaryFile() {
-    close(descriptor_);
-    unlink(path_.c_str());
-  }
-  void Fill(size_t bytes) {
-    const std::vector<char> some(1 << 16, 3);
-    for (size_t at = 0; at < bytes; at += some.size()) {
-      const size_t length = std::min(some.size(), bytes - at);
-      CHECK(write(descriptor_, some.data(), length) == static_cast<ssize_t>(length));
-    }
-  }
-  void Cut(size_t bytes) { CHECK(ftruncate(descriptor_, static_cast<off_t>(bytes)) == 0); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-  int descriptor_;
-};
-
-std::shared_ptr<MappedFile> Open(const TemporaryFile& file, uint64_t size_bytes) {
-  int error_number = 0;
-  uint64_t found = 0;
-  return MappedFile::Open(file.path(), size_bytes, &error_number, &found);
-}
 
 TEST(a_map_of_the_wrong_size_is_refused) {
   TemporaryFile file;
@@ -55,19 +19,19 @@ TEST(a_map_of_the_wrong_size_is_refused) {
   uint64_t found = 0;
   CHECK(MappedFile::Open(file.path(), 9999, &error_number, &found) == nullptr && error_number == 0 && found == 10000);
   CHECK(MappedFile::Open(file.path() + "-absent", 1, &error_number, &found) == nullptr && error_number == ENOENT);
-  CHECK(Open(file, 10000) != nullptr);
+  CHECK(file.Map(10000) != nullptr);
 }
 
 TEST(an_empty_file_maps_to_nothing) {
   TemporaryFile file;
-  const auto map = Open(file, 0);
+  const auto map = file.Map(0);
   CHECK(map != nullptr && map->data() == nullptr && map->Intact());
 }
 
 TEST(a_guarded_read_survives_a_cut) {
   TemporaryFile file;
   file.Fill(1 << 20);
-  const auto map = Open(file, 1 << 20);
+  const auto map = file.Map(1 << 20);
   unsigned sum = 0;
   const auto read = [&] { sum += map->data()[(1 << 20) - 1]; };
   for (int round = 0; round < 100; ++round) CHECK(ReadGuarded(read));
@@ -84,7 +48,7 @@ TEST(a_scan_of_a_cut_file_fails_on_every_thread) {
   for (const size_t kept : {size_t{0}, size_t{1} << 20, size_t{4096} + kRows * 64 - 1}) {
     TemporaryFile file;
     file.Fill(4096 + kRows * 64);
-    const RowsView view = ViewOfFile({Metric::kDot, Datatype::kUint8, 64, false}, OfferedKernels().front(), Open(file, 4096 + kRows * 64), 4096, kRows);
+    const RowsView view = ViewOfFile({Metric::kDot, Datatype::kUint8, 64, false}, OfferedKernels().front(), file.Map(4096 + kRows * 64), 4096, kRows);
     file.Cut(kept);
     std::atomic<size_t> ended{0};
     std::vector<std::shared_ptr<ScanJob>> jobs;

@@ -42,9 +42,11 @@ export interface WalkPlan {
   readonly block?: number;
   /** Allowed rows. */
   readonly matches: number;
+  /** By the costs above. */
+  readonly costNs: number;
 }
 
-export type QueryPlan = WalkPlan | { readonly kind: 'scan'; readonly matches: number };
+export type QueryPlan = WalkPlan | { readonly kind: 'scan'; readonly matches: number; readonly costNs: number };
 
 export interface GraphFacts {
   readonly spec: VectorSpec;
@@ -63,28 +65,28 @@ export interface GraphBlock {
   readonly rows: number;
 }
 
-interface Choice {
-  readonly plan: QueryPlan;
-  readonly costNs: number;
+/** Of a scan of so many rows. */
+export function scanCostNs(spec: VectorSpec, rows: number): number {
+  return rows * (scanRowNs + scanByteNs * strideBytes(spec));
 }
 
 export function planQuery(query: IndexQuery, facts: GraphFacts): QueryPlan {
   const { spec, rowCount } = facts;
   const matches = query.allowedCount ?? countAllowed(query.allowed, rowCount);
-  const scan = { kind: 'scan', matches } as const;
   const stride = strideBytes(spec);
+  const scan = { kind: 'scan', matches, costNs: scanCostNs(spec, matches) } as const;
   if (query.exact === true || matches * stride <= (query.scanBytesMax ?? 0) || matches <= query.k) return scan;
-  const choices: Choice[] = [{ plan: scan, costNs: matches * (scanRowNs + scanByteNs * stride) }];
+  const choices: QueryPlan[] = [scan];
   const block = matches === rowCount && facts.isWhole ? undefined : facts.findBlock?.();
   if (!facts.isWhole && block === undefined) return scan;
   const walks = walkChoices(query, facts, matches);
   choices.push(...walks.byCodes());
   if (facts.isWhole) choices.push(...walks.through(rowCount));
   if (block !== undefined) choices.push(...walks.through(block.rows, block.place));
-  return choices.reduce((best, one) => (one.costNs < best.costNs ? one : best)).plan;
+  return choices.reduce((best, one) => (one.costNs < best.costNs ? one : best));
 }
 
-function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct, codes }: GraphFacts, matches: number): { byCodes(): readonly Choice[]; through(rows: number, block?: number): readonly Choice[] } {
+function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct, codes }: GraphFacts, matches: number): { byCodes(): readonly WalkPlan[]; through(rows: number, block?: number): readonly WalkPlan[] } {
   const stride = strideBytes(spec);
   const { ignore, rescore, oversampling = 1 } = query.quantization ?? {};
   const wanted = Math.min(rowCount, Math.ceil(query.k * Math.max(1, oversampling)));
@@ -95,10 +97,10 @@ function walkChoices(query: IndexQuery, { spec, rowCount, efConstruct, codes }: 
   const early = rescored === undefined && (byRows || codes.kind === 'internal');
   const codeNs = (ofByte: number): number => (codes.kind === 'product' ? lookupByteNs : ofByte) * codes.recordBytes;
   const rowNs = walkRowNs + (byRows ? walkByteNs * stride : codeNs(walkByteNs));
-  const walk = (filtering: WalkPlan['filtering'], efOf: number, costNs: number, block?: number): Choice => {
+  const walk = (filtering: WalkPlan['filtering'], efOf: number, walkNs: number, block?: number): WalkPlan => {
     const scored = rescored ?? efOf;
-    const place = block === undefined ? {} : { block };
-    return { plan: { kind: 'walk', ef: efOf, rescored: scored, early, filtering, byRows, matches, ...place }, costNs: costNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride) };
+    const costNs = walkNs + Math.min(scored, matches) * (walkRowNs + walkByteNs * stride);
+    return { kind: 'walk', ef: efOf, rescored: scored, early, filtering, byRows, matches, costNs, ...(block === undefined ? {} : { block }) };
   };
   return {
     byCodes: () => (byRows ? [] : [walk('no-walk', list, matches * (scanRowNs + codeNs(codeByteNs)))]),

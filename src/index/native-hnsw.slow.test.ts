@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { CorruptionError } from '../base/errors.ts';
 import { seededRandom } from '../base/testing/random.ts';
 import { must } from '../base/assert.ts';
@@ -52,6 +53,33 @@ if (addon === undefined) {
     }
     const few = bitmapOf(rowCount, (row) => row % 9_000 === 5);
     assert.deepEqual((await index.search([{ vector: must(queries[0], 'a query'), k: 10, allowed: few }]))[0]?.rows.toSorted(), Uint32Array.of(5, 9_005, 18_005));
+  });
+
+  test('graph: a short walk ends in the turn in which it was asked for, a long one and too many short ones let the loop turn', async (t) => {
+    const { index, graph, queries } = await open(t, { size, distance: 'Cosine', datatype: 'float32' }, 91);
+    (await graph.build(config)).install();
+    const ask = (vector: Float32Array, hnswEf: number): IndexQuery => ({ vector, k: 10, allowed: all, hnswEf });
+    const many = queries.flatMap((vector) => [ask(vector, 24), ask(vector, 2_000)]);
+    const onThreads = await index.search(many);
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      counting = setImmediate(count);
+    };
+    let counting = setImmediate(count);
+    t.after(() => { clearImmediate(counting); });
+    await nextTurn();
+    const before = turns;
+    const [first] = await index.search([ask(must(queries[0], 'a query'), 24)]);
+    assert.equal(turns, before);
+    assertSame([must(first, 'an answer')], onThreads.slice(0, 1));
+    assertSame(await index.search(many), onThreads);
+    assert.ok(turns > before);
+    const between = turns;
+    for (let round = 0; round < 20; round += 1) {
+      for (const [at, vector] of queries.entries()) assertSame(await index.search([ask(vector, 24)]), onThreads.slice(2 * at, 2 * at + 1));
+    }
+    assert.ok(turns > between + 3, 'one after another');
   });
 
   test('graph: what was written is what is loaded; damage is refused and leaves the scan', async (t) => {

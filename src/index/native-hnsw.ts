@@ -1,5 +1,6 @@
 // The graph beside the rows of a mapped file: built or loaded, searched, dropped.
 import { invariant, must, unreachable } from '../base/assert.ts';
+import type { TurnBudget } from '../base/turn-budget.ts';
 import { CorruptionError, systemCode } from '../base/errors.ts';
 import type { Addon, GraphHandle, NativeBuild, NativeCodes, NativeHits, RowsHandle } from '../vector/addon.ts';
 import type { CodesConfig } from '../vector/codes-config.ts';
@@ -93,6 +94,8 @@ export interface NativeGraphOptions {
   readonly handle: RowsHandle;
   readonly rowCount: number;
   readonly counts: GraphCounts;
+  /** Of all graphs of a process. */
+  readonly turn: TurnBudget;
 }
 
 function countWalk(counts: WalkCounts, { byRows }: WalkPlan, { evaluations, rescored }: { readonly evaluations: number; readonly rescored: number }): void {
@@ -220,8 +223,9 @@ export class NativeGraph implements GraphSlot {
     return planQuery(query, { spec, rowCount, efConstruct, codes: { kind, recordBytes }, isWhole, findBlock });
   }
 
+  /** On the calling thread where that costs less than the way to another one and back, else on those that search. */
   async walk(walks: readonly Walk[], ticket: number): Promise<readonly IndexHits[]> {
-    const { addon, handle } = this.#options;
+    const { addon, handle, turn } = this.#options;
     const { graph, codePath } = must(this.#loaded, 'a walk is planned where there is a graph');
     const settings = new Float32Array(walks.length * settingsCount);
     const vectors: Float32Array[] = [];
@@ -240,8 +244,12 @@ export class NativeGraph implements GraphSlot {
       ks.push(query.k);
       bitmaps.push(query.allowed);
     }
+    const costNs = walks.reduce((sum, { plan }) => sum + plan.costNs, 0);
     try {
-      return this.#answersOf(await addon.searchGraph(handle, graph, vectors, ks, bitmaps, settings, ticket), walks);
+      const answers = await turn.run(costNs / 1e6,
+        () => addon.searchGraphHere(handle, graph, vectors, ks, bitmaps, settings),
+        () => addon.searchGraph(handle, graph, vectors, ks, bitmaps, settings, ticket));
+      return this.#answersOf(answers, walks);
     } catch (error) {
       if (codePath === undefined || systemCode(error) !== 'ERR_CODES_UNREADABLE') throw error;
       throw new CorruptionError({ file: codePath, problem: 'cannot be read any more, or was cut while it was in use' }, { cause: error });

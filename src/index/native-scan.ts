@@ -5,7 +5,10 @@ import { CorruptionError, systemCode } from '../base/errors.ts';
 import type { Addon, RowsHandle } from '../vector/addon.ts';
 import type { VectorSpec } from '../vector/distance.ts';
 import { checkFile, checkQuery, checkRows, checkVector } from './check-query.ts';
+import { systemClock } from '../base/clock.ts';
 import { InFlight } from '../base/in-flight.ts';
+import { TurnBudget } from '../base/turn-budget.ts';
+import { scanCostNs } from './filter-plan.ts';
 import { NativeGraph, splitHits, withTicket, type GraphCounts, type Walk } from './native-hnsw.ts';
 import { noWalks, type GrowingVectorIndex, type IndexHits, type IndexQuery, type VectorFile, type VectorIndex, type VectorIndexes } from './vector-index.ts';
 
@@ -14,13 +17,18 @@ interface NativeOptions {
   readonly spec: VectorSpec;
   readonly handle: RowsHandle;
   readonly rowCount: number;
+  readonly turn: TurnBudget;
   /** Of a mapped file, for errors. */
   readonly path?: string;
 }
 
+/** Of a turn of the event loop, for searches so short that a thread would cost more: about five of them. */
+const searchMsOfTurn = 0.5;
+
 /** `kernel`: the name of one of `addon.kernels`. */
 export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
   const open = new Set<NativeIndex>();
+  const turn = new TurnBudget(searchMsOfTurn, systemClock);
   const counts: GraphCounts = { built: 0, kept: 0, walked: { ...noWalks } };
   const opened = <T extends NativeIndex>(index: T): T => {
     open.add(index);
@@ -33,12 +41,12 @@ export function nativeIndexes(addon: Addon, kernel: string): VectorIndexes {
     walked: counts.walked,
     growing: (spec) => {
       const handle = addon.growRows(kernel, spec.size, spec.distance, spec.datatype);
-      return opened(new NativeGrowingIndex({ addon, spec, handle, rowCount: 0 }, open));
+      return opened(new NativeGrowingIndex({ addon, spec, handle, rowCount: 0, turn }, open));
     },
     openFile: async (spec, file) => {
       checkFile(spec, file);
       const handle = await mapFile(addon, kernel, spec, file);
-      return opened(new NativeFileIndex({ addon, spec, handle, rowCount: file.rowCount, path: file.path }, { siblings: open, counts }));
+      return opened(new NativeFileIndex({ addon, spec, handle, rowCount: file.rowCount, turn, path: file.path }, { siblings: open, counts }));
     },
     close: async () => {
       await Promise.all(Array.from(open, (index) => index.close()));
@@ -61,6 +69,7 @@ class NativeIndex implements VectorIndex {
   protected readonly addon: Addon;
   protected readonly handle: RowsHandle;
   protected rows: number;
+  readonly #turn: TurnBudget;
   readonly #path: string | undefined;
   readonly #siblings: Set<NativeIndex>;
   readonly #searches = new InFlight();
@@ -71,6 +80,7 @@ class NativeIndex implements VectorIndex {
     this.spec = options.spec;
     this.handle = options.handle;
     this.rows = options.rowCount;
+    this.#turn = options.turn;
     this.#path = options.path;
     this.#siblings = siblings;
   }
@@ -125,14 +135,14 @@ class NativeIndex implements VectorIndex {
     return this.scan(queries, ticket);
   }
 
+  /** Like a walk (native-hnsw.ts): a short one on the calling thread. */
   protected async scan(queries: readonly IndexQuery[], ticket: number): Promise<readonly IndexHits[]> {
-    return splitHits(await this.addon.searchRows(
-      this.handle,
-      queries.map((query) => query.vector),
-      queries.map((query) => Math.min(query.k, this.rows)),
-      queries.map((query) => query.allowed),
-      ticket,
-    ));
+    const { addon, handle, spec, rows } = this;
+    const vectors = queries.map((query) => query.vector);
+    const ks = queries.map((query) => Math.min(query.k, rows));
+    const bitmaps = queries.map((query) => query.allowed);
+    const costNs = queries.reduce((sum, { allowedCount = rows }) => sum + scanCostNs(spec, allowedCount), 0);
+    return splitHits(await this.#turn.run(costNs / 1e6, () => addon.searchRowsHere(handle, vectors, ks, bitmaps), () => addon.searchRows(handle, vectors, ks, bitmaps, ticket)));
   }
 
   #explained(error: unknown): unknown {

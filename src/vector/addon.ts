@@ -67,6 +67,8 @@ export interface Addon {
   searchRows(
     rows: RowsHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[], ticket: number,
   ): Promise<NativeHits>;
+  /** The same on the calling thread; undefined where it failed or would wait for the disk. */
+  searchRowsHere(rows: RowsHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[]): NativeHits | undefined;
   scoreRows(rows: RowsHandle, vector: Float32Array, list: Uint32Array): Promise<Float32Array>;
   cancel(ticket: number): void;
   /** On threads of its own, which stand back behind those that search; `threadsMax` 0: on all of them. `m` from 2 to 512; 0: codes
@@ -94,14 +96,20 @@ export interface Addon {
   /** Rejects with ERR_DAMAGED where the images are not of these rows, or a search could leave them. With a `path` the codes are
    *  `codeBytes` of that file from `dataOffset` (a multiple of 64) on, and stay there; `sizeBytes` is the whole file's. */
   checkGraph(rows: RowsHandle, graph: GraphHandle, path: string, dataOffset: number, codeBytes: number, sizeBytes: number): Promise<void>;
-  /** `settings`: six numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate, 2 two-hop,
+  /** `settings`: seven numbers for each query: ef, how many of the found get their true score, filtering (0 none, 1 predicate, 2 two-hop,
    *  3 no walk: all allowed rows), 1 where distances are the rows' own instead of the codes', bits of a component of the query against
-   *  binary codes (0 as stored, 4, 8), and the block to walk through or -1. Answers words of four bytes: how many hits each query has, how
-   *  many distances it computed, then the rows of all hits and their scores (f32). */
+   *  binary codes (0 as stored, 4, 8), the block to walk through or -1, and 1 where true scores may end early. Answers words of four bytes:
+   *  how many hits each query has, how many distances and how many true scores it computed, then the rows of all hits and their scores
+   *  (f32). */
   searchGraph(
     rows: RowsHandle, graph: GraphHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[],
     settings: Float32Array, ticket: number,
   ): Promise<ArrayBuffer>;
+  /** The same on the calling thread; undefined where it failed or would wait for the disk. */
+  searchGraphHere(
+    rows: RowsHandle, graph: GraphHandle, vectors: readonly Float32Array[], ks: readonly number[], bitmaps: readonly Uint32Array[],
+    settings: Float32Array,
+  ): ArrayBuffer | undefined;
   closeGraph(graph: GraphHandle): void;
   approximate(
     kernel: string, size: number, distance: Distance, datatype: Datatype, vector: Float32Array, rows: Uint8Array,
