@@ -5,7 +5,7 @@ import { cpuUs, type DataSet } from './vector-sets.ts';
 const efs = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const rounds = 3;
 /** Before the first measure: code that runs on an engine that compiles as it goes is measured as it runs in the long run. */
-const warmUps = 10;
+const warmUps = 40;
 export const k = 10;
 
 /** Answers the ids of the k nearest. */

@@ -15,18 +15,25 @@ export class TurnBudget {
     this.#clock = clock;
   }
 
+  /** What `here` answers, where this turn has room for the `ms` that it is expected to take; else, and where it cannot do it, undefined. */
+  now<T>(ms: number, here: () => T | undefined): T | undefined {
+    return this.#hasRoom(ms) ? this.#spend(here) : undefined;
+  }
+
   /**
-   * `here`, where this turn has room for the `ms` that it is expected to take, or the next one; `elsewhere` where `here` cannot do it.
-   * Only one waits for the next turn: of several that come at once the others do better on threads.
+   * Until the next turn, where this one has no room for `ms` and that one will. Only one waits at a time, for all others undefined: of
+   * several that come at once they do better on threads.
    */
-  run<T>(ms: number, here: () => T | undefined, elsewhere: () => Promise<T>): T | Promise<T> {
-    if (this.#spentMs + ms <= this.#msMax) return this.#spend(here) ?? elsewhere();
-    if (this.#isAwaited || ms > this.#msMax) return elsewhere();
-    this.#isAwaited = true;
-    return this.#nextTurn().then(() => this.#spend(here) ?? elsewhere());
+  next(ms: number): Promise<void> | undefined {
+    return this.#isAwaited || ms > this.#msMax || this.#hasRoom(ms) ? undefined : this.#nextTurn();
+  }
+
+  #hasRoom(ms: number): boolean {
+    return this.#spentMs + ms <= this.#msMax;
   }
 
   async #nextTurn(): Promise<void> {
+    this.#isAwaited = true;
     await new Promise((resolve) => { setImmediate(resolve); }); // behind the one that renews
     this.#isAwaited = false;
   }

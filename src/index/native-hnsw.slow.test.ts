@@ -232,4 +232,18 @@ if (addon === undefined) {
     await index.close();
     for (const hits of (await Promise.all(searches)).flat()) assert.equal(hits.rows.length, 10);
   });
+
+  test('graph: one that is replaced while a search waits for the next turn is not asked any more', async (t) => {
+    const { index, graph, queries } = await open(t, { size, distance: 'Cosine', datatype: 'float32' }, 92);
+    const lists = [0, 1].map((residue) => Uint32Array.from({ length: rowCount / 2 }, (_, at) => 2 * at + residue));
+    const allowed = bitmapOf(rowCount, (row) => row % 2 === 1);
+    (await graph.build({ ...config, m: 0, blocks: { m: 16, lists } })).install();
+    const other = await graph.build({ ...config, m: 0, blocks: { m: 16, lists: lists.toReversed() } });
+    const searches = Array.from({ length: 200 }, (_, at) => index.search([{ vector: must(queries[at % queries.length], 'a query'), k: 10, allowed, hnswEf: 24 }]));
+    other.install();
+    for (const hits of (await Promise.all(searches)).flat()) {
+      assert.equal(hits.rows.length, 10);
+      assert.ok(hits.rows.every((row) => row % 2 === 1));
+    }
+  });
 }

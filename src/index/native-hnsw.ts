@@ -98,6 +98,11 @@ export interface NativeGraphOptions {
   readonly turn: TurnBudget;
 }
 
+/** As the plans expect it. */
+export function walkMs(walks: readonly Walk[]): number {
+  return walks.reduce((sum, { plan }) => sum + plan.costNs, 0) / 1e6;
+}
+
 function countWalk(counts: WalkCounts, { byRows }: WalkPlan, { evaluations, rescored }: { readonly evaluations: number; readonly rescored: number }): void {
   counts.walks += 1;
   if (byRows) counts.rowEvaluations += evaluations;
@@ -244,12 +249,10 @@ export class NativeGraph implements GraphSlot {
       ks.push(query.k);
       bitmaps.push(query.allowed);
     }
-    const costNs = walks.reduce((sum, { plan }) => sum + plan.costNs, 0);
+    const ms = walkMs(walks);
     try {
-      const answers = await turn.run(costNs / 1e6,
-        () => addon.searchGraphHere(handle, graph, vectors, ks, bitmaps, settings),
-        () => addon.searchGraph(handle, graph, vectors, ks, bitmaps, settings, ticket));
-      return this.#answersOf(answers, walks);
+      const here = turn.now(ms, () => addon.searchGraphHere(handle, graph, vectors, ks, bitmaps, settings));
+      return this.#answersOf(here ?? await addon.searchGraph(handle, graph, vectors, ks, bitmaps, settings, ticket), walks);
     } catch (error) {
       if (codePath === undefined || systemCode(error) !== 'ERR_CODES_UNREADABLE') throw error;
       throw new CorruptionError({ file: codePath, problem: 'cannot be read any more, or was cut while it was in use' }, { cause: error });

@@ -49,6 +49,17 @@ if (addon === undefined) {
     addon.closeRows(handle);
   });
 
+  test('rows that are appended meanwhile are not searched, whichever thread searches', async () => {
+    const random = seededRandom(46);
+    const index = indexes.growing(spec);
+    index.append(randomRows(random, spec, 320, 'plain'));
+    const allowed = new Uint32Array(10).fill(0xffffffff);
+    const searches = Array.from({ length: 500 }, () => index.search([{ ...query, allowed }]));
+    index.append(randomRows(random, spec, 320, 'plain'));
+    for (const hits of (await Promise.all(searches)).flat()) assert.ok(hits.rows.length === 10 && hits.rows.every((row) => row < 320));
+    await index.close();
+  });
+
   test('a mapped file may be unlinked while it is searched', async (t) => {
     const { file, readAll } = await vectorFile(t, spec, randomRows(seededRandom(44), spec, 1_000, 'plain'));
     const index = await indexes.openFile(spec, file, readAll);

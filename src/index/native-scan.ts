@@ -9,7 +9,7 @@ import { systemClock } from '../base/clock.ts';
 import { InFlight } from '../base/in-flight.ts';
 import { TurnBudget } from '../base/turn-budget.ts';
 import { scanCostNs } from './filter-plan.ts';
-import { NativeGraph, splitHits, withTicket, type GraphCounts, type Walk } from './native-hnsw.ts';
+import { NativeGraph, splitHits, walkMs, withTicket, type GraphCounts, type Walk } from './native-hnsw.ts';
 import { noWalks, type GrowingVectorIndex, type IndexHits, type IndexQuery, type VectorFile, type VectorIndex, type VectorIndexes } from './vector-index.ts';
 
 interface NativeOptions {
@@ -69,7 +69,7 @@ class NativeIndex implements VectorIndex {
   protected readonly addon: Addon;
   protected readonly handle: RowsHandle;
   protected rows: number;
-  readonly #turn: TurnBudget;
+  protected readonly turn: TurnBudget;
   readonly #path: string | undefined;
   readonly #siblings: Set<NativeIndex>;
   readonly #searches = new InFlight();
@@ -80,7 +80,7 @@ class NativeIndex implements VectorIndex {
     this.spec = options.spec;
     this.handle = options.handle;
     this.rows = options.rowCount;
-    this.#turn = options.turn;
+    this.turn = options.turn;
     this.#path = options.path;
     this.#siblings = siblings;
   }
@@ -141,8 +141,9 @@ class NativeIndex implements VectorIndex {
     const vectors = queries.map((query) => query.vector);
     const ks = queries.map((query) => Math.min(query.k, rows));
     const bitmaps = queries.map((query) => query.allowed);
-    const costNs = queries.reduce((sum, { allowedCount = rows }) => sum + scanCostNs(spec, allowedCount), 0);
-    return splitHits(await this.#turn.run(costNs / 1e6, () => addon.searchRowsHere(handle, vectors, ks, bitmaps), () => addon.searchRows(handle, vectors, ks, bitmaps, ticket)));
+    const ms = queries.reduce((sum, { allowedCount = rows }) => sum + scanCostNs(spec, allowedCount), 0) / 1e6;
+    const here = this.turn.now(ms, () => addon.searchRowsHere(handle, vectors, ks, bitmaps));
+    return splitHits(here ?? await addon.searchRows(handle, vectors, ks, bitmaps, ticket));
   }
 
   #explained(error: unknown): unknown {
@@ -194,6 +195,11 @@ class NativeFileIndex extends NativeIndex {
       if (plan?.kind === 'walk') walks.push({ at, query, plan });
     }
     if (walks.length === 0) return await this.scan(queries, ticket);
+    const turned = this.turn.next(walkMs(walks));
+    if (turned !== undefined) {
+      await turned;
+      return await this.answer(queries, ticket); // the graph may be another one by now
+    }
     const answers: (IndexHits | undefined)[] = queries.map(() => undefined);
     for (const [at, hits] of (await this.graph.walk(walks, ticket)).entries()) {
       const walk = must(walks[at], 'one answer for each walk');
