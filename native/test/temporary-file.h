@@ -2,6 +2,10 @@
 #pragma once
 #include <fcntl.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 
 #include <cstdlib>
 #include <string>
@@ -30,12 +34,16 @@ class TemporaryFile {
     Write(some.data(), bytes, 0);
   }
   void Cut(size_t bytes) { CHECK(ftruncate(descriptor_, static_cast<off_t>(bytes)) == 0); }
-  // Out of memory, before it is mapped; without effect where the file system has no disk behind it, or the system no such call.
-  void Evict() {
-    CHECK(fsync(descriptor_) == 0);
-#if defined(POSIX_FADV_DONTNEED)
+  // Out of memory, before it is mapped. False, and a line that says so, where the file system lies in memory or the system has no such call.
+  bool Evict() {
+#if defined(__linux__)
+    struct statfs facts;
+    CHECK(fsync(descriptor_) == 0 && fstatfs(descriptor_, &facts) == 0);
     CHECK(posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED) == 0);
+    if (facts.f_type != TMPFS_MAGIC) return true;
 #endif
+    printf("skipped: %s cannot be taken out of memory\n", path_.c_str());
+    return false;
   }
   std::shared_ptr<nearkeep::MappedFile> Map(uint64_t size_bytes) const {
     int error_number = 0;
