@@ -98,7 +98,8 @@ async function run(addon: Addon, data: DataSet, folder: string): Promise<void> {
   const hnswEf = await efForGoal(graph, scan, data);
   const cases: Case[] = [];
   for (const mask of await masksOf(index, data)) {
-    const queries = data.queries.slice(0, 100).map((vector) => ({ vector, k, allowed: mask.allowed, hnswEf }));
+    const allowedCount = countBits(mask.allowed); // as a shard counts it, once
+    const queries = data.queries.slice(0, 100).map((vector) => ({ vector, k, allowed: mask.allowed, allowedCount, hnswEf }));
     const truth = await scan.search(queries);
     const chosen = must(graph.plan(must(queries[0], 'a query')), 'a graph is loaded');
     const plan = await measure(planned, queries, truth);

@@ -45,14 +45,17 @@ napi_value BuildBlocks(napi_env env, Arguments& arguments) {
   });
 }
 
-// findBlock(graph, allowed): the smallest block that holds all allowed rows, as [place, rows]; undefined where there is none
+// findBlock(graph, allowed, count): the smallest block that holds all allowed rows, which are `count`, as [place, rows]; undefined where there is
+// none
 napi_value FindBlock(napi_env env, Arguments& arguments) {
   GraphHandle* handle = OpenGraph(env, arguments, 0);
   const auto allowed = arguments.Words(arguments.Get(1), "allowed");
   if (!arguments.ok() || handle->blocks == nullptr) return nullptr;
-  if (allowed.length < WordsFor(handle->codes->rows())) arguments.Bad("allowed", "as long as the rows");
+  const uint32_t rows = handle->codes->rows();
+  if (allowed.length < WordsFor(rows)) arguments.Bad("allowed", "as long as the rows");
+  const auto count = static_cast<uint32_t>(arguments.Integer(2, "count", 0, rows));
   if (!arguments.ok()) return nullptr;
-  const size_t at = handle->blocks->FindCover(allowed.data);
+  const size_t at = handle->blocks->FindCover(allowed.data, count);
   if (at == handle->blocks->size()) return nullptr;
   const uint32_t found[] = {static_cast<uint32_t>(at), handle->blocks->block(at).graph->rows()};
   return MakeTypedArray(env, napi_uint32_array, found, 2);

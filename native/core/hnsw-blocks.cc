@@ -21,6 +21,9 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 16);
 
+// Rows of a bitmap whose blocks are looked up, before blocks are read that may hold all of them.
+constexpr uint32_t kProbedRows = 64;
+
 constexpr uint64_t Padded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
@@ -93,30 +96,39 @@ void BlockGraphs::IndexRows() {
   }
 }
 
-size_t BlockGraphs::FindCover(const uint32_t* allowed) const {
-  if (blocks_.empty()) return size();
+size_t BlockGraphs::FindCover(const uint32_t* allowed, uint32_t count) const {
+  if (blocks_.empty() || count == 0) return size();
   const auto blocks_of = [this](uint32_t row) { return std::pair(of_rows_.begin() + first_[row], of_rows_.begin() + first_[row + 1]); };
-  const auto for_set_of_word = [this, allowed](uint32_t word, auto visit) { ForEachSet(allowed, word * 32, std::min<uint64_t>(rows_, uint64_t{word} * 32 + 32), visit); };
-  // Blocks that hold all rows so far. The last row goes first: where rows lie in order of their values it ends most searches at once.
-  std::vector<uint32_t> left;
-  for (auto word = static_cast<uint32_t>(WordsFor(rows_)); word-- > 0;) {
-    bool any = false;
-    for_set_of_word(word, [&](uint32_t row) {
-      const auto [begin, end] = blocks_of(row);
-      left.assign(begin, end);
-      any = true;
-    });
-    if (any) break;
-  }
-  for (uint32_t word = 0; !left.empty() && word < WordsFor(rows_); ++word) {
+  // Where rows lie in order of their values, few blocks hold the last one; and few of these hold some more rows and not all.
+  uint32_t last = rows_ - 1;
+  while (last > 0 && !IsSet(allowed, last)) --last;
+  const auto [begin, end] = blocks_of(last);
+  std::vector<uint32_t> left(begin, end);
+  uint32_t probed = 0;
+  for (uint32_t word = 0; word <= last / 32 && probed < kProbedRows && !left.empty(); ++word) {
     if (allowed[word] == 0) continue;
-    for_set_of_word(word, [&](uint32_t row) {
-      const auto [begin, end] = blocks_of(row);
-      left.erase(std::remove_if(left.begin(), left.end(), [begin = begin, end = end](uint32_t at) { return std::find(begin, end, at) == end; }), left.end());
+    ForEachSet(allowed, word * 32, std::min(last, word * 32 + 32), [&](uint32_t row) {
+      const auto [from, to] = blocks_of(row);
+      left.erase(std::remove_if(left.begin(), left.end(), [from = from, to = to](uint32_t at) { return std::find(from, to, at) == to; }), left.end());
+      ++probed;
     });
   }
-  if (left.empty()) return size();
-  return *std::min_element(left.begin(), left.end(), [this](uint32_t a, uint32_t b) { return blocks_[a].graph->rows() < blocks_[b].graph->rows(); });
+  std::sort(left.begin(), left.end(), [this](uint32_t a, uint32_t b) { return blocks_[a].graph->rows() < blocks_[b].graph->rows(); });
+  const auto cover = std::find_if(left.begin(), left.end(), [&](uint32_t at) { return Covers(at, allowed, count); });
+  return cover == left.end() ? size() : *cover;
+}
+
+// Whether so many of its rows are allowed: then no other row is.
+bool BlockGraphs::Covers(size_t at, const uint32_t* allowed, uint32_t count) const {
+  const BlockGraph& block = blocks_[at];
+  const uint32_t rows = block.graph->rows();
+  if (rows < count) return false;
+  uint32_t others = 0;
+  for (uint32_t node = 0; node < rows; ++node) {
+    others += !IsSet(allowed, block.rows[node]);
+    if (others > rows - count) return false;
+  }
+  return true;
 }
 
 BlockBuildJob::BlockBuildJob(RowsView view, const HnswConfig& config, size_t workers, const std::shared_ptr<const WalkCodes>& codes, std::vector<std::vector<uint32_t>> blocks)

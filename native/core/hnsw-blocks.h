@@ -38,8 +38,9 @@ class BlockGraphs {
 
   size_t size() const { return blocks_.size(); }
   const BlockGraph& block(size_t at) const { return blocks_[at]; }
-  // The smallest block that holds all rows of the bitmap; size() where there is none, or no row. The bitmap has a bit for each row.
-  size_t FindCover(const uint32_t* allowed) const;
+  // The smallest block that holds all rows of the bitmap; size() where there is none, or no row. The bitmap has a bit for each row, of which
+  // `count` are set.
+  size_t FindCover(const uint32_t* allowed, uint32_t count) const;
   const std::shared_ptr<Image>& image() const { return image_; }
   // Memory beside the image.
   size_t IndexBytes() const { return (first_.capacity() + of_rows_.capacity()) * sizeof(uint32_t) + blocks_.capacity() * sizeof(BlockGraph); }
@@ -47,6 +48,7 @@ class BlockGraphs {
  private:
   BlockGraphs(uint32_t rows, std::shared_ptr<Image> image) : rows_(rows), image_(std::move(image)) {}
   void IndexRows();
+  bool Covers(size_t at, const uint32_t* allowed, uint32_t count) const;
 
   const uint32_t rows_;
   const std::shared_ptr<Image> image_;

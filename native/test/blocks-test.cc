@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 
 #include "../core/bitmap.h"
 #include "../core/cpu.h"
@@ -236,7 +237,7 @@ TEST(the_smallest_block_that_covers_all_allowed_rows_is_found) {
   lists.push_back(first);  // 3, across the others
   lists.push_back({1, 4, 7, 10, kRows - 2});  // 4, inside 1
   const auto blocks = BuildBlocks(pool, data.rows.view(), *whole, lists);
-  const auto cover = [&](const Rows& rows) { return blocks->FindCover(BitsOf(rows)->data()); };
+  const auto cover = [&](const Rows& rows) { return blocks->FindCover(BitsOf(rows)->data(), static_cast<uint32_t>(std::set<uint32_t>(rows.begin(), rows.end()).size())); };
   CHECK(kRows % 3 == 0);
   CHECK(cover(lists[0]) == 0 && cover(lists[1]) == 1 && cover(lists[2]) == 2 && cover(lists[3]) == 3 && cover(lists[4]) == 4);
   CHECK(cover({5}) == 3);
@@ -285,7 +286,7 @@ TEST(a_block_image_opens_as_it_was_packed_and_damage_never_leads_outside) {
   for (size_t bytes = 0; bytes < image.size_bytes(); bytes += bytes < 300 ? 1 : 997) CHECK(BlockGraphs::Open(kRows, copy(bytes), &problem) == nullptr && problem != nullptr);
   CHECK(BlockGraphs::Open(kRows, copy(image.size_bytes() + 64), &problem) == nullptr);
   const auto empty = BlockGraphs::Pack(kRows, {});
-  CHECK(empty->size() == 0 && empty->FindCover(BitsOf({1})->data()) == 0);
+  CHECK(empty->size() == 0 && empty->FindCover(BitsOf({1})->data(), 1) == 0);
 
   std::mt19937 random(11);
   size_t refused = 0;

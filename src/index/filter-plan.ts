@@ -56,7 +56,7 @@ export interface GraphFacts {
   /** Whether there are links over all rows. */
   readonly isWhole: boolean;
   /** The smallest block with links of its own that holds all allowed rows. Asked only where it could help. */
-  readonly findBlock?: () => GraphBlock | undefined;
+  readonly findBlock?: (matches: number) => GraphBlock | undefined;
 }
 
 export interface GraphBlock {
@@ -77,7 +77,7 @@ export function planQuery(query: IndexQuery, facts: GraphFacts): QueryPlan {
   const scan = { kind: 'scan', matches, costNs: scanCostNs(spec, matches) } as const;
   if (query.exact === true || matches * stride <= (query.scanBytesMax ?? 0) || matches <= query.k) return scan;
   const choices: QueryPlan[] = [scan];
-  const block = matches === rowCount && facts.isWhole ? undefined : facts.findBlock?.();
+  const block = matches === rowCount && facts.isWhole ? undefined : facts.findBlock?.(matches);
   if (!facts.isWhole && block === undefined) return scan;
   const walks = walkChoices(query, facts, matches);
   choices.push(...walks.byCodes());

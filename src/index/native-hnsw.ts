@@ -221,8 +221,8 @@ export class NativeGraph implements GraphSlot {
     const { spec, rowCount, addon } = this.#options;
     if (this.#loaded === undefined) return undefined;
     const { graph, efConstruct, kind, recordBytes, isWhole } = this.#loaded;
-    const findBlock = (): GraphBlock | undefined => {
-      const [place, rows] = addon.findBlock(graph, query.allowed) ?? [];
+    const findBlock = (matches: number): GraphBlock | undefined => {
+      const [place, rows] = addon.findBlock(graph, query.allowed, matches) ?? [];
       return place === undefined || rows === undefined ? undefined : { place, rows };
     };
     return planQuery(query, { spec, rowCount, efConstruct, codes: { kind, recordBytes }, isWhole, findBlock });

@@ -85,7 +85,7 @@ export interface Addon {
     rows: RowsHandle, graph: GraphHandle, m: number, efConstruct: number, threadsMax: number, lists: Uint32Array, starts: Uint32Array, ticket: number,
   ): Promise<GraphHandle>;
   /** The smallest block that holds all allowed rows, as [place, rows]. */
-  findBlock(graph: GraphHandle, allowed: Uint32Array): Uint32Array | undefined;
+  findBlock(graph: GraphHandle, allowed: Uint32Array, count: number): Uint32Array | undefined;
   /** To fill with images from files, then to check. No `codeBytes` where `checkGraph` is to map them; the others may be 0. */
   emptyGraph(codeBytes: number, graphBytes: number, blockBytes: number): GraphHandle;
   graphBytes(graph: GraphHandle, part: GraphPart): number;
