@@ -269,6 +269,7 @@ uint32_t CountSampleHits(const RowsView& view, const WalkCodes& codes, const Sea
       nearest.pop_back();
     }
   }
+  if (nearest.empty()) return 0;  // the job was stopped
   const float worst = nearest.front();
   const auto hits = static_cast<uint32_t>(std::count_if(of_found.begin(), of_found.end(), [worst](float distance) { return distance <= worst; }));
   return std::min<uint32_t>(hits, static_cast<uint32_t>(nearest.size()));

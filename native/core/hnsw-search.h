@@ -53,7 +53,7 @@ class GraphSearchJob : public Job {
   std::vector<uint32_t> rescored_;     // likewise
 };
 
-// How many of the k best nodes for the node `at` as a query a search with `ef` finds. 0 where a page cannot be read.
+// How many of the k best nodes for the node `at` as a query a search with `ef` finds. 0 where a page cannot be read or the job was stopped.
 uint32_t CountSampleHits(const RowsView& view, const WalkCodes& codes, const SearchedGraph& searched, uint32_t at, uint32_t k, size_t ef,
                          const Job& job, WalkScratch* scratch);
 

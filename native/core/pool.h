@@ -35,8 +35,8 @@ class Job {
   Failure failure() const { return failure_.load(); }
   bool Stopped() const { return failure_.load(std::memory_order_relaxed) != Failure::kNone; }
 
-  // The whole job on the calling thread, without a pool. A job that would wait for the disk there fails with kWouldWait. False where it
-  // failed, which a job of the same on a pool may not.
+  // The whole job on the calling thread, without a pool. Where it would wait for the disk it fails, with kWouldWait. False where it failed;
+  // one like it on a pool need not.
   bool RunHere(size_t blocks);
 
  protected:

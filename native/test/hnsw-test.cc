@@ -332,6 +332,20 @@ TEST(a_build_is_cancelled_and_searches_go_first) {
   CHECK(job->failure() == Failure::kCancelled);
 }
 
+TEST(a_sample_of_a_stopped_job_counts_nothing) {
+  Pool pool(2);
+  const SpecCase one = AllSpecs(24)[0];
+  Clusters clusters(71, 24, 5);
+  const GrowingRows rows = DrawRows(one, clusters, 200);  // so few that a walk ends before it asks whether to stop
+  const auto built = Build(pool, rows.view());
+  const SearchedGraph searched = {built->graph().get(), nullptr, rows.view().row_count};
+  GraphSearchJob job(rows.view(), built->codes(), built->graph(), {});
+  WalkScratch scratch;
+  CHECK(CountSampleHits(rows.view(), *built->codes(), searched, 0, 10, 64, job, &scratch) == 10);
+  job.Cancel();
+  CHECK(CountSampleHits(rows.view(), *built->codes(), searched, 0, 10, 64, job, &scratch) == 0);
+}
+
 TEST(builds_and_searches_at_once) {
   Pool pool(4);
   const SpecCase one = AllSpecs(12)[1];
