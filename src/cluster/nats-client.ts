@@ -154,8 +154,12 @@ function isRefusal(error: unknown): boolean {
   return error instanceof JetStreamApiError && !transient.has(error.code);
 }
 
-/** No leader yet, JetStream on its way up, or too few servers that its leader has heard of: those that just came are told of later. */
-const transient: ReadonlySet<number> = new Set([10005, 10008, 10074, 10118]);
+/**
+ * No leader yet, JetStream on its way up, or too few servers that its leader has heard of: those that just came are told of later. Of a
+ * message: an earlier try with the same id is under way and may yet be stored (10158), what it expects cannot be looked up yet (10163), or
+ * the queue of the stream is full (10167).
+ */
+const transient: ReadonlySet<number> = new Set([10005, 10008, 10074, 10118, 10158, 10163, 10167]);
 
 export function hasCode(error: unknown, codes: readonly number[]): boolean {
   return error instanceof JetStreamApiError && codes.includes(error.code);
