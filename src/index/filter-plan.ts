@@ -27,7 +27,7 @@ const twoHop = { shareMin: 0.1, shareMax: 0.4, rowsPerEf: 24, rowCost: 1.4 } as 
 /** So many times the list of a predicate walk. */
 const twoHopWidth = (share: number): number => (share < 0.2 ? 3 : 2);
 /** So many times the list of a walk through all rows: rows of one value lie together, queries may lie elsewhere. */
-const blockWidth = 3;
+const blockWidth = 4;
 
 export interface WalkPlan {
   readonly kind: 'walk';
